@@ -1,0 +1,86 @@
+"""Every error gimstage raises on purpose; the command line renders them, exit code 1.
+
+    GimstageError
+    ├── RecipeError            a TOML file says something it cannot mean
+    ├── DataError              the data set on disk is not what its format promises
+    ├── CacheError             features.zarr cannot be used
+    │   ├── StaleCacheError    it is whole, but made by another recipe, upstream or data
+    │   └── DamagedCacheError  it is missing bytes, or holds the wrong ones
+    ├── BudgetError            it would not fit: disk or memory
+    ├── CheckpointError        training cannot go on from what lies there
+    ├── TrainingError          the numbers went wrong (NaN, infinity)
+    └── BusyError              another process works on the same stage
+
+A message has four parts: where · what was found · what was expected · what to do.
+This file imports nothing of gimstage.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GimstageError(Exception):
+    """Any refusal or failure that has a message for the user.
+
+    Args:
+        where: the file, key, stage or value concerned.
+        found: what is there.
+        expected: what should be there; empty where it goes without saying.
+        cure: what the user can do about it.
+    """
+
+    def __init__(self, where: str, found: str, expected: str = "", cure: str = "") -> None:
+        self.where, self.found, self.expected, self.cure = where, found, expected, cure
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """The whole message on one line: where: found; expected …; cure."""
+        parts = [f"{self.where}: {self.found}"]
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        if self.cure:
+            parts.append(self.cure)
+        return "; ".join(parts)
+
+
+class RecipeError(GimstageError):
+    """A recipe file says something it cannot mean."""
+
+
+class DataError(GimstageError):
+    """The data set on disk is not what its format promises."""
+
+
+class CacheError(GimstageError):
+    """features.zarr cannot be used."""
+
+
+class StaleCacheError(CacheError):
+    """The features are whole, but made by another recipe, upstream or data."""
+
+
+class DamagedCacheError(CacheError):
+    """The features are missing bytes, or hold the wrong ones."""
+
+
+class BudgetError(GimstageError):
+    """It would not fit on the disk or in the memory allowed."""
+
+
+class CheckpointError(GimstageError):
+    """Training cannot go on from what lies there."""
+
+
+class TrainingError(GimstageError):
+    """The numbers went wrong: NaN or infinity."""
+
+
+class BusyError(GimstageError):
+    """Another process works on the same stage."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The advice "did you mean 'x'?" for the known word nearest to `word`, or the list of all."""
+    known = sorted(known)
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"choose from: {', '.join(known)}"

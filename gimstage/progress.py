@@ -1,0 +1,63 @@
+"""How long-running work speaks to whoever started it: progress out, a wish to stop in.
+
+This file imports nothing of gimstage.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from time import perf_counter
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a piece of work stands.
+
+    Args:
+        task: what is worked on, such as "demo/2 train".
+        done: units finished.
+        total: units in all.
+        unit: "steps", "samples" or "inputs".
+        samples_per_s: speed of this process since it began.
+        loss: latest mean loss, where there is one.
+        bytes_per_s: read (training) or written (extraction) by this process since it began.
+    """
+
+    task: str
+    done: int
+    total: int
+    unit: str
+    samples_per_s: float | None = None
+    loss: float | None = None
+    bytes_per_s: float | None = None
+
+
+class Interrupted(Exception):  # noqa: N818
+    """The work stopped on request, with everything it needs to go on saved."""
+
+
+@dataclass
+class Watch:
+    """The listener of a piece of work.
+
+    Args:
+        report: called with progress, at most a few times a second and at the end.
+        stop: set (by a signal handler, say) to ask the work to save and stop.
+    """
+
+    report: Callable[[Progress], None] = lambda progress: None
+    stop: Event = field(default_factory=Event)
+    _next_s: float = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time to report again."""
+        now = perf_counter()
+        if now < self._next_s:
+            return False
+        self._next_s = now + 0.25
+        return True
+
+    def leave_if_asked(self) -> None:
+        """Raise `Interrupted` if a stop was asked for."""
+        if self.stop.is_set():
+            raise Interrupted

@@ -1,0 +1,33 @@
+"""Bytes as people write and read them, in decimal units.
+
+This file imports nothing of gimstage but errors.
+"""
+
+import math
+
+from gimstage.errors import GimstageError
+
+UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
+
+
+def readable(count: float) -> str:
+    """Bytes in the unit that suits them: 655.4 GB."""
+    unit, size = next(((u, s) for u, s in UNITS.items() if count >= s), ("B", 1))
+    return f"{count / size:.1f} {unit}" if size > 1 else f"{count:.0f} B"
+
+
+def parse_bytes(where: str, text: str) -> int:
+    """The bytes meant by "200GB", "1.5 TB", "512MB".
+
+    Raises:
+        GimstageError: it is not a positive number with a unit; `where` names the option.
+    """
+    unit = next((u for u in UNITS if text.strip().endswith(u)), "")
+    try:
+        count = float(text.strip().removesuffix(unit)) * UNITS[unit]
+    except (KeyError, ValueError):
+        count = math.nan
+    if not 1 <= count < math.inf:
+        units = ", ".join(UNITS)
+        raise GimstageError(where, repr(text), f"a positive number and one of {units}")
+    return int(count)
