@@ -1,0 +1,219 @@
+"""Recipes: what is read, what is refused, and what makes a fingerprint."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gimstage.errors import RecipeError
+from gimstage.recipe import Recipe, differences, fingerprint
+
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests/recipes/tiny"
+Edit = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny recipe."""
+    return Path(shutil.copytree(TINY, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def edit(folder: Path) -> Edit:
+    """Replace a text, which must be there, in a file of the copy."""
+
+    def replace(name: str, old: str, new: str) -> None:
+        path = next(folder.glob(name))
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return replace
+
+
+def refusal(folder: Path) -> str:
+    """The message with which the recipe is refused, its folder's path left out."""
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(folder)
+    return str(error.value).replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").iterdir()), ids=lambda p: p.name)
+def test_every_recipe_that_ships_loads(path: Path) -> None:
+    recipe = Recipe.load(path)
+    assert all(recipe.chain(number).shapes() for number in recipe.stages)
+
+
+def test_the_paper_recipe_has_the_papers_shapes() -> None:
+    shapes = Recipe.load(ROOT / "stages/stl10").chain(3).shapes()
+    assert shapes == [(1, 16, 16), (256, 16, 16), (512, 8, 8), (1024, 4, 4)]
+
+
+def test_a_basic_block_is_one_key_away(edit: Edit, folder: Path) -> None:
+    edit("1_*.toml", '"bottleneck"', '"basic"')
+    assert Recipe.load(folder).chain(1).shapes()[-1] == (2, 8, 8)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(edit: Edit, folder: Path) -> None:
+    edit("2_*.toml", "learning_rate", "learnin_rate")
+    assert refusal(folder) == (
+        "2_second.toml [train] learnin_rate: unknown key; did you mean 'learning_rate'?"
+    )
+
+
+def test_an_unknown_table_is_refused(edit: Edit, folder: Path) -> None:
+    edit("2_*.toml", "[output]", "[outptu]")
+    assert refusal(folder) == "2_second.toml [outptu]: unknown key; did you mean 'output'?"
+
+
+def test_a_missing_key_is_named(edit: Edit, folder: Path) -> None:
+    edit("1_*.toml", "num_negatives = 4\n", "")
+    assert refusal(folder) == (
+        "1_first.toml [objective] num_negatives: missing; add it: nothing that changes a "
+        "number has a default"
+    )
+
+
+def test_a_mistyped_value_is_shown(edit: Edit, folder: Path) -> None:
+    edit("1_*.toml", "batch_size = 8", 'batch_size = "8"')
+    assert refusal(folder) == '1_first.toml [train] batch_size: "8"; expected a valid integer'
+
+
+def test_a_value_out_of_range_is_shown(edit: Edit, folder: Path) -> None:
+    edit("1_*.toml", "width = 2", "width = 0")
+    assert refusal(folder) == "1_first.toml [module] width: 0; expected greater than 0"
+
+
+@pytest.mark.parametrize(
+    ("new", "found"),
+    [("", "neither epochs nor steps"), ("steps = 1\nepochs = 2", "both epochs and steps")],
+)
+def test_epochs_and_steps_are_one_or_the_other(
+    edit: Edit, folder: Path, new: str, found: str
+) -> None:
+    edit("1_*.toml", "steps = 12", new)
+    assert refusal(folder) == f"1_first.toml [train]: {found}; expected exactly one of them"
+
+
+def test_broken_toml_is_refused_with_its_line(edit: Edit, folder: Path) -> None:
+    edit("1_*.toml", "[module]", "[module")
+    assert refusal(folder).startswith("1_first.toml: not valid TOML: ")
+
+
+def test_an_input_that_does_not_exist_is_refused(edit: Edit, folder: Path) -> None:
+    edit("3_*.toml", "input = 2", "input = 7")
+    assert refusal(folder) == (
+        "3_third.toml input: stage 7 does not exist; expected a stage of tiny: 1, 2, 3"
+    )
+
+
+def test_inputs_in_a_circle_are_refused(edit: Edit, folder: Path) -> None:
+    edit("2_*.toml", "input = 1", "input = 3")
+    assert refusal(folder) == (
+        "2_second.toml input: the inputs form a circle: tiny/2 → tiny/3 → tiny/2; "
+        "expected a way to the data"
+    )
+
+
+def test_an_input_with_dots_is_refused(edit: Edit, folder: Path) -> None:
+    edit("2_*.toml", "input = 1", 'input = "../tiny/1"')
+    assert refusal(folder) == (
+        '2_second.toml input: "../tiny/1"; expected "data", the number of a stage, or '
+        '"RECIPE/NUMBER"'
+    )
+
+
+def test_a_recipe_called_dot_dot_is_refused(folder: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(folder / "..")
+    assert "'..' cannot name a folder of runs" in str(error.value)
+
+
+def test_a_recipe_that_does_not_exist_names_its_neighbour(folder: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(folder.with_name("tinny"))
+    assert str(error.value) == (
+        f"recipe {folder.with_name('tinny')}: no such folder; expected a folder of TOML files; "
+        "did you mean 'tiny'?"
+    )
+
+
+def test_a_stage_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(TINY).chain(7)
+    assert (
+        str(error.value) == "recipe tiny: stage 7 does not exist; expected a stage of tiny: 1, 2, 3"
+    )
+
+
+def test_a_second_file_of_one_number_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "3_third.toml", folder / "3_other.toml")
+    assert refusal(folder).endswith("a second stage 3; expected one file per number")
+
+
+def test_rectified_features_for_a_module_that_reads_negatives_are_refused(
+    edit: Edit, folder: Path
+) -> None:
+    edit("3_*.toml", "stride = 2", "stride = 1")
+    assert refusal(folder) == (
+        "stage tiny/2 [output] relu: true, but stage tiny/3 also reads negative values (its first "
+        "block has no projection); expected false; set relu = false in stage 2, or give stage 3 a "
+        "stride of 2 or another width"
+    )
+
+
+def test_uint8_cannot_be_recomputed(edit: Edit, folder: Path) -> None:
+    edit(
+        "1_*.toml", 'store = "features"\nencoding = "float16"', 'store = "none"\nencoding = "uint8"'
+    )
+    assert refusal(folder) == (
+        '1_first.toml [output]: encoding = "uint8" with store = "none"; expected another encoding: '
+        "its ranges lie with the features"
+    )
+
+
+def test_a_seed_runs_beside_and_leaves_the_data_alone() -> None:
+    recipe = Recipe.load(TINY, seed=7)
+    chain = recipe.chain(3)
+    assert recipe.name == "tiny@7"
+    assert {stage.spec.train.seed for stage in chain.stages} == {7}
+    assert chain.data.demo == Recipe.load(TINY).data.demo
+    assert chain.data.stored_views.seed == 7
+
+
+def test_a_stage_may_build_on_another_recipe(folder: Path) -> None:
+    other = folder.with_name("other")
+    other.mkdir()
+    text = (folder / "3_third.toml").read_text().replace("input = 2", 'input = "tiny/2"')
+    (other / "3_mine.toml").write_text(text)
+    keys = [stage.key for stage in Recipe.load(other).chain(3).stages]
+    assert keys == ["tiny/1", "tiny/2", "other/3"]
+
+
+def test_where_features_lie_does_not_change_the_fingerprint(edit: Edit, folder: Path) -> None:
+    before = Recipe.load(folder).chain(3).weights_identity("data")
+    edit("2_*.toml", 'store = "features"', 'store = "none"')
+    edit("2_*.toml", "codes = true", "codes = false")
+    assert Recipe.load(folder).chain(3).weights_identity("data") == before
+
+
+def test_the_encoding_changes_what_comes_after_but_not_the_stage_itself(
+    edit: Edit, folder: Path
+) -> None:
+    before = Recipe.load(folder)
+    edit("1_*.toml", '"float16"', '"round5"')
+    after = Recipe.load(folder)
+    own = [recipe.chain(1).weights_identity("data") for recipe in (before, after)]
+    following = [recipe.chain(2).weights_identity("data") for recipe in (before, after)]
+    assert own[0] == own[1]
+    assert differences(*following) == ['stage 1.output.encoding: "float16" → "round5"']
+
+
+def test_differences_name_key_old_and_new_value(edit: Edit, folder: Path) -> None:
+    before = Recipe.load(folder).chain(3).features_identity("data")
+    edit("data.toml", "crop_px = 56", "crop_px = 64")
+    after = Recipe.load(folder).chain(3).features_identity("data")
+    assert differences(before, after) == ["data.views.crop_px: 56 → 64"]
+    assert fingerprint(before) != fingerprint(after)
