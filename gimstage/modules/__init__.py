@@ -1,0 +1,5 @@
+"""Encoder modules: plain `nn.Module`s that know nothing of recipes, stages or each other."""
+
+from gimstage.modules.resnet import ResNetModule
+
+__all__ = ["ResNetModule"]
