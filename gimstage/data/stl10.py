@@ -1,0 +1,240 @@
+"""Images in STL-10's binary layout: memory-mapped, cropped and normalised.
+
+The first step of the vision pipeline: a folder of files becomes uint8 crops, and those the float32
+input of stage 1. In the folder
+
+    train_X.bin  test_X.bin  unlabeled_X.bin    images of 27,648 bytes laid end to end
+    train_y.bin  test_y.bin                     one byte per image, 1 … number of classes
+    class_names.txt                             one name per line; where absent, ten classes
+
+An image is three planes (red, green, blue) of 96×96 uint8, each stored column by column.
+Shapes: N samples on disk, B batch, y x pixels. Imports `errors` and `data.files` only.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gimstage.data.files import digests, reading
+from gimstage.errors import DataError, nearest
+
+IMAGE_PX = 96
+IMAGE_BYTES = 3 * IMAGE_PX * IMAGE_PX
+LABELLED = {"train": True, "test": True, "unlabeled": False}
+
+_NAMES = "class_names.txt"
+_DEFAULT_CLASSES = 10
+_RESTORE = "restore the file from its source"
+
+Integers = NDArray[np.integer[Any]]
+
+
+class ImageSplit:
+    """One split of a folder in STL-10's layout; pickling carries its path, not its pixels.
+
+    Args:
+        root: the folder.
+        name: "train", "test" or "unlabeled".
+
+    Attributes:
+        images: (N, 3, 96, 96) uint8 in reading order (rows, then columns), mapped from the file.
+        labels: (N,) int64, 0 … num_classes - 1; None for "unlabeled".
+        class_names: one per class; the numbers on disk where the folder gives no names.
+        num_classes: how many.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        _refuse_unknown(root, name)
+        self.root, self.name = root, name
+        self.class_names = _class_names(self.root)
+        self.num_classes = len(self.class_names)
+        self.images = _map_images(self.root / f"{name}_X.bin")
+        self.labels = self._read_labels() if LABELLED[name] else None
+        self._pixels = self.images.view(np.ndarray)  # indexing a memmap costs several µs more
+
+    def __len__(self) -> int:
+        """N, the number of images."""
+        return len(self.images)
+
+    def __reduce__(self) -> tuple[type["ImageSplit"], tuple[Path, str]]:
+        """What pickle stores: the way to open the split again, in whichever process."""
+        return ImageSplit, (self.root, self.name)
+
+    def require_labels(self) -> NDArray[np.int64]:
+        """The labels, (N,) int64.
+
+        Raises:
+            DataError: the split is "unlabeled".
+        """
+        if self.labels is None:
+            raise DataError(
+                str(self.root),
+                f"the split '{self.name}' has no labels",
+                "a labelled split",
+                "choose train or test",
+            )
+        return self.labels
+
+    def crops(
+        self, samples: Integers, y: Integers, x: Integers, flip: NDArray[Any], size_px: int
+    ) -> torch.Tensor:
+        """One square window per entry, (B, 3, size_px, size_px) uint8, contiguous.
+
+        Args:
+            samples: which images, (B,) integers below N; repeats are allowed.
+            y: upper edge of each window, (B,) integers, 0 … 96 - size_px.
+            x: left edge, likewise.
+            flip: whether the window is mirrored left to right, (B,) bool or 0/1.
+            size_px: side of the window in pixels.
+
+        Raises:
+            DataError: a sample or a window lies outside.
+        """
+        self._refuse_outside("sample", samples, len(self) - 1)
+        self._refuse_outside("window edge", y, IMAGE_PX - size_px)
+        self._refuse_outside("window edge", x, IMAGE_PX - size_px)
+        out = np.empty((len(samples), 3, size_px, size_px), np.uint8)
+        entries = zip(samples.tolist(), y.tolist(), x.tolist(), flip.tolist(), strict=True)
+        for row, (sample, top, left, mirrored) in zip(out, entries, strict=True):
+            window = self._pixels[sample, :, top : top + size_px, left : left + size_px]
+            row[...] = window[..., ::-1] if mirrored else window
+        return torch.from_numpy(out)
+
+    def _refuse_outside(self, what: str, values: Integers, highest: int) -> None:
+        # Without this a negative index would count from the end, and a window be cut short.
+        if len(values) and (values.min() < 0 or values.max() > highest):
+            bad = int(values[(values < 0) | (values > highest)][0])
+            where = f"{self.root}, split '{self.name}'"
+            cure = "correct the recipe or the caller"
+            raise DataError(where, f"{what} {bad}", f"0 to {highest}", cure)
+
+    def _read_labels(self) -> NDArray[np.int64]:
+        path = self.root / f"{self.name}_y.bin"
+        with reading(path):
+            stored = np.fromfile(path, np.uint8)
+        if len(stored) != len(self.images):
+            found = f"{len(stored):,} labels for {len(self.images):,} images"
+            raise DataError(str(path), found, "one byte per image", _RESTORE)
+        wrong = np.flatnonzero((stored < 1) | (stored > self.num_classes))
+        if len(wrong):
+            found = f"label {stored[wrong[0]]} at index {wrong[0]:,}"
+            cure = f"{_RESTORE}, or list every class in class_names.txt"
+            raise DataError(str(path), found, f"1 to {self.num_classes}", cure)
+        return stored.astype(np.int64) - 1
+
+
+def open_split(root: Path, split: str) -> ImageSplit:
+    """One split of the folder, checked and mapped; no pixel is read yet.
+
+    Args:
+        root: a folder in STL-10's layout.
+        split: "train", "test" or "unlabeled".
+
+    Raises:
+        DataError: the split is unknown, a file is missing, unreadable, empty or of the wrong
+            length, or a label lies outside the classes.
+    """
+    return ImageSplit(root, split)
+
+
+def normalise(
+    crops: torch.Tensor,
+    *,
+    channels: Literal["gray", "rgb"],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> torch.Tensor:
+    """The input of stage 1: (…, 1 or 3, y, x) float32, scaled to [0, 1], minus mean, over std.
+
+    Args:
+        crops: (…, 3, y, x) uint8, on any device.
+        channels: "gray" weighs the three by ITU-R BT.601, rounded to 8 bits as Pillow rounds it.
+        mean: of each resulting channel, on the scale 0 to 1.
+        std: likewise.
+
+    Raises:
+        DataError: there is not one mean and one std per channel.
+    """
+    pixels = _gray(crops) if channels == "gray" else crops
+    if not len(mean) == len(std) == pixels.shape[-3]:
+        raise DataError(
+            f"channels '{channels}'",
+            f"{len(mean)} values of mean and {len(std)} of std",
+            f"{pixels.shape[-3]} of each",
+            "give one per channel",
+        )
+    shift = torch.tensor(mean, dtype=torch.float32, device=crops.device).view(-1, 1, 1)
+    scale = torch.tensor(std, dtype=torch.float32, device=crops.device).view(-1, 1, 1)
+    return pixels.to(torch.float32).div_(255).sub_(shift).div_(scale)
+
+
+def fingerprint(root: Path, split: str, memo: Path) -> str:
+    """Identity of a split: sha256 over the names and contents of its files, in hexadecimal.
+
+    The labelled splits count images, labels and class names; "unlabeled" only its images, so that
+    naming a class leaves what was learned without labels valid.
+
+    Args:
+        root: a folder in STL-10's layout; its own place and name do not count.
+        split: "train", "test" or "unlabeled".
+        memo: a JSON file that remembers each file's digest under its path, size and time of
+            change, so that gigabytes are read once. Rebuilt where it cannot be understood.
+
+    Raises:
+        DataError: the split is unknown, or a file is missing or unreadable.
+    """
+    _refuse_unknown(root, split)
+    paths = [root / f"{split}_X.bin"]
+    if LABELLED[split]:
+        paths.append(root / f"{split}_y.bin")
+        paths += [path for path in [root / _NAMES] if path.exists()]
+    lines = [
+        f"{path.name} {digest}\n" for path, digest in zip(paths, digests(paths, memo), strict=True)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _gray(crops: torch.Tensor) -> torch.Tensor:
+    # Pillow's integers: .299 .587 .114 times 65,536, a half added before the shift.
+    red, green, blue = crops.to(torch.int32).unbind(-3)
+    return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16).unsqueeze(-3)
+
+
+def _refuse_unknown(root: Path, split: str) -> None:
+    if split not in LABELLED:
+        raise DataError(str(root), f"there is no split '{split}'", cure=nearest(split, LABELLED))
+
+
+def _class_names(root: Path) -> tuple[str, ...]:
+    path = root / _NAMES
+    with reading(root):
+        os.listdir(root)  # says whether the folder itself is the trouble
+    if not path.exists():
+        return tuple(str(number) for number in range(1, _DEFAULT_CLASSES + 1))
+    with reading(path):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise DataError(str(path), "it names no class", "one name per line", _RESTORE)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(str(path), f"it names '{twice[0]}' twice", "one name per class", _RESTORE)
+    return names
+
+
+def _map_images(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
+    with reading(path):
+        size = path.stat().st_size
+        if size == 0:
+            raise DataError(str(path), "it is empty", "at least one image", _RESTORE)
+        if size % IMAGE_BYTES:
+            found = f"{size % IMAGE_BYTES:,} bytes too many after {size // IMAGE_BYTES:,} images"
+            raise DataError(str(path), found, f"{IMAGE_BYTES:,} bytes per image", _RESTORE)
+        stored = np.memmap(path, np.uint8, "r", shape=(size // IMAGE_BYTES, 3, IMAGE_PX, IMAGE_PX))
+    return stored.transpose(0, 1, 3, 2)
