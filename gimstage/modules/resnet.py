@@ -5,7 +5,7 @@ blocks, without normalisation, max-pooling or a last ReLU. Each module is a run 
 width; the first also has a stem. Patches are encoded alone: every leading axis is a batch axis.
 
 Shape letters: C channels, y x map inside a patch; a prime marks what comes out.
-This file imports nothing of gimstage.
+This file imports nothing of gimstage but the base of modules.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from typing import Literal
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-PatchShape = tuple[int, int, int]
+from gimstage.modules.base import EncoderModule, Shape
 
 
 class _PreActivationBlock(nn.Module, ABC):
@@ -86,7 +86,7 @@ class BasicBlock(_PreActivationBlock):
 _BLOCKS = {"bottleneck": BottleneckBlock, "basic": BasicBlock}
 
 
-class ResNetModule(nn.Module):
+class ResNetModule(EncoderModule):
     """A run of pre-activation blocks of one width, after a 5×5 stem where there is one.
 
     Weights start from torch's own initialisers, as in the original.
@@ -147,27 +147,26 @@ class ResNetModule(nn.Module):
             y = block(y)
         return y.view(*x.shape[:-3], *y.shape[1:])
 
-    @staticmethod
-    def pool(features: Tensor) -> Tensor:
+    def pool(self, features: Tensor) -> Tensor:
         """The code of every patch, (…, C'): the spatial mean of its features (…, C', y', x')."""
         return features.mean((-2, -1))
 
-    def output_shape(self, patch: PatchShape) -> PatchShape:
+    def output_shape(self, shape: Shape) -> Shape:
         """The shape (C', y', x') of a patch's features, for a patch (C, y, x)."""
-        return self._trace(patch)[0]
+        return self._trace(shape)[0]
 
-    def multiply_adds(self, patch: PatchShape) -> int:
+    def multiply_adds(self, shape: Shape) -> int:
         """How many multiply-adds one forward pass of a patch (C, y, x) takes, biases left out."""
-        return self._trace(patch)[1]
+        return self._trace(shape)[1]
 
     @property
     def _blocks(self) -> Sequence[_PreActivationBlock]:
         return tuple(self.blocks)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
-    def _trace(self, patch: PatchShape) -> tuple[PatchShape, int]:
-        if patch[0] != self.in_channels:
-            raise ValueError(f"patch of {patch[0]} channels; expected {self.in_channels}")
-        shape, work = patch, 0
+    def _trace(self, shape: Shape) -> tuple[Shape, int]:
+        if shape[0] != self.in_channels:
+            raise ValueError(f"patch of {shape[0]} channels; expected {self.in_channels}")
+        work = 0
         if self.stem is not None:
             shape, work = _conv_cost(self.stem, shape)
         for block in self._blocks:
@@ -179,7 +178,7 @@ class ResNetModule(nn.Module):
         return shape, work
 
 
-def _conv_cost(conv: nn.Conv2d, shape: PatchShape) -> tuple[PatchShape, int]:
+def _conv_cost(conv: nn.Conv2d, shape: Shape) -> tuple[Shape, int]:
     """What comes out of a convolution for `shape`, and its multiply-adds."""
     # All padding here keeps the size at stride 1, so a stride only thins the positions out.
     y, x = (-(-size // step) for size, step in zip(shape[1:], conv.stride, strict=True))

@@ -1,5 +1,6 @@
 """What a module is trained on: each objective turns codes into a loss."""
 
-from gimstage.objectives.infonce import Draws, InfoNCE, InfoNCEResult
+from gimstage.objectives.base import Objective, Result
+from gimstage.objectives.infonce import Draws, InfoNCE
 
-__all__ = ["Draws", "InfoNCE", "InfoNCEResult"]
+__all__ = ["Draws", "InfoNCE", "Objective", "Result"]

@@ -11,7 +11,7 @@ and the loss is a pure function of codes, contexts, weights and those.
 
 Shape letters: B batch, L length, S parallel, C channels, K prediction steps, T window (L or less),
 M anchors. A *row* is one code of the flattened z; its number is (b · L + l) · S + s.
-This file imports nothing of gimstage.
+This file imports nothing of gimstage but the base of objectives.
 """
 
 import math
@@ -21,6 +21,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+
+from gimstage.objectives.base import Objective, Result
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,7 @@ class Draws:
     negatives: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class InfoNCEResult:
-    """The loss, and what it is made of.
-
-    Args:
-        loss: scalar, the mean over the steps; float32 or wider.
-        loss_per_step: (K,), detached.
-        accuracy: contrastive accuracy, scalar float32 in [0, 1], detached: the share of anchors
-            no negative of which beats the positive, averaged over the steps.
-    """
-
-    loss: Tensor
-    loss_per_step: Tensor
-    accuracy: Tensor
-
-
-class InfoNCE(nn.Module):
+class InfoNCE(Objective):
     """The InfoNCE objective and its K projections W_k.
 
     Args:
@@ -119,7 +105,7 @@ class InfoNCE(nn.Module):
             negatives = [by_target[d:] for d in self.distances]
         return Draws(start, tuple(negatives))
 
-    def forward(self, z: Tensor, c: Tensor, draws: Draws) -> InfoNCEResult:
+    def forward(self, z: Tensor, c: Tensor, draws: Draws) -> Result:
         """The loss of predicting codes from contexts, with gradient into both and into every W_k.
 
         Args:
@@ -129,7 +115,8 @@ class InfoNCE(nn.Module):
             draws: what `draw` returned for z's shape.
 
         Returns:
-            The loss; scores and loss are float32 at least, also for narrower codes.
+            Loss, loss per step and contrastive accuracy: the share of anchors no negative of which
+            beats the positive, averaged over the steps. Float32 at least, also for narrower codes.
 
         Raises:
             ValueError: the shapes of z, c and draws do not fit together.
@@ -150,7 +137,7 @@ class InfoNCE(nn.Module):
         losses = torch.stack([-part.mean() for part in torch.split(log_p, per_step)])
         hits = (scores[:, :1] >= scores[:, 1:]).all(dim=1).float()
         accuracy = torch.stack([part.mean() for part in torch.split(hits, per_step)]).mean()
-        return InfoNCEResult(losses.mean(), losses.detach(), accuracy)
+        return Result(losses.mean(), losses.detach(), accuracy)
 
     def _window_length(self, length: int) -> int:
         window = length if self.window is None else min(length, self.window)
