@@ -1,0 +1,94 @@
+"""From zarr.json back to layouts: what lies on disk is read as this package would have written it.
+
+Anything else is refused, by the first key that differs, rather than read with hope.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from gimstage.cache.format import (
+    COMPRESSORS,
+    DTYPES,
+    ArrayLayout,
+    Encoding,
+    Metadata,
+    SmallLayout,
+    StoreLayout,
+)
+from gimstage.errors import CacheError
+
+
+def parse_store(documents: Mapping[str, Metadata], *, where: str) -> StoreLayout:
+    """The layout that a store's zarr.json files, keyed by path, describe.
+
+    Raises:
+        CacheError: they describe something this package would not have written.
+    """
+    parts = [
+        _parse_array(path.removesuffix("/zarr.json"), metadata, where=f"{where}/{path}")
+        for path, metadata in sorted(documents.items())
+        if path != "zarr.json"
+    ]
+    arrays = tuple(part for part in parts if isinstance(part, ArrayLayout))
+    if not arrays:
+        raise CacheError(where, "a Zarr group without a sharded array", "a store of features")
+    small = tuple(part for part in parts if isinstance(part, SmallLayout))
+    attributes = documents["zarr.json"].get("attributes", {})
+    return StoreLayout(arrays=arrays, small=small, attributes=attributes)
+
+
+def _parse_array(name: str, found: Metadata, *, where: str) -> ArrayLayout | SmallLayout:
+    """The layout of one array; anything it would not itself write is refused."""
+    try:
+        shape, dims = tuple(found["shape"]), tuple(found["dimension_names"])
+        codec = found["codecs"][0]
+        part: ArrayLayout | SmallLayout
+        if codec["name"] == "sharding_indexed":
+            inner = codec["configuration"]
+            part = ArrayLayout(
+                name=name,
+                shape=shape,
+                dims=dims,
+                encoding=_encoding(found["data_type"], inner["codecs"], where=where),
+                chunk=tuple(inner["chunk_shape"]),
+                shard_rows=found["chunk_grid"]["configuration"]["chunk_shape"][0],
+            )
+        else:
+            part = SmallLayout(name=name, shape=shape, dtype=found["data_type"], dims=dims)
+    except (KeyError, TypeError, IndexError) as error:
+        raise CacheError(where, f"metadata gimstage cannot read ({error!r})") from error
+    wanted = part.metadata()
+    ignored = {"attributes", "storage_transformers"}
+    difference = first_difference(
+        {k: v for k, v in found.items() if k not in ignored},
+        {k: v for k, v in wanted.items() if k not in ignored},
+    )
+    if difference:
+        key, this, other = difference
+        raise CacheError(f"{where}: {key}", json.dumps(this), json.dumps(other))
+    return part
+
+
+def _encoding(dtype: str, codecs: list[Metadata], *, where: str) -> Encoding:
+    """The encoding that stores this dtype through these codecs."""
+    found = (dtype, [codec["name"] for codec in codecs])
+    known: tuple[Encoding, ...] = get_args(Encoding)
+    for encoding in known:
+        compressor = [COMPRESSORS[encoding]["name"]] if encoding in COMPRESSORS else []
+        if found == (DTYPES[encoding], ["bytes", *compressor, "crc32c"]):
+            return encoding
+    chain = ", ".join(codec["name"] for codec in codecs)
+    raise CacheError(where, f"{dtype} through {chain}", f"an encoding of {', '.join(known)}")
+
+
+def first_difference(found: Any, wanted: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """The first key, in dotted form, whose values differ, with both; None if all are equal."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for name in dict.fromkeys((*wanted, *found)):
+            inner = f"{key}.{name}" if key else name
+            difference = first_difference(found.get(name), wanted.get(name), inner)
+            if difference:
+                return difference
+        return None
+    return None if found == wanted else (key, found, wanted)

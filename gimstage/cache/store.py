@@ -1,0 +1,99 @@
+"""A store as a folder of files: what its metadata says, and whether every file is whole."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gimstage.cache.format import Metadata, SmallLayout, StoreLayout
+from gimstage.cache.parse import parse_store
+from gimstage.cache.shards import REBUILD, file_crc32c, open_shard, without_crc
+from gimstage.errors import CacheError, DamagedCacheError
+
+
+def read_document(path: Path) -> Metadata:
+    """One zarr.json.
+
+    Raises:
+        DamagedCacheError: it is not a JSON object.
+    """
+    try:
+        metadata = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedCacheError(str(path), "not JSON", cure=REBUILD) from error
+    if not isinstance(metadata, dict):
+        raise DamagedCacheError(str(path), "not a JSON object", cure=REBUILD)
+    return metadata
+
+
+def read_layout(store: Path) -> StoreLayout:
+    """The layout that the zarr.json files of a store describe.
+
+    Raises:
+        CacheError: there is no store, or not one of gimstage's form.
+        DamagedCacheError: its metadata is not JSON.
+    """
+    if not (store / "zarr.json").is_file():
+        raise CacheError(str(store), "no zarr.json", "a store of features", "extract first")
+    paths = [store / "zarr.json", *sorted(store.glob("*/zarr.json"))]
+    documents = {path.relative_to(store).as_posix(): read_document(path) for path in paths}
+    return parse_store(documents, where=str(store))
+
+
+def read_small(store: Path, small: SmallLayout) -> NDArray[Any]:
+    """The values of a small array.
+
+    Raises:
+        DamagedCacheError: its file is missing, cut or altered.
+    """
+    path = store / small.path
+    _check_size(path, small.nbytes)
+    body = without_crc(path.read_bytes(), where=str(path))
+    values = np.frombuffer(body, small.dtype.newbyteorder("<")).reshape(small.shape)
+    return values.astype(small.dtype)  # a copy: the buffer itself is read-only
+
+
+def verify(path: str | Path, shards: Iterable[Mapping[str, Any]], *, full: bool = True) -> None:
+    """Compare a store with the files its manifest lists.
+
+    Args:
+        path: the store.
+        shards: what `FeatureWriter.finish` returned: path, bytes and crc32c of every file.
+        full: read every byte; else, of each shard, only its size and index.
+
+    Raises:
+        DamagedCacheError: names the first file that is missing, cut, altered or not listed.
+    """
+    store, listed = Path(path), {entry["path"]: entry for entry in shards}
+    for name in listed:  # metadata first: it says what the other files are
+        if name.endswith("zarr.json"):
+            _check_file(store / name, listed[name], read=True)
+    layout = read_layout(store)
+    sharded = {array.path(i): (array, i) for array in layout.arrays for i in range(array.shards)}
+    for name in layout.paths:
+        if name not in listed:
+            raise DamagedCacheError(str(store / name), "not in the manifest", cure="extract again")
+        if name in sharded:
+            open_shard(store, *sharded[name])
+        _check_file(store / name, listed[name], read=full or name not in sharded)
+
+
+def _check_file(path: Path, entry: Mapping[str, Any], *, read: bool) -> None:
+    _check_size(path, entry["bytes"])
+    if read and (crc := hex_crc(path)) != entry["crc32c"]:
+        raise DamagedCacheError(str(path), f"crc32c {crc}", entry["crc32c"], REBUILD)
+
+
+def _check_size(path: Path, nbytes: int) -> None:
+    if not path.is_file():
+        raise DamagedCacheError(str(path), "the file is missing", cure="extract again")
+    if path.stat().st_size != nbytes:
+        raise DamagedCacheError(str(path), f"{path.stat().st_size} bytes", str(nbytes), REBUILD)
+
+
+def hex_crc(path: Path) -> str:
+    """The crc32c of a file as manifests spell it: eight hexadecimal digits."""
+    return f"{file_crc32c(path):08x}"

@@ -1,0 +1,316 @@
+"""Write a store, shard by shard, so that a killed writer leaves nothing but whole files.
+
+    append ─► [compress] ─► crc ─► c.7.0.part ─► index, fsync, rename ─► c.7.0
+
+Chunks go to the file as they come; nothing of a shard is kept but its index. Progress is the set of
+whole shards on disk: no journal that could disagree with it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gimstage.cache.encodings import compressor
+from gimstage.cache.format import (
+    ABSENT,
+    CRC_BYTES,
+    ArrayLayout,
+    SmallLayout,
+    StoreLayout,
+    document,
+)
+from gimstage.cache.parse import first_difference
+from gimstage.cache.shards import crc32c, crc_bytes, open_shard, with_crc
+from gimstage.cache.store import hex_crc, read_document
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+
+Array = NDArray[Any]
+
+PART = ".part"
+_ANOTHER = "delete the store to extract again"
+_WRITEBACK_BYTES = 1 << 23
+
+
+class FeatureWriter:
+    """Creates a store, or resumes one of the same layout and attributes.
+
+    Args:
+        path: the store.
+        layout: of all of it.
+        small: the values of every small array.
+
+    Raises:
+        StaleCacheError: another store lies there.
+        CacheError: a small array is not as the layout says.
+    """
+
+    def __init__(
+        self, path: str | Path, layout: StoreLayout, *, small: Mapping[str, Array] | None = None
+    ) -> None:
+        self.path, self.layout = Path(path), layout
+        self._crcs: dict[str, str] = {}
+        files = _small_files(layout, small or {})
+        self._refuse_another(files)
+        for leftover in self.path.rglob(f"*{PART}"):
+            leftover.unlink()
+        documents = {name: document(found) for name, found in layout.metadata().items()}
+        for name, data in (documents | files).items():
+            if not _holds(self.path / name, data):
+                _write_whole(self.path / name, data)
+
+    def missing_shards(self) -> list[int]:
+        """The shards not whole on disk in every array, ascending; damaged files are removed."""
+        whole = [all(self._whole(shard)) for shard in range(self.layout.shards)]
+        return [shard for shard, found in enumerate(whole) if not found]
+
+    @contextmanager
+    def shard(self, shard: int) -> "Iterator[ShardWriter]":
+        """A shard of every array to append rows to; it appears on leaving, not on an exception."""
+        writer = ShardWriter(self.path, self.layout, shard)
+        try:
+            yield writer
+            self._crcs |= writer.publish()
+        finally:
+            writer.discard()
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Path, bytes and crc32c of every file of the whole store, for the manifest.
+
+        Raises:
+            CacheError: shards are missing.
+        """
+        missing = self.missing_shards()
+        if missing:
+            found = f"{len(missing)} of {self.layout.shards} shards missing, first {missing[0]}"
+            raise CacheError(str(self.path), found, "all of them", "write the missing ones")
+        return [
+            {
+                "path": name,
+                "bytes": (self.path / name).stat().st_size,
+                "crc32c": self._crcs.get(name) or hex_crc(self.path / name),
+            }
+            for name in self.layout.paths
+        ]
+
+    def _whole(self, shard: int) -> list[bool]:
+        """Whether each array's file of a shard is whole; every one that is not is removed."""
+        found = []
+        for array in self.layout.arrays:
+            try:
+                open_shard(self.path, array, shard)
+                found.append(True)
+            except DamagedCacheError:
+                (self.path / array.path(shard)).unlink(missing_ok=True)
+                found.append(False)
+        return found
+
+    def _refuse_another(self, small: Mapping[str, bytes]) -> None:
+        wanted = self.layout.metadata()
+        present = {p.relative_to(self.path).as_posix() for p in self.path.glob("**/zarr.json")}
+        for name in sorted(present):
+            if name not in wanted:
+                raise StaleCacheError(str(self.path / name), "an array not asked for", "", _ANOTHER)
+            difference = first_difference(read_document(self.path / name), wanted[name])
+            if difference:
+                key, found, other = difference
+                where = f"{self.path / name}: {key}"
+                raise StaleCacheError(where, repr(found), repr(other), _ANOTHER)
+        for name, data in small.items():
+            path = self.path / name
+            if path.is_file() and not _holds(path, data) and _is_whole(path, len(data)):
+                raise StaleCacheError(str(path), "other values", "those given", _ANOTHER)
+
+
+class ShardWriter:
+    """One shard of every array, being written."""
+
+    def __init__(self, path: Path, layout: StoreLayout, shard: int) -> None:
+        """Open a temporary file for each array."""
+        self._where, self._rows = f"{path}, shard {shard}", layout.arrays[0].rows(shard)
+        self._written = 0
+        self._files = {array.name: _ShardFile(path, array, shard) for array in layout.arrays}
+
+    def append(self, rows: Mapping[str, Array | Tensor]) -> None:
+        """Add the next n rows of every array.
+
+        Args:
+            rows: by array, (n, …) of the stored dtype; tensors may be on any device.
+
+        Raises:
+            CacheError: arrays, shapes, dtypes or the number of rows are not the layout's.
+        """
+        arrays = {name: _as_numpy(values) for name, values in rows.items()}
+        if arrays.keys() != self._files.keys():
+            found, expected = ", ".join(sorted(arrays)), ", ".join(sorted(self._files))
+            raise CacheError(self._where, f"rows of {found}", f"rows of {expected}")
+        count = len(next(iter(arrays.values())))
+        for name, values in arrays.items():
+            self._check(self._files[name].array, values, count)
+        if self._written + count > len(self._rows):
+            found = f"{self._written + count} rows appended"
+            raise CacheError(self._where, found, f"{len(self._rows)}")
+        for name, values in arrays.items():
+            self._files[name].append(values)
+        self._written += count
+
+    def _check(self, array: ArrayLayout, values: Array, count: int) -> None:
+        wanted = (count, *array.shape[1:])
+        if (values.shape, values.dtype) != (wanted, array.dtype):
+            raise CacheError(
+                f"{self._where}, {array.name}",
+                f"{values.shape} {values.dtype}",
+                f"{wanted} {array.dtype}",
+            )
+
+    def publish(self) -> dict[str, str]:
+        """Complete the files and give them their names; their crc32c by path.
+
+        Raises:
+            CacheError: rows are lacking.
+        """
+        if self._written < len(self._rows):
+            found = f"{self._written} rows appended"
+            raise CacheError(self._where, found, f"{len(self._rows)}")
+        return {file.path: file.publish() for file in self._files.values()}
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        for file in self._files.values():
+            file.discard()
+
+
+class _ShardFile:
+    """One shard of one array, being written to its temporary file."""
+
+    def __init__(self, store: Path, array: ArrayLayout, shard: int) -> None:
+        self.array, self.path = array, array.path(shard)
+        self._final = store / self.path
+        self._part = self._final.with_name(self._final.name + PART)
+        self._codec = compressor(array.encoding)
+        self._index = np.full((array.shard_chunks, 2), ABSENT, "<u8")
+        self._chunks, self._bytes, self._crc, self._started = 0, 0, 0, 0
+        # Rows that do not fill a chunk yet; chunks of one row never wait here.
+        self._block = np.zeros((array.chunk[0], *array.shape[1:]), array.dtype)
+        self._waiting = 0
+        self._file = open(self._part, "wb")  # noqa: SIM115 - closed by publish or discard
+
+    def append(self, rows: Array) -> None:
+        size = self.array.chunk[0]
+        while len(rows):
+            if not self._waiting and len(rows) >= size:
+                count = size
+                self._write_block(rows[:size])
+            else:
+                count = min(size - self._waiting, len(rows))
+                self._block[self._waiting : self._waiting + count] = rows[:count]
+                self._waiting += count
+                if self._waiting == size:
+                    self._write_block(self._block)
+                    self._waiting = 0
+            rows = rows[count:]
+
+    def publish(self) -> str:
+        """Write the index, make the file durable, give it its name; its crc32c."""
+        if self._waiting:
+            self._block[self._waiting :] = 0  # rows past the end of the array
+            self._write_block(self._block)
+        self._write(with_crc(self._index.tobytes()))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._part, self._final)
+        _sync_folder(self._final.parent)
+        return f"{self._crc:08x}"
+
+    def discard(self) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _write_block(self, block: Array) -> None:
+        """Write the chunks of as many rows as a chunk has."""
+        sizes = self.array.chunk[1:]
+        for corner in np.ndindex(self.array.grid[1:]):
+            cut = tuple(slice(i * n, (i + 1) * n) for i, n in zip(corner, sizes, strict=True))
+            self._write_chunk(np.ascontiguousarray(block[(slice(None), *cut)]).reshape(-1))
+
+    def _write_chunk(self, values: Array) -> None:
+        body = self._codec.encode(values) if self._codec else values.view(np.uint8)
+        start = self._bytes
+        self._write(body)
+        self._write(crc_bytes(crc32c(body)))
+        self._index[self._chunks] = start, self._bytes - start
+        self._chunks += 1
+        self._start_writeback()
+
+    def _write(self, data: Array | bytes) -> None:
+        self._crc = crc32c(data, self._crc)
+        self._file.write(data.data if isinstance(data, np.ndarray) else data)
+        self._bytes += len(data)
+
+    def _start_writeback(self) -> None:
+        """Let the disk begin now; else it idles until fsync, which then takes all the time."""
+        if sys.platform == "linux" and self._bytes - self._started >= _WRITEBACK_BYTES:
+            length = self._bytes - self._started
+            os.posix_fadvise(self._file.fileno(), self._started, length, os.POSIX_FADV_DONTNEED)
+            self._started = self._bytes
+
+
+def _as_numpy(values: Array | Tensor) -> Array:
+    return values.numpy(force=True) if isinstance(values, Tensor) else values
+
+
+def _small_files(layout: StoreLayout, small: Mapping[str, Array]) -> dict[str, bytes]:
+    """The file of each small array, by path, from values that fit the layout."""
+    wanted = {array.name for array in layout.small}
+    if small.keys() != wanted:
+        found, expected = (", ".join(sorted(names)) or "none" for names in (small, wanted))
+        raise CacheError("small arrays", found, expected)
+    return {array.path: _small_file(array, small[array.name]) for array in layout.small}
+
+
+def _small_file(array: SmallLayout, values: Array) -> bytes:
+    if (values.shape, values.dtype) != (array.shape, array.dtype):
+        raise CacheError(
+            f"small array {array.name}",
+            f"{values.shape} {values.dtype}",
+            f"{array.shape} {array.dtype}",
+        )
+    return with_crc(values.astype(array.dtype.newbyteorder("<")).tobytes())
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
+
+
+def _is_whole(path: Path, nbytes: int) -> bool:
+    data = path.read_bytes()
+    return len(data) == nbytes and with_crc(data[:-CRC_BYTES]) == data
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Make a small file appear whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + PART)
+    with open(part, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    _sync_folder(path.parent)
+    _sync_folder(path.parent.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, as fsync does a file's content."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

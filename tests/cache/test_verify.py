@@ -1,0 +1,102 @@
+"""A store against its manifest."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stores
+
+from gimstage.cache import verify
+from gimstage.errors import DamagedCacheError
+
+Stored = tuple[Path, list[dict[str, Any]]]
+
+
+@pytest.fixture(params=["float16", "round5", "uint8"])
+def stored(tmp_path: Path, request: pytest.FixtureRequest) -> Stored:
+    """A whole store and its manifest's list."""
+    layout = stores.vision(request.param)
+    stores.write(tmp_path, layout)
+    return tmp_path, stores.manifest(tmp_path, layout)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_whole_store_passes(stored: Stored, full: bool) -> None:
+    verify(*stored, full=full)
+
+
+def test_a_flipped_bit_anywhere_is_found(stored: Stored) -> None:
+    path, listed = stored
+    chance = random.Random(5)
+    for entry in listed:
+        size = entry["bytes"]
+        for byte in {0, size - 1, *(chance.randrange(size) for _ in range(6))}:
+            bit = chance.randrange(8)
+            stores.flip(path / entry["path"], byte, bit)
+            with pytest.raises(DamagedCacheError) as caught:
+                verify(path, listed)
+            assert entry["path"] in str(caught.value)
+            stores.flip(path / entry["path"], byte, bit)
+    verify(path, listed)
+
+
+def test_a_file_cut_by_one_byte_is_found_without_reading_it(stored: Stored) -> None:
+    path, listed = stored
+    for entry in listed:
+        file = path / entry["path"]
+        data = file.read_bytes()
+        file.write_bytes(data[:-1])
+        with pytest.raises(DamagedCacheError) as caught:
+            verify(path, listed, full=False)
+        assert str(caught.value).startswith(str(file))
+        file.write_bytes(data)
+
+
+def test_a_missing_file_is_named(stored: Stored) -> None:
+    path, listed = stored
+    file = path / "codes" / "c.1.0.0.0.0"
+    file.unlink()
+    with pytest.raises(DamagedCacheError) as caught:
+        verify(path, listed, full=False)
+    assert str(caught.value) == f"{file}: the file is missing; extract again"
+
+
+def test_a_damaged_index_is_found_without_reading_chunks(stored: Stored) -> None:
+    path, listed = stored
+    file = path / "features" / "c.2.0.0.0.0.0.0"
+    stores.flip(file, -1)
+    with pytest.raises(DamagedCacheError) as caught:
+        verify(path, listed, full=False)
+    assert str(caught.value) == (
+        f"{file}, index: checksum does not match; delete the file and extract again"
+    )
+
+
+def test_a_damaged_small_array_is_found_by_the_quick_check(stored: Stored) -> None:
+    path, listed = stored
+    stores.flip(path / "label" / "c.0", 5)
+    with pytest.raises(DamagedCacheError, match=r"/label/c\.0: crc32c [0-9a-f]{8}; expected "):
+        verify(path, listed, full=False)
+
+
+def test_altered_values_are_named_with_both_checksums(stored: Stored) -> None:
+    path, listed = stored
+    entry = next(e for e in listed if e["path"] == "codes/c.0.0.0.0.0")
+    stores.flip(path / entry["path"], 0)
+    verify(path, listed, full=False)
+    with pytest.raises(DamagedCacheError) as caught:
+        verify(path, listed)
+    assert str(caught.value) == (
+        f"{path}/codes/c.0.0.0.0.0: {caught.value.found}; expected {entry['crc32c']}; "
+        "delete the file and extract again"
+    )
+    assert caught.value.found.startswith("crc32c ")
+
+
+def test_a_shard_the_manifest_does_not_list_is_refused(stored: Stored) -> None:
+    path, listed = stored
+    rest = [entry for entry in listed if entry["path"] != "codes/c.0.0.0.0.0"]
+    with pytest.raises(DamagedCacheError) as caught:
+        verify(path, rest)
+    assert str(caught.value) == (f"{path}/codes/c.0.0.0.0.0: not in the manifest; extract again")
