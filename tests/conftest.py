@@ -1,12 +1,17 @@
 """What all tests share: the golden fixtures and where they lie."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
-from torch import Tensor
+# Small tensors compute fastest on one thread; processes that tests start inherit the setting, so
+# their bits can be compared.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 Golden = dict[str, Tensor]
 

@@ -98,7 +98,7 @@ def test_each_patch_is_encoded_alone():
 def test_a_code_is_the_spatial_mean_of_raw_features():
     features = seeded(2, 3, 3, 5, 4, 4)
     expected = features.reshape(2, 3, 3, 5, 16).sum(-1) / 16
-    assert_close(ResNetModule.pool(features), expected)
+    assert_close(module().pool(features), expected)
 
 
 @pytest.mark.parametrize("block", KINDS)

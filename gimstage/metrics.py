@@ -1,0 +1,134 @@
+"""metrics.jsonl: one line of means for every logging interval of a stage's training."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gimstage.errors import TrainingError
+from gimstage.files import appearing
+
+LINES = 200  # of a whole training, about
+
+Line = dict[str, Any]
+
+
+class Metrics:
+    """Running means of loss and contrastive accuracy.
+
+    Values stay on the device until they are needed, then are summed one by one, in order: the means
+    depend neither on when they were fetched nor on whether training was interrupted.
+
+    Args:
+        path: the file.
+        stage: `RECIPE/NUMBER`, for messages.
+        batch_size: samples of a step.
+        total_steps: steps of the whole training.
+    """
+
+    def __init__(self, path: Path, *, stage: str, batch_size: int, total_steps: int) -> None:
+        self.path, self.stage = path, stage
+        self.batch_size, self.total_steps = batch_size, total_steps
+        self.interval = max(1, total_steps // LINES)
+        self.lines: list[Line] = []
+        self._sums: list[float] = []
+        self._count = 0
+        self._waiting: list[tuple[int, Tensor]] = []
+        self._since = time.perf_counter()
+        self._idle_s = 0.0
+
+    def add(self, step: int, values: Tensor, idle_s: float) -> None:
+        """Take up the values of one step, counted from 1.
+
+        Args:
+            step: its number.
+            values: loss, accuracy, then the loss of each prediction step, on any device.
+            idle_s: seconds the step waited for its data.
+        """
+        self._idle_s += idle_s
+        self._waiting.append((step, values))
+        if self._ends_interval(step) or len(self._waiting) >= 256:
+            self.settle()
+
+    def _ends_interval(self, step: int) -> bool:
+        return step == 1 or step % self.interval == 0 or step == self.total_steps
+
+    def settle(self) -> None:
+        """Fetch what waits on the device and write the lines that are complete.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        if not self._waiting:
+            return
+        steps, tensors = zip(*self._waiting, strict=True)
+        self._waiting = []
+        for step, values in zip(steps, torch.stack(tensors).double().tolist(), strict=True):
+            if not math.isfinite(values[0]):
+                raise not_finite(self.stage, step, f"loss is {values[0]}")
+            self._sums = [
+                a + b for a, b in zip(self._sums or [0.0] * len(values), values, strict=True)
+            ]
+            self._count += 1
+            if self._ends_interval(step):
+                self._write(step)
+
+    @property
+    def loss(self) -> float | None:
+        """The latest mean loss."""
+        if self._count:
+            return self._sums[0] / self._count
+        return self.lines[-1]["loss"] if self.lines else None
+
+    def _write(self, step: int) -> None:
+        means = [value / self._count for value in self._sums]
+        seconds = time.perf_counter() - self._since
+        line = {
+            "step": step,
+            "loss": means[0],
+            "accuracy": means[1],
+            "loss_per_step": means[2:],
+            "samples_per_s": round(self._count * self.batch_size / seconds, 2),
+            "waiting_share": round(self._idle_s / seconds, 4),
+        }
+        self.lines.append(line)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._sums, self._count, self._idle_s = [], 0, 0.0
+        self._since = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs, as JSON."""
+        return {"sums": self._sums, "count": self._count}
+
+    def resume(self, step: int, state: dict[str, Any] | None) -> None:
+        """Go on after `step`: later lines of the file are dropped, the interval's sums taken up."""
+        lines = self.path.read_text("utf-8").splitlines() if step and self.path.exists() else []
+        self.lines = [line for line in map(_parsed, lines) if line and line["step"] <= step]
+        with appearing(self.path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
+        self._sums, self._count = (state["sums"], state["count"]) if state else ([], 0)
+        self._since = time.perf_counter()
+
+
+def _parsed(text: str) -> Line | None:
+    """A line of the file; None for one that was cut off when the process was killed."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def not_finite(stage: str, step: int, found: str) -> TrainingError:
+    """The error for NaN or infinity in training."""
+    return TrainingError(
+        f"stage {stage}, step {step}",
+        found,
+        "finite numbers",
+        'the last good checkpoint is kept; lower learning_rate or use precision = "float32"',
+    )

@@ -1,0 +1,222 @@
+"""What a person sees: tables and progress rows, built here, printed by the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from gimstage.progress import Progress, Watch
+from gimstage.sizes import readable
+
+if TYPE_CHECKING:
+    from gimstage.data.check import DataReport
+    from gimstage.plan import StagePlan
+
+COLOURS = {"done": "green", "partial": "yellow", "stale": "magenta", "damaged": "red"}
+PLAIN_LINE_EVERY_S = 10.0
+
+plain = escape
+
+
+@contextmanager
+def progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """One row per task with a bar, or now and then a line where stderr is no terminal."""
+    if quiet:
+        yield lambda update: None
+    elif console.is_terminal:
+        with _bars(console) as bars:
+            yield _rows_on(bars)
+    else:
+        yield _lines_on(console)
+
+
+def _bars(console: Console) -> Bars:
+    return Bars(
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+    )
+
+
+def _rows_on(bars: Bars) -> Callable[[Progress], None]:
+    rows: dict[str, Any] = {}
+
+    def report(update: Progress) -> None:
+        if update.task not in rows:
+            rows[update.task] = bars.add_task(update.task, unit=update.unit, facts="")
+        bars.update(
+            rows[update.task], completed=update.done, total=update.total, facts=facts(update)
+        )
+
+    return report
+
+
+def _lines_on(console: Console) -> Callable[[Progress], None]:
+    spoken: dict[str, float] = {}
+
+    def report(update: Progress) -> None:
+        now = time.monotonic()
+        finished = update.done == update.total
+        if finished or now - spoken.setdefault(update.task, now) >= PLAIN_LINE_EVERY_S:
+            spoken[update.task] = now
+            amount = f"{update.done}/{update.total} {update.unit}"
+            console.print(f"{update.task}: {amount}  {facts(update)}")
+
+    return report
+
+
+def facts(update: Progress) -> str:
+    """Speed, loss and bytes of a progress report, in a few words."""
+    parts = []
+    if update.samples_per_s is not None:
+        parts.append(f"{update.samples_per_s:.0f} samples/s")
+    if update.loss is not None:
+        parts.append(f"loss {update.loss:.3f}")
+    if update.bytes_per_s is not None:
+        parts.append(f"{readable(update.bytes_per_s)}/s")
+    return "  ".join(parts)
+
+
+def stage_line(manifest: Mapping[str, Any], *, fresh: bool) -> str:
+    """One line on a finished stage."""
+    training, features = manifest["training"], manifest["features"]
+    stored = f"{readable(features['bytes'])} of features" if features else "no features stored"
+    first, last = training["first"]["loss"], training["last"]["loss"]
+    verb = "done" if fresh else "already done"
+    return (
+        f"stage {manifest['stage']} {verb}: loss {first:.3f} → {last:.3f} in "
+        f"{training['steps']} steps, {stored}"
+    )
+
+
+def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
+    return table
+
+
+def rows_table(recipe: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Probe accuracies, per cent."""
+    numbers = ("accuracy", "random init", "chance")
+    table = _table(
+        f"{recipe}: linear probes", "stage", "task", "protocol", *numbers, numbers=numbers
+    )
+    for row in rows:
+        percents = [
+            "–" if row[key] is None else f"{100 * row[key]:.1f} %"
+            for key in ("accuracy", "random_init", "chance")
+        ]
+        table.add_row(row["stage"], row["task"], row["protocol"], *percents)
+    return table
+
+
+def status_table(recipe: str, entries: Sequence[Mapping[str, Any]], *, why: bool) -> Table:
+    """States of stages and probes, with the first reason or all of them."""
+    table = _table(recipe, "stage", "state", "fingerprint", "why")
+    for entry in entries:
+        reasons = entry["why"] if why else entry["why"][:1]
+        colour = COLOURS.get(entry["state"], "dim")
+        more = len(entry["why"]) - len(reasons)
+        text = "\n".join(map(escape, reasons)) + (f"  (+{more} more, see --why)" if more else "")
+        state = f"[{colour}]{entry['state']}[/]"
+        table.add_row(entry["name"], state, entry["fingerprint"][:12], text)
+    return table
+
+
+def plan_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Table:
+    """What each stage costs."""
+    numbers = ("parameters", "steps", "GFLOP/step", "disk")
+    table = _table(
+        f"{recipe}: the plan", "stage", *numbers, "features", "encoding", numbers=numbers
+    )
+    for plan in plans:
+        bound = "" if plan.exact or not plan.cache_bytes else "≤ "
+        table.add_row(
+            plan.name,
+            f"{plan.parameters:,}",
+            f"{plan.steps:,}",
+            f"{plan.flops_per_step / 1e9:,.1f}",
+            bound + readable(plan.cache_bytes) if plan.cache_bytes else "not stored",
+            " × ".join(map(str, plan.feature_shape)),
+            plan.encoding,
+        )
+    total = sum(plan.cache_bytes for plan in plans)
+    table.caption = f"{readable(total)} ({total:,} bytes) of features, {readable(free_bytes)} free"
+    table.caption_justify = "left"
+    return table
+
+
+def inspect_table(stage: str, found: Mapping[str, Any]) -> Table:
+    """Name and value, one line each."""
+    table = _table(f"features of stage {stage}", "", "")
+    table.show_header = False
+    for key, value in found.items():
+        table.add_row(key.replace("_", " "), _shown(key, value))
+    return table
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{name} {_shown(name, inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if key.endswith("bytes"):
+        return f"{value:,} ({readable(value)})"
+    return escape(str(value))
+
+
+def verify_line(recipe: str, checked: Sequence[Mapping[str, Any]]) -> str:
+    """One line on what was verified."""
+    names = ", ".join(entry["stage"] for entry in checked) or "none"
+    return f"{recipe}: every byte of the finished stages is as its manifest says (stages: {names})"
+
+
+def data_table(report: DataReport, png: Path | None) -> Table:
+    """Counts, sizes and labels of a data folder."""
+    numbers = ("images", "size", "gray mean", "gray std")
+    table = _table(report.root, "split", *numbers, "labels", numbers=numbers)
+    for split in report.splits:
+        labels = split.labels or {}
+        table.add_row(
+            split.name,
+            f"{split.images:,}",
+            readable(split.bytes),
+            f"{split.gray_mean:.4f}",
+            f"{split.gray_std:.4f}",
+            "  ".join(f"{escape(name)} {count}" for name, count in labels.items()) or "none",
+        )
+    if png is not None:
+        table.caption, table.caption_justify = f"contact sheet: {png}", "left"
+    return table
+
+
+def download_progress(watch: Watch) -> Callable[[int, int | None], None]:
+    """A callback for downloads that reports to a watch, and stops when it asks."""
+    began = time.perf_counter()
+    start: int | None = None
+
+    def report(present: int, total: int | None) -> None:
+        nonlocal start
+        watch.leave_if_asked()
+        start = present if start is None else start
+        if watch.due() or present == total:
+            speed = (present - start) / max(time.perf_counter() - began, 1e-9)
+            watch.report(Progress("download", present, total or 0, "bytes", bytes_per_s=speed))
+
+    return report

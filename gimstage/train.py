@@ -1,0 +1,254 @@
+"""One training loop for every stage and every objective.
+
+    batch ─► module ─► features ─► pool ─► codes ─► objective ─► loss ─► backward ─► Adam
+                        (dropped at once)
+
+What a step sees depends on the seed and the step alone, so training continues from step, weights
+and Adam's state to the same bits as if it had never stopped.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gimstage.device import laid_out, placed
+from gimstage.draws import generator
+from gimstage.errors import CheckpointError
+from gimstage.inputs import Source, TrainingDraws, prefetched, to_device
+from gimstage.metrics import Metrics, not_finite
+from gimstage.modules import EncoderModule
+from gimstage.objectives import Objective
+from gimstage.progress import Interrupted, Progress, Watch
+from gimstage.recipe import Chain
+from gimstage.runs import RunFolder
+from gimstage.stack import new_parts, read_header, read_tensors, save_tensors
+
+READ_AHEAD = 2  # batches read while one is trained on
+ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def training_step(
+    module: EncoderModule,
+    objective: Objective,
+    *,
+    optimiser: torch.optim.Optimizer,
+    batch: Tensor,
+    rng: torch.Generator,
+    precision: str,
+) -> Tensor:
+    """One optimiser step; returns loss, accuracy and the loss per prediction step, (2 + K,).
+
+    Args:
+        module: encoder module, its own input (B, G, G, C, y, x).
+        objective: objective with `draw` and `forward`.
+        optimiser: of the parameters of both.
+        batch: (B, G, G, C, y, x) float32 on the module's device.
+        rng: of the negatives.
+        precision: "float32", or "bfloat16" for autocast.
+    """
+    bf16 = precision == "bfloat16"
+    with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=bf16):
+        codes = module.pool(module(batch))  # the full map lives on only as long as autograd needs
+        draws = objective.draw(codes.shape, rng)
+        result = objective(codes, codes, draws)
+    optimiser.zero_grad(set_to_none=True)
+    result.loss.backward()
+    optimiser.step()
+    return torch.cat(
+        [result.loss.detach()[None], result.accuracy[None], result.loss_per_step.detach()]
+    )
+
+
+class Training:
+    """A stage in training: its parts, its optimiser, and how far it is.
+
+    Args:
+        chain: the stage, last of its chain.
+        folder: where it leaves its files.
+        fingerprint: of everything that decides its weights.
+        total_steps: optimiser steps of the whole training.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        folder: RunFolder,
+        *,
+        fingerprint: str,
+        total_steps: int,
+        device: torch.device,
+    ) -> None:
+        self.stage, self.spec = chain.last, chain.last.spec.train
+        self.folder, self.fingerprint, self.total_steps = folder, fingerprint, total_steps
+        module, objective = new_parts(chain)
+        self.module = placed(module, device).train()
+        self.objective = objective.to(device).train()
+        self.named = {
+            **{f"module.{n}": p for n, p in self.module.named_parameters()},
+            **{f"objective.{n}": p for n, p in self.objective.named_parameters()},
+        }
+        self.optimiser = torch.optim.Adam(self.named.values(), lr=self.spec.learning_rate)
+        self.device, self.step, self.seconds = device, 0, 0.0
+        self.metrics = Metrics(
+            folder.metrics,
+            stage=self.stage.key,
+            batch_size=self.spec.batch_size,
+            total_steps=total_steps,
+        )
+
+    def restore(self) -> None:
+        """Go on from the checkpoint if there is one of this very training, else from the start.
+
+        Raises:
+            CheckpointError: it is of this training but does not hold what training needs.
+        """
+        header = read_header(self.folder.checkpoint)
+        if header is None or header["fingerprint"] != self.fingerprint:
+            self.metrics.resume(0, None)
+            return
+        tensors = read_tensors(self.folder.checkpoint)
+        try:
+            for name, parameter in self.named.items():
+                parameter.data.copy_(tensors[name])
+            self.optimiser.load_state_dict(self._adam_state(tensors))
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                str(self.folder.checkpoint),
+                f"does not fit the stage: {error}",
+                "",
+                f"delete {self.folder.checkpoint.parent} to train the stage from its start",
+            ) from error
+        self.step, self.seconds = header["step"], header["seconds"]
+        self.metrics.resume(self.step, header["metrics"])
+
+    @torch.no_grad()
+    def _adam_state(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        state = self.optimiser.state_dict()
+        state["state"] = {
+            index: {
+                "step": tensors[f"adam.step.{name}"],
+                # In the parameter's own layout: another one would take another path through Adam.
+                "exp_avg": torch.empty_like(p).copy_(tensors[f"adam.exp_avg.{name}"]),
+                "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"adam.exp_avg_sq.{name}"]),
+            }
+            for index, (name, p) in enumerate(self.named.items())
+        }
+        return state
+
+    def save_checkpoint(self, seconds: float) -> None:
+        """Write everything training needs to go on; `seconds` is its duration up to here.
+
+        Raises:
+            TrainingError: a loss or weight is not finite; the checkpoint before stays.
+        """
+        self._refuse_not_finite()
+        tensors = {name: p.detach() for name, p in self.named.items()}
+        for name, parameter in self.named.items():
+            slots = self.optimiser.state[parameter]
+            tensors |= {f"adam.{slot}.{name}": slots[slot] for slot in ADAM_SLOTS}
+        header = {
+            "fingerprint": self.fingerprint,
+            "step": self.step,
+            "seconds": seconds,
+            "metrics": self.metrics.state(),
+        }
+        self.folder.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        save_tensors(self.folder.checkpoint, tensors, header)
+
+    def run(
+        self,
+        source: Source,
+        draws: TrainingDraws,
+        *,
+        workers: int,
+        checkpoint_every_s: float,
+        watch: Watch,
+    ) -> None:
+        """Train to the last step, then leave weights.safetensors and objective.safetensors.
+
+        Args:
+            source: what the stage reads.
+            draws: which part of it each step sees.
+            workers: reading threads.
+            checkpoint_every_s: seconds between checkpoints.
+            watch: hears of progress, asks to stop.
+
+        Raises:
+            Interrupted: a stop was asked for; the checkpoint holds the last finished step.
+            TrainingError: a loss or weight is not finite.
+        """
+        began, first_step, earlier = time.perf_counter(), self.step, self.seconds
+        saved = began
+        for batch, idle_s in self._batches(source, draws, workers):
+            values = training_step(
+                self.module,
+                self.objective,
+                optimiser=self.optimiser,
+                batch=batch,
+                rng=generator(self.spec.seed, "negatives", self.step),
+                precision=self.spec.precision,
+            )
+            self.step += 1
+            self.metrics.add(self.step, values, idle_s)
+            now = time.perf_counter()
+            self.seconds = earlier + now - began
+            if watch.due() or self.step == self.total_steps:
+                self._report(watch, self.step - first_step, now - began)
+            stopping = watch.stop.is_set() and self.step < self.total_steps
+            if stopping or now - saved >= checkpoint_every_s:
+                self.save_checkpoint(self.seconds)
+                saved = now
+            if stopping:
+                raise Interrupted
+        self._finish()
+
+    def _batches(
+        self, source: Source, draws: TrainingDraws, workers: int
+    ) -> Iterator[tuple[Tensor, float]]:
+        """Module input of every remaining step, and the seconds spent waiting for it."""
+        count = self.spec.batch_size
+        buffers = [source.buffer(count, draws.size) for _ in range(READ_AHEAD + 1)]
+        places = (draws(step) for step in range(self.step, self.total_steps))
+        asked = time.perf_counter()
+        for raw in prefetched(source, places, buffers=buffers, workers=workers):
+            waited = time.perf_counter() - asked
+            yield laid_out(source.prepare(to_device(raw, self.device))), waited
+            asked = time.perf_counter()
+
+    def _report(self, watch: Watch, steps: int, seconds: float) -> None:
+        self.metrics.settle()
+        watch.report(
+            Progress(
+                task=f"{self.stage.key} train",
+                done=self.step,
+                total=self.total_steps,
+                unit="steps",
+                samples_per_s=steps * self.spec.batch_size / seconds,
+                loss=self.metrics.loss,
+            )
+        )
+
+    def _finish(self) -> None:
+        """Leave the trained weights; once the module's are there, the stage is trained."""
+        self._refuse_not_finite()
+        record = {
+            "fingerprint": self.fingerprint,
+            "steps": self.step,
+            "seconds": round(self.seconds, 3),
+            "first": self.metrics.lines[0],
+            "last": self.metrics.lines[-1],
+        }
+        save_tensors(self.folder.objective, self.objective.state_dict(), record)
+        save_tensors(self.folder.weights, self.module.state_dict(), record)
+        shutil.rmtree(self.folder.checkpoint.parent, ignore_errors=True)
+
+    def _refuse_not_finite(self) -> None:
+        self.metrics.settle()
+        for name, parameter in self.named.items():
+            if not bool(torch.isfinite(parameter).all()):
+                raise not_finite(self.stage.key, self.step, f"{name} is not finite")

@@ -1,0 +1,97 @@
+"""What the README tells a reader to run is run, and what it tells him to write is read."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click import Group
+
+from gimstage.cli import main
+from gimstage.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests/recipes/tiny"
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the demo is the tiny recipe, with this Python as its .venv."""
+    clone = tmp_path_factory.mktemp("clone")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, clone)
+    shutil.copytree(TINY, clone / "stages/demo")
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/ready").touch()
+    (clone / ".venv/bin/activate").write_text("")
+    for name in ("gimstage", "python"):
+        (clone / ".venv/bin" / name).symlink_to(Path(sys.executable).parent / name)
+    return clone
+
+
+def test_every_shell_block_runs_as_it_stands(clone: Path) -> None:
+    path = f"{clone / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
+    for block in blocks("sh"):
+        command = ["bash", "-euo", "pipefail", "-c", block]
+        done = subprocess.run(
+            command, cwd=clone, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (clone / "runs/demo/probe/manifest.json").exists()
+    for block in blocks("python"):
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=clone, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_make_continues_where_it_is_told_and_is_quiet_when_done(clone: Path) -> None:
+    def make() -> str:
+        done = subprocess.run(
+            ["make", "all"], cwd=clone, capture_output=True, text=True, check=True
+        )
+        return done.stderr
+
+    make()
+    assert "train:" not in make()
+    (clone / "runs/demo/3/manifest.json").unlink()
+    again = make()
+    assert "demo/3" in again
+    assert "demo/2" not in again
+
+
+def test_commands_that_need_real_data_exist_with_these_options() -> None:
+    lines = [line for block in blocks("console") for line in block.splitlines() if line[:1] == "$"]
+    assert lines
+    for line in lines:
+        words = line.removeprefix("$ ").partition("#")[0].split()
+        assert words.pop(0) == "gimstage"
+        command = main
+        while isinstance(command, Group):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_stage_shown_is_a_stage(tmp_path: Path) -> None:
+    [stage] = blocks("toml")
+    folder = shutil.copytree(ROOT / "stages/stl10", tmp_path / "shown")
+    (folder / "2_conv128.toml").write_text(stage)
+    assert Recipe.load(folder).chain(2).shapes()[-1] == (512, 8, 8)
+
+
+def test_every_command_is_named_in_the_readme() -> None:
+    assert [name for name in main.commands if f"gimstage {name}" not in README] == []
+
+
+def test_every_recipe_is_named_in_the_readme() -> None:
+    assert [p.name for p in (ROOT / "stages").iterdir() if f"stages/{p.name}" not in README] == []
