@@ -173,7 +173,7 @@ def _shown(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return "  ".join(f"{name} {_shown(name, inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
-        return " × ".join(map(str, value))
+        return (" × " if all(isinstance(v, int) for v in value) else ", ").join(map(str, value))
     if isinstance(value, float):
         return f"{value:.4g}"
     if key.endswith("bytes"):

@@ -30,6 +30,7 @@ from gimstage.cache.parse import first_difference
 from gimstage.cache.shards import crc32c, crc_bytes, open_shard, with_crc
 from gimstage.cache.store import hex_crc, read_document
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.files import appearing, sync_folder
 
 Array = NDArray[Any]
 
@@ -226,7 +227,7 @@ class _ShardFile:
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._part, self._final)
-        _sync_folder(self._final.parent)
+        sync_folder(self._final.parent)
         return f"{self._crc:08x}"
 
     def discard(self) -> None:
@@ -295,22 +296,8 @@ def _is_whole(path: Path, nbytes: int) -> bool:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Make a small file appear whole or not at all."""
+    """Make a small file appear whole or not at all, in a folder that may be new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + PART)
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    _sync_folder(path.parent)
-    _sync_folder(path.parent.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, as fsync does a file's content."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with appearing(path) as part:
+        part.write_bytes(data)
+    sync_folder(path.parent.parent)
