@@ -14,7 +14,6 @@ OPTIONS   = --recipe $(FOLDER) --runs $(RUNS) $(SEED:%=--seed %) $(ARGS)
 
 # The stages of the recipe, in order: 1 2 3 of 1_first.toml 2_second.toml 3_third.toml.
 STAGES := $(shell ls $(FOLDER) 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)_.*\.toml$$/\1/p' | sort -n)
-PROBES := $(patsubst $(FOLDER)/%.toml,%,$(wildcard $(FOLDER)/probe*.toml))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup all test lint bench clean
@@ -32,22 +31,17 @@ setup: .venv/ready ## build .venv with everything gimstage needs
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-# Make decides the order, by the manifests; gimstage decides the truth, by their fingerprints.
-all: $(PROBES:%=$(RUN)/%/manifest.json) ## train the whole chain of RECIPE, then probe it
-	@$(GIMSTAGE) probe $(OPTIONS)
+# Make decides the order, by the manifests; gimstage decides the truth, by their fingerprints, and
+# so has the last word: what make takes for fresh although the data changed is run again here.
+all: .venv/ready $(STAGES:%=$(RUN)/%/manifest.json) ## train the whole chain of RECIPE, then probe it
+	@$(GIMSTAGE) run $(OPTIONS)
 
 define stage_rule
-$(RUN)/$(2)/manifest.json: $(1:%=$(RUN)/%/manifest.json) $(wildcard $(FOLDER)/$(2)_*.toml) $(FOLDER)/data.toml | .venv/ready
+$(RUN)/$(2)/manifest.json: $(1:%=$(RUN)/%/manifest.json) $(wildcard $(FOLDER)/$(2)_*.toml) $(wildcard $(FOLDER)/data.toml) | .venv/ready
 	@$(GIMSTAGE) train-stage $(2) $$(OPTIONS)
 endef
 before :=
 $(foreach stage,$(STAGES),$(eval $(call stage_rule,$(before),$(stage)))$(eval before := $(stage)))
-
-define probe_rule
-$(RUN)/$(1)/manifest.json: $(FOLDER)/$(1).toml $(before:%=$(RUN)/%/manifest.json) | .venv/ready
-	@$(GIMSTAGE) probe $(1) $$(OPTIONS) > /dev/null
-endef
-$(foreach probe,$(PROBES),$(eval $(call probe_rule,$(probe))))
 
 test: setup lint ## check style and types, then run every test
 	$(BIN)/pytest

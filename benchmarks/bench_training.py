@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from common import Row, medians
 
-from gimstage.device import find_device
+from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
 from gimstage.extract import Extraction
 from gimstage.inputs import Images, TrainingDraws, output_source, prefetched, to_device
@@ -27,6 +27,7 @@ from gimstage.stack import new_parts
 from gimstage.train import training_step
 
 STAGES = Path(__file__).parents[1] / "stages"
+CPU = torch.device("cpu")
 BATCH = 4
 DEMO = """
 [demo]
@@ -84,7 +85,7 @@ def rows() -> Iterator[Row]:
 def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
     """A step against the bare module, its wait for data, and extraction against the forward."""
     chain = pipe.recipe.chain(number)
-    source = output_source(pipe.runs, pipe.images, chain.upstream, torch.device("cpu"))
+    source = output_source(pipe.runs, pipe.images, chain.upstream, CPU)
     live = pipe.images.live()
     draws = TrainingDraws(
         num_samples=len(pipe.split),
@@ -97,14 +98,15 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
     buffers = [source.buffer(BATCH, live.crop_patches) for _ in range(3)]
     batches = prefetched(source, map(draws, range(10**6)), buffers=buffers, workers=2)
-    held = source.prepare(next(batches).clone()).clone()
+    placed(module, CPU)
+    held = laid_out(source.prepare(next(batches).clone()).clone())
     waits: list[float] = []
 
     def step() -> None:
         began = time.perf_counter()
         raw = next(batches)
         waits.append(time.perf_counter() - began)
-        batch = source.prepare(to_device(raw, torch.device("cpu")))
+        batch = laid_out(source.prepare(to_device(raw, CPU)))
         training_step(
             module,
             objective,
@@ -132,15 +134,16 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
 def extraction_row(pipe: Pipeline, number: int) -> Row:
     """Extraction to disk against the frozen forward pass over the same patches."""
     chain = pipe.recipe.chain(number)
-    cpu = torch.device("cpu")
-    source = output_source(pipe.runs, pipe.images, chain.upstream, cpu)
+    source = output_source(pipe.runs, pipe.images, chain.upstream, CPU)
     module, _ = new_parts(chain)
-    work = Extraction(chain, module, source=source, stored=pipe.stored, device=cpu, workers=2)
-    layout = features_layout(chain, pipe.stored, fingerprint="bench", labelled=False)
+    work = Extraction(chain, module, source=source, stored=pipe.stored, device=CPU, workers=2)
+    layout = features_layout(
+        chain, pipe.stored, fingerprint="bench", weights_sha256="", labelled=False
+    )
     path = pipe.root / "bench.zarr"
     raw = source.buffer(work.batch_samples * pipe.stored.count, pipe.stored.patches)
     source.fill(raw, pipe.stored.whole(torch.arange(work.batch_samples).numpy()))
-    held = source.prepare(raw).clone()
+    held = laid_out(source.prepare(raw).clone())
 
     def extract() -> None:
         shutil.rmtree(path, ignore_errors=True)

@@ -35,7 +35,7 @@ class Row:
 
 
 def medians(*subjects: Callable[[], object], rounds: int, warmup: int = 1) -> list[float]:
-    """Median seconds of each subject, timed in turn: A B C, A B C, …"""
+    """Median seconds of each subject, timed in turn: first A B C, then A B C again."""
     times: list[list[float]] = [[] for _ in subjects]
     for turn in range(warmup + rounds):
         for subject, seconds in zip(subjects, times, strict=True):

@@ -58,14 +58,14 @@ def guarded(command: Command) -> Command:
             return command(**options)
         except GimstageError as error:
             _fail(type(error).__name__, str(error), as_json=options.get("as_json", False))
+        except BrokenPipeError:
+            sys.exit(0)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail("OSError", f"{where}{error.strerror}", as_json=options.get("as_json", False))
         except Interrupted:
             _console(stderr=True).print("stopped; the same command goes on from here")
             sys.exit(_received[-1] + 128 if _received else 130)
-        except BrokenPipeError:
-            sys.exit(0)
 
     return run
 
@@ -281,7 +281,7 @@ def plan(as_json: bool, **options: Any) -> None:
     free = pipeline.free_disk()
     error = None
     try:
-        pipeline.require_disk(plans)
+        pipeline.require_disk(list(pipeline.recipe.stages))
     except GimstageError as refusal:
         error = refusal
     document = {
@@ -325,16 +325,8 @@ def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options
 @guarded
 def verify(as_json: bool, **options: Any) -> None:
     """Read every byte of every finished stage and compare it with its manifest."""
-    from gimstage.runs import check_promises
-
     pipeline = _pipeline(**options)
-    checked = []
-    for number in pipeline.recipe.stages:
-        folder = pipeline.runs.stage_folder(pipeline.recipe.chain(number))
-        manifest = folder.manifest()
-        if manifest is not None:
-            check_promises(folder, manifest, full=True)
-            checked.append({"stage": str(number), "features": manifest["features"] is not None})
+    checked = pipeline.verify()
     picture = screens.verify_line(pipeline.recipe.name, checked)
     answer({"recipe": pipeline.recipe.name, "verified": checked}, picture, as_json=as_json)
 

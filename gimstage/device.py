@@ -58,6 +58,9 @@ def _settle(device: torch.device) -> None:
         # cuBLAS and index_add_ are repeatable only when told so before first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
+        # float32 means float32: TF32 would round every factor to 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
     elif device.type == "cpu":
         keep_freed_memory()

@@ -25,8 +25,8 @@ def generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
 
 
 @contextmanager
-def initialising(seed: int) -> Iterator[None]:
-    """Inside, torch's default initialisers draw from `seed`; outside, nothing has moved."""
+def initialising(seed: int, *counters: int) -> Iterator[None]:
+    """Inside, torch's default initialisers draw from the seed; outside, nothing has moved."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "init"))
+        torch.manual_seed(stream_seed(seed, "init", *counters))
         yield

@@ -45,6 +45,14 @@ MEASURED_SAMPLES, MEASURED_PATCHES = 96, 2
 Block = dict[str, Tensor]
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder so that a kill on the way never leaves half of it under its name."""
+    trash = folder.with_name(folder.name + ".part")
+    shutil.rmtree(trash, ignore_errors=True)
+    folder.rename(trash)
+    shutil.rmtree(trash)
+
+
 @contextmanager
 def _one_at_a_time(pool: ThreadPoolExecutor) -> Iterator[Callable[..., None]]:
     """A way to submit a job once the one before is done; on leaving, the last one is done too."""
@@ -136,8 +144,8 @@ class Extraction:
         small = self.small_arrays(labels)
         try:
             writer = FeatureWriter(path, layout, small=small)
-        except CacheError:  # of another recipe, or not a store at all
-            shutil.rmtree(path)
+        except CacheError:  # of other weights, of another recipe, or not a store at all
+            _remove(path)
             writer = FeatureWriter(path, layout, small=small)
         missing = writer.missing_shards()
         rows = [layout.arrays[0].rows(shard) for shard in missing]

@@ -32,7 +32,7 @@ from gimstage.device import placed
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.recipe import Chain
-from gimstage.runs import Runs
+from gimstage.runs import Runs, features_usable
 from gimstage.specs import DataSpec, OutputSpec
 from gimstage.stack import Stack, trained_stack
 from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, patch_grid
@@ -183,10 +183,10 @@ class Images:
                 )
             return cls(spec, data)
         counts = spec.demo.model_dump()
-        root = data or runs / "data" / "demo-{unlabeled}-{train}-{test}-{seed}".format(**counts)
-        if not root.exists():
+        root = runs / "data" / "demo-{unlabeled}-{train}-{test}-{seed}".format(**counts)
+        if data is None and not root.exists():
             write_demo(root, **counts)
-        return cls(spec, root)
+        return cls(spec, data or root)
 
     def split(self, name: str) -> ImageSplit:
         """One split, memory-mapped."""
@@ -225,10 +225,9 @@ def output_source(runs: Runs, images: Images, chain: Chain | None, device: torch
     """
     if chain is None:
         return images.source(images.split(images.spec.train_split))
-    manifest = runs.require(chain)
-    path = runs.stage_folder(chain).features
-    if manifest["features"] is not None and path.exists():
-        return FeatureSource(path)
+    manifest, folder = runs.require(chain), runs.stage_folder(chain)
+    if features_usable(folder, manifest):
+        return FeatureSource(folder.features)
     below = output_source(runs, images, chain.upstream, device)
     stack = trained_stack(runs, chain)
     alone = placed(Stack([stack.parts[-1]], [chain.last.key]), device)

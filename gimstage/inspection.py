@@ -3,7 +3,8 @@
 Shape letters: G patches per side of the stored grid, C channels, y x map inside a patch.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     reader = FeatureReader(path)
     layout = reader.array("features")
     spread = np.unique(np.linspace(0, layout.shape[0] - 1, LOOKED_AT).astype(np.int64))
-    values = torch.stack([_sample(reader, int(row)) for row in spread])
     return {
         "path": str(path),
         "dimensions": list(layout.dims),
@@ -42,16 +42,24 @@ def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "samples_per_shard": layout.shard_rows,
         "codecs": [c["name"] for c in layout.metadata()["codecs"][0]["configuration"]["codecs"]],
         "bytes": features["bytes"],
-        "values": {
-            "min": values.min().item(),
-            "max": values.max().item(),
-            "mean": values.mean().item(),
-            "std": values.std().item(),
-            "zeros": (values == 0).double().mean().item(),
-        },
+        "values": _statistics(_sample(reader, int(row)) for row in spread),
         "loss_of_encoding": features["fidelity"],
         "attributes": dict(reader.attributes),
     }
+
+
+def _statistics(samples: Iterable[torch.Tensor]) -> dict[str, float]:
+    """Minimum, maximum, mean, standard deviation and share of zeros, one sample at a time."""
+    low, high, count, total, squares, zeros = math.inf, -math.inf, 0, 0.0, 0.0, 0
+    for values in samples:
+        low, high = min(low, values.min().item()), max(high, values.max().item())
+        count += values.numel()
+        total += values.sum(dtype=torch.float64).item()
+        squares += values.square().sum(dtype=torch.float64).item()
+        zeros += int((values == 0).sum())
+    mean = total / count
+    std = math.sqrt(max(0.0, squares / count - mean * mean))
+    return {"min": low, "max": high, "mean": mean, "std": std, "zeros": zeros / count}
 
 
 def _require(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,7 +116,7 @@ def draw_channels(path: Path, source: PixelSource, png: Path, *, sample: int, ti
         figure.colorbar(shown, ax=axis, shrink=0.8)
     for axis in axes:
         axis.set_axis_off()
-    figure.savefig(png, dpi=100)
+    figure.savefig(png, dpi=100, format="png")
 
 
 def _mosaic(features: torch.Tensor) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ class Metrics:
             return
         steps, tensors = zip(*self._waiting, strict=True)
         self._waiting = []
-        for step, values in zip(steps, torch.stack(tensors).double().tolist(), strict=True):
+        for step, values in zip(steps, torch.stack(tensors).cpu().double().tolist(), strict=True):
             if not math.isfinite(values[0]):
                 raise not_finite(self.stage, step, f"loss is {values[0]}")
             self._sums = [
@@ -94,6 +94,7 @@ class Metrics:
             "loss_per_step": means[2:],
             "samples_per_s": round(self._count * self.batch_size / seconds, 2),
             "waiting_share": round(self._idle_s / seconds, 4),
+            "seconds": round(seconds + (self.lines[-1]["seconds"] if self.lines else 0.0), 3),
         }
         self.lines.append(line)
         with self.path.open("a", encoding="utf-8") as file:

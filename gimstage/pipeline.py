@@ -4,6 +4,7 @@ The order of writing is the order of trust: weights.safetensors appears when tra
 shards of features.zarr one by one, manifest.json last of all.
 """
 
+import json
 import platform
 import shutil
 import time
@@ -14,24 +15,24 @@ from typing import Any
 
 import torch
 
+from gimstage.cache import verify
 from gimstage.device import device_name, placed
-from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors import CacheError, DamagedCacheError, DataError, StaleCacheError
 from gimstage.extract import Extraction
 from gimstage.inputs import Images, Source, TrainingDraws, output_source
 from gimstage.plan import StagePlan, features_layout, plan_stage, require_disk, require_steps
 from gimstage.probe import Probe, Row
 from gimstage.progress import Watch
 from gimstage.recipe import ALGORITHMS, Chain, Identity, Recipe, differences, fingerprint
-from gimstage.runs import RunFolder, Runs, Status, file_sha256
+from gimstage.runs import RunFolder, Runs, Status, check_weights, file_sha256
 from gimstage.specs import ProbeSpec
 from gimstage.stack import (
     Stack,
     new_parts,
     random_stack,
-    read_header,
-    read_tensors,
     trained_stack,
 )
+from gimstage.tensors import read_tensors
 from gimstage.train import Training
 from gimstage.views import StoredViews
 
@@ -88,14 +89,16 @@ class Pipeline:
             cached_bytes=folder_bytes(features),
         )
 
-    def require_disk(self, plans: list[StagePlan]) -> None:
+    def require_disk(self, numbers: list[int]) -> None:
         """Refuse before a byte is written if what these stages store would not fit."""
-        everything = self.plans()
+        plans = {n: self.plan(self.recipe.chain(n)) for n in self.recipe.stages}
+        pending = [plans.pop(number) for number in numbers]
         require_disk(
             f"recipe {self.recipe.name}",
-            sum(max(0, p.cache_bytes - p.cached_bytes) for p in plans),
+            sum(max(0, p.cache_bytes - p.cached_bytes) for p in pending),
             root=self.root,
-            kept_bytes=sum(p.cached_bytes for p in everything),
+            total_bytes=sum(p.cache_bytes for p in pending)
+            + sum(p.cached_bytes for p in plans.values()),
             max_disk=self.settings.max_disk,
         )
 
@@ -115,8 +118,10 @@ class Pipeline:
                 return False
             folder.refuse_newer()
             upstream = self.runs.require(chain.upstream) if chain.upstream else None
-            self.require_disk([self.plan(chain)])
+            self.require_disk([number])
+            folder.drop_damaged_weights()
             folder.withdraw()
+            start_measuring(self.settings.device)
             source = output_source(self.runs, self.images, chain.upstream, self.settings.device)
             self._train(chain, folder, source)
             features = self._extract(chain, folder, source)
@@ -130,8 +135,7 @@ class Pipeline:
             StaleCacheError: the stage is not trained as the recipe stands now.
         """
         chain = self.recipe.chain(number)
-        folder = self.runs.stage_folder(chain)
-        if self.runs.status(chain).state != "done" and not self._trained(chain, folder):
+        if self.runs.status(chain).state != "done" and not self.runs.trained(chain):
             raise StaleCacheError(
                 f"stage {chain.last.key}",
                 "not trained as its recipe stands",
@@ -140,22 +144,9 @@ class Pipeline:
             )
         return self.train_stage(number)
 
-    def _trained(self, chain: Chain, folder: RunFolder) -> bool:
-        header = read_header(folder.weights)
-        return header is not None and header["fingerprint"] == self._training_fingerprint(chain)
-
-    def _training_fingerprint(self, chain: Chain) -> str:
-        """Of all that decides the weights, down to the very bits of the stage before."""
-        upstream = {"upstream_weights_sha256": self._upstream_weights(chain)}
-        return fingerprint(self.runs.weights_identity(chain) | upstream)
-
-    def _upstream_weights(self, chain: Chain) -> str | None:
-        if chain.upstream is None:
-            return None
-        return file_sha256(self.runs.stage_folder(chain.upstream).weights)
-
     def _train(self, chain: Chain, folder: RunFolder, source: Source) -> None:
-        if self._trained(chain, folder):
+        if self.runs.trained(chain):
+            shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
             return
         folder.weights.unlink(missing_ok=True)
         train = chain.last.spec.train
@@ -170,7 +161,7 @@ class Pipeline:
         training = Training(
             chain,
             folder,
-            fingerprint=self._training_fingerprint(chain),
+            fingerprint=self.runs.training_fingerprint(chain),
             total_steps=require_steps(chain, len(self.split)),
             device=self.settings.device,
         )
@@ -182,6 +173,7 @@ class Pipeline:
             checkpoint_every_s=self.settings.checkpoint_every_s,
             watch=self.watch,
         )
+        shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
 
     def _extract(self, chain: Chain, folder: RunFolder, source: Source) -> dict[str, Any] | None:
         """Store what the stage hands on; its part of the manifest."""
@@ -202,11 +194,13 @@ class Pipeline:
             chain,
             self.stored,
             fingerprint=fingerprint(self.runs.features_identity(chain)),
+            weights_sha256=file_sha256(folder.weights),
             labelled=self.split.labels is not None,
         )
         fidelity = extraction.measure()
         shards = extraction.write(folder.features, layout, self.split.labels, self.watch)
         return {
+            "arrays": [array.name for array in layout.arrays],
             "shape": list(layout.arrays[0].shape),
             "encoding": layout.arrays[0].encoding,
             "bytes": folder_bytes(folder.features),
@@ -223,7 +217,6 @@ class Pipeline:
         features: dict[str, Any] | None,
     ) -> None:
         identity = self.runs.features_identity(chain)
-        header = read_header(folder.weights) or {}
         folder.commit(
             {
                 "stage": chain.last.key,
@@ -232,8 +225,8 @@ class Pipeline:
                 "weights_sha256": file_sha256(folder.weights),
                 "objective_sha256": file_sha256(folder.objective),
                 "upstream": upstream and {k: upstream[k] for k in ("stage", "fingerprint")},
-                "upstream_weights_sha256": self._upstream_weights(chain),
-                "training": {k: header[k] for k in ("steps", "seconds", "first", "last")},
+                "upstream_weights_sha256": self.runs.upstream_weights(chain),
+                "training": training_record(folder.metrics),
                 "features": features,
                 "peak_memory_bytes": peak_memory(self.settings.device),
                 "device": device_name(self.settings.device),
@@ -272,10 +265,8 @@ class Pipeline:
 
     def run(self) -> list[Row]:
         """Train every stage that is not done, fit every probe; the probes' rows."""
-        pending = [
-            n for n in self.recipe.stages if self.runs.status(self.recipe.chain(n)).state != "done"
-        ]
-        self.require_disk([self.plan(self.recipe.chain(number)) for number in pending])
+        chains = {number: self.recipe.chain(number) for number in self.recipe.stages}
+        self.require_disk([n for n, c in chains.items() if self.runs.status(c).state != "done"])
         for number in self.recipe.stages:
             self.train_stage(number)
         return [row for name in self.recipe.probes for row in self.probe(name)]
@@ -298,7 +289,7 @@ class Pipeline:
                 placed(trained_stack(self.runs, chain), settings.device),
                 placed(random_stack(chain), settings.device),
             )
-        return probe.rows(name, {key: stacks[key] for key in chains})
+        return probe.rows(self.recipe.name, name, {key: stacks[key] for key in chains})
 
     def _probe_identity(self, spec: ProbeSpec) -> Identity:
         """Everything that decides a probe's rows, down to the bits of the weights."""
@@ -307,12 +298,32 @@ class Pipeline:
         splits = {spec.train_split, spec.test_split}
         data = {name: self.images.fingerprint(name, self.root) for name in sorted(splits)}
         return {
-            "algorithms": ALGORITHMS,
+            "algorithms": {part: ALGORITHMS[part] for part in ("views", "resnet", "probe")},
             "probe": spec.model_dump(mode="json"),
-            "data": self.images.spec.model_dump(mode="json"),
+            "data": self.images.spec.model_dump(mode="json", exclude={"demo", "stored_views"}),
             "data_sha256": data,
             "weights_sha256": weights,
         }
+
+    def verify(self) -> list[dict[str, Any]]:
+        """Read every byte of every finished stage; which stages were read, features or not.
+
+        Raises:
+            DamagedCacheError: a file is missing or of other bytes than its manifest names.
+        """
+        checked = []
+        for number in self.recipe.stages:
+            chain = self.recipe.chain(number)
+            folder = self.runs.stage_folder(chain)
+            manifest = folder.manifest()
+            if manifest is None:
+                continue
+            check_weights(folder, manifest)
+            kept = chain.last.spec.output.store == "features" or folder.features.exists()
+            if stored := manifest["features"] is not None and kept:
+                verify(folder.features, manifest["features"]["shards"], full=True)
+            checked.append({"stage": str(number), "features": stored})
+        return checked
 
     def statuses(self) -> list[Status]:
         """The state of every stage, in order."""
@@ -327,11 +338,13 @@ class Pipeline:
             manifest = self.runs.folder(f"{self.recipe.name}/{name}").manifest()
         except DamagedCacheError as error:
             return Status(name, "damaged", (str(error),), "")
+        except CacheError as error:
+            return Status(name, "stale", (str(error),), "")
         if manifest is None:
             return Status(name, "missing", (), "")
         try:
             wanted = self._probe_identity(spec)
-        except CacheError as error:  # a stage it reads is not done
+        except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
             return Status(name, "stale", (str(error),), "")
         changes = tuple(differences(manifest["identity"], wanted))
         return Status(name, "stale" if changes else "done", changes, fingerprint(wanted))
@@ -342,8 +355,21 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
+def training_record(metrics: Path) -> dict[str, Any]:
+    """Steps, seconds and the first and last line of metrics.jsonl, for the manifest."""
+    lines = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
+    first, last = lines[0], lines[-1]
+    return {"steps": last["step"], "seconds": last["seconds"], "first": first, "last": last}
+
+
+def start_measuring(device: torch.device) -> None:
+    """Let the peak of GPU memory count from here."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> int | None:
-    """The most bytes of GPU memory allocated at once by this process; None on other devices."""
+    """The most bytes of GPU memory allocated at once since then; None on other devices."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 

@@ -3,7 +3,6 @@
 Pure arithmetic on the recipe's shapes; reads no pixel and trains nothing.
 """
 
-import math
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,7 +58,7 @@ def feature_shape(chain: Chain, stored: StoredViews) -> tuple[int, ...]:
 
 
 def features_layout(
-    chain: Chain, stored: StoredViews, *, fingerprint: str, labelled: bool
+    chain: Chain, stored: StoredViews, *, fingerprint: str, weights_sha256: str, labelled: bool
 ) -> StoreLayout:
     """features.zarr of the chain's last stage, down to the byte.
 
@@ -69,13 +68,12 @@ def features_layout(
         chain: the stage, last of its chain.
         stored: the views it stores.
         fingerprint: of what it hands on.
+        weights_sha256: of the very weights that computed it.
         labelled: whether the split has labels.
     """
     output, shape = chain.last.spec.output, feature_shape(chain, stored)
-    per_row = math.prod(shape[1:]) * np.dtype(_stored_dtype(output.encoding)).itemsize
-    rows = pick_shard_rows(shape[0], row_bytes=per_row, chunk_rows=1)
 
-    def array(name: str, shape: tuple[int, ...], encoding: Any) -> ArrayLayout:
+    def array(name: str, shape: tuple[int, ...], encoding: Any, rows: int) -> ArrayLayout:
         return ArrayLayout(
             name=name,
             shape=shape,
@@ -85,15 +83,18 @@ def features_layout(
             shard_rows=rows,
         )
 
-    arrays = [array("features", shape, output.encoding)]
+    one = array("features", shape, output.encoding, 1)
+    rows = pick_shard_rows(shape[0], row_bytes=one.row_bytes, chunk_rows=1)
+    arrays = [array("features", shape, output.encoding, rows)]
     if output.codes:
-        arrays.append(array("codes", shape[:5], "float32"))
+        arrays.append(array("codes", shape[:5], "float32", rows))
     return StoreLayout(
         arrays=tuple(arrays),
         small=tuple(_small_arrays(shape, output.encoding, labelled)),
         attributes={
             "gimstage": f"features of module {chain.last.key}",
             "fingerprint": fingerprint,
+            "weights_sha256": weights_sha256,
             "split": chain.data.train_split,
             "after_relu": output.relu,
             "patch_px": stored.live.patch_px,
@@ -121,10 +122,6 @@ def _small_arrays(shape: tuple[int, ...], encoding: str, labelled: bool) -> list
     return arrays
 
 
-def _stored_dtype(encoding: str) -> str:
-    return {"uint8": "uint8", "float32": "float32"}.get(encoding, "float16")
-
-
 def plan_stage(
     chain: Chain, stored: StoredViews, *, labelled: bool, cached_bytes: int
 ) -> StagePlan:
@@ -142,7 +139,9 @@ def plan_stage(
     forward = crop * crop * module.multiply_adds(shapes[-2])
     forward += spec.objective.multiply_adds(crop, crop, module.out_channels)
     parameters = [*module.parameters(), *objective.parameters()]
-    layout = features_layout(chain, stored, fingerprint="0" * 64, labelled=labelled)
+    layout = features_layout(
+        chain, stored, fingerprint="0" * 64, weights_sha256="0" * 64, labelled=labelled
+    )
     kept = spec.output.store == "features"
     return StagePlan(
         name=str(chain.last.number),
@@ -175,7 +174,7 @@ def require_steps(chain: Chain, num_samples: int) -> int:
 
 
 def require_disk(
-    where: str, needed_bytes: int, *, root: Path, kept_bytes: int, max_disk: int | None
+    where: str, needed_bytes: int, *, root: Path, total_bytes: int, max_disk: int | None
 ) -> None:
     """Refuse before a byte is written what would not fit.
 
@@ -183,8 +182,8 @@ def require_disk(
         where: what needs the space, for the message.
         needed_bytes: still to be written.
         root: the runs folder.
-        kept_bytes: features already stored, which count towards `max_disk`.
-        max_disk: the most bytes all features together may take; None for as many as fit.
+        total_bytes: of all features of the recipe once they are written.
+        max_disk: the most they may take; None for as many as fit.
 
     Raises:
         BudgetError: free disk or `max_disk` is too small.
@@ -200,10 +199,10 @@ def require_disk(
             "enough free disk",
             cure,
         )
-    if max_disk is not None and needed_bytes + kept_bytes > max_disk:
+    if max_disk is not None and total_bytes > max_disk:
         raise BudgetError(
             where,
-            f"{readable(needed_bytes + kept_bytes)} of features in all",
+            f"{readable(total_bytes)} of features in all",
             f"at most --max-disk {readable(max_disk)}",
             cure,
         )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gimstage.draws import generator, initialising
+from gimstage.errors import DataError, TrainingError
 from gimstage.inputs import Images, PixelSource, prefetched, to_device
 from gimstage.progress import Progress, Watch
 from gimstage.specs import ConvergedProtocol, PaperProtocol, ProbeSpec
@@ -35,6 +36,7 @@ Row = dict[str, Any]
 PIXELS = "pixels"
 ROLES = ("train", "test")
 BATCH_CROPS = 16
+MOST_ITERATIONS = 5000
 
 
 def paper_accuracy(
@@ -108,11 +110,20 @@ def _logistic(views: Floats, labels: Ints, l2: float) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x, y = views.reshape(-1, views.shape[-1]), np.tile(labels, len(views))
-    regression = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-3, max_iter=2000)
+    # In float64: the solver's line search gives up early on float32.
+    x, y = views.reshape(-1, views.shape[-1]).astype(np.float64), np.tile(labels, len(views))
+    regression = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-3, max_iter=MOST_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        return make_pipeline(StandardScaler(), regression).fit(x, y)
+        try:
+            return make_pipeline(StandardScaler(), regression).fit(x, y)
+        except ConvergenceWarning as warning:
+            raise TrainingError(
+                f"probe, logistic regression with l2 = {l2:g}",
+                f"not converged after {MOST_ITERATIONS} iterations",
+                "",
+                "leave the smallest values of l2 out",
+            ) from warning
 
 
 class Probe:
@@ -126,7 +137,7 @@ class Probe:
         watch: hears of progress, asks to stop.
 
     Raises:
-        DataError: a split has no labels.
+        DataError: a split has no labels, or all the same.
     """
 
     def __init__(
@@ -137,11 +148,19 @@ class Probe:
         self.splits = {role: images.split(getattr(spec, f"{role}_split")) for role in ROLES}
         self.labels = {role: split.require_labels() for role, split in self.splits.items()}
         self.chance = 1 / self.splits["train"].num_classes
+        if len(np.unique(self.labels["train"])) < 2:
+            raise DataError(
+                f"{images.root}, split '{spec.train_split}'",
+                "images of one class only",
+                "at least two classes",
+                "probe on labelled data",
+            )
 
-    def rows(self, name: str, stacks: Mapping[str, tuple[Stack, Stack]]) -> list[Row]:
+    def rows(self, recipe: str, name: str, stacks: Mapping[str, tuple[Stack, Stack]]) -> list[Row]:
         """One row per protocol and input, pixels last.
 
         Args:
+            recipe: whose stages are called by their number alone.
             name: of the probe, for progress.
             stacks: for each input of the recipe, by `RECIPE/NUMBER`, the stack that ends there or
                 passes through it: as trained, and as it was before training.
@@ -155,11 +174,13 @@ class Probe:
             inputs = [*stacks, PIXELS] if self.spec.pixels else [*stacks]
             for done, key in enumerate(inputs, start=1):
                 self.watch.leave_if_asked()
-                rows.append(self._row(key, protocol, spec, codes))
+                rows.append(self._row(recipe, key, protocol, spec, codes))
                 self.watch.report(Progress(f"{name} {protocol}", done, len(inputs), "inputs"))
         return rows
 
-    def _row(self, key: str, protocol: str, spec: Protocol, codes: Mapping[str, Codes]) -> Row:
+    def _row(
+        self, recipe: str, key: str, protocol: str, spec: Protocol, codes: Mapping[str, Codes]
+    ) -> Row:
         def accuracy(name: str) -> float:
             train, test = codes[name]["train"], codes[name]["test"][0]
             labels = self.labels["train"], self.labels["test"]
@@ -168,7 +189,7 @@ class Probe:
             return converged_accuracy(train, labels[0], test, labels[1], protocol=spec)
 
         return {
-            "stage": key.rpartition("/")[2],
+            "stage": key.removeprefix(f"{recipe}/"),
             "task": self.spec.task,
             "protocol": protocol,
             "accuracy": accuracy(key),
@@ -208,7 +229,7 @@ class Probe:
             patches = source.prepare(to_device(raw, self.device))
             for name, values in stack.codes(patches).items():
                 parts.setdefault(name, []).append(values.mean((1, 2)).cpu().numpy())
-        return {name: _by_view(values, len(crops)) for name, values in parts.items()}
+        return {name: _by_view(parts.pop(name), len(crops)) for name in list(parts)}
 
     def _pixels(self, source: PixelSource, crops: list[Crops]) -> Floats:
         """Normalised pixels of every crop, (V, N, channels · px²)."""

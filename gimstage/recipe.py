@@ -80,26 +80,28 @@ class Chain:
         return shapes
 
     def weights_identity(self, data_fingerprint: str) -> Identity:
-        """Everything that decides the last stage's weights."""
-        data = self.data.model_dump(exclude={"stored_views"} if len(self.stages) == 1 else None)
+        """Everything that decides the last stage's weights; stages are counted along the chain."""
+        first = len(self.stages) == 1
+        parts = ("views", "resnet", "infonce", "training", *(() if first else ("encodings",)))
+        # What the demo's other splits hold changes nothing; the split in use has its own SHA-256.
+        left_out = {"demo", "stored_views"} if first else {"demo"}
         identity: Identity = {
-            "algorithms": ALGORITHMS,
-            "data": data,
+            "algorithms": {part: ALGORITHMS[part] for part in parts},
+            "data": self.data.model_dump(exclude=left_out),
             "data_sha256": data_fingerprint,
         }
-        for stage in self.stages[:-1]:
-            identity[f"stage {stage.number}"] = stage.spec.model_dump(
-                include={"module", "objective", "train"}
-            ) | {"output": _output(stage)}
-        own = self.last.spec.model_dump(include={"module", "objective", "train"})
-        identity[f"stage {self.last.number}"] = own
+        for position, stage in enumerate(self.stages, start=1):
+            own = stage.spec.model_dump(include={"module", "objective", "train"})
+            handed_on = {} if stage is self.last else {"output": _output(stage)}
+            identity[f"stage {position}"] = own | handed_on
         return identity
 
     def features_identity(self, data_fingerprint: str) -> Identity:
         """Everything that decides what the last stage hands on."""
         identity = self.weights_identity(data_fingerprint)
-        identity["data"] = self.data.model_dump()
-        identity[f"stage {self.last.number}"]["output"] = _output(self.last)
+        identity["algorithms"]["encodings"] = ALGORITHMS["encodings"]
+        identity["data"] = self.data.model_dump(exclude={"demo"})
+        identity[f"stage {len(self.stages)}"]["output"] = _output(self.last)
         return identity
 
 
@@ -171,7 +173,16 @@ class Recipe:
         """
         recipe = cls._read(Path(folder), seed)
         for number in recipe.stages:
-            _check_hand_over(recipe.chain(number))
+            chain = recipe.chain(number)
+            _check_hand_over(chain)
+            _check_reach(chain)
+            if chain.data != recipe.data:
+                raise RecipeError(
+                    str(recipe.folder / "data.toml"),
+                    f"not the data stage {number} is built on",
+                    f"the data.toml of {chain.stages[0].key}",
+                    "remove this data.toml; the recipe then uses that one",
+                )
         for name, probe in recipe.probes.items():
             for ref in probe.inputs:
                 recipe.chain(ref, where=f"{recipe.folder / name}.toml inputs")
@@ -284,6 +295,20 @@ def _stage_files(folder: Path) -> dict[int, tuple[str, Path]]:
             raise RecipeError(str(path), f"a second stage {number}", "one file per number")
         files[number] = (match[2], path)
     return dict(sorted(files.items()))
+
+
+def _check_reach(chain: Chain) -> None:
+    """Refuse a crop in which the farthest prediction has nowhere to point to."""
+    side, objective = chain.data.live_views().crop_patches, chain.last.spec.objective
+    needed = objective.prediction_gap + objective.prediction_steps + 1
+    if min(side, objective.window or side) < needed:
+        raise RecipeError(
+            f"stage {chain.last.key} [objective]",
+            f"prediction_steps = {objective.prediction_steps} with prediction_gap = "
+            f"{objective.prediction_gap} on crops of {side} × {side} patches",
+            f"at least {needed} patches a side, in [views] and window",
+            "enlarge crop_px, or predict fewer steps",
+        )
 
 
 def _check_hand_over(chain: Chain) -> None:

@@ -24,6 +24,7 @@ from gimstage.cache import FeatureReader, verify
 from gimstage.errors import BusyError, CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import write_json
 from gimstage.recipe import Chain, Identity, differences, fingerprint
+from gimstage.tensors import read_header
 
 FORMAT = 1
 
@@ -116,6 +117,16 @@ class RunFolder:
         with suppress(DamagedCacheError):
             self.manifest()
 
+    def drop_damaged_weights(self) -> None:
+        """Remove weights of other bytes than the manifest names: nobody must go on from them."""
+        with suppress(CacheError):
+            manifest = self.manifest()
+            if manifest is not None:
+                try:
+                    check_weights(self, manifest)
+                except DamagedCacheError:
+                    self.weights.unlink(missing_ok=True)
+
     def _unreadable(self, reason: str) -> DamagedCacheError:
         cure = f"delete {self.manifest_path} and run the stage again"
         return DamagedCacheError(str(self.manifest_path), f"not readable: {reason}", "", cure)
@@ -135,7 +146,7 @@ class RunFolder:
         if manifest is None or manifest["features"] is None:
             cure = 'run `gimstage train-stage`; features need store = "features" in [output]'
             raise CacheError(str(self.path), "no finished features", "", cure)
-        check_promises(self, manifest, full=False)
+        verify(self.features, manifest["features"]["shards"], full=False)
         return FeatureReader(self.features)
 
     def withdraw(self) -> None:
@@ -230,20 +241,62 @@ class Runs:
         except CacheError as error:
             return "stale", [str(error)]
         if manifest is None:
-            return _begun(folder)
+            return self._begun(chain, folder)
         changes = differences(manifest["identity"], wanted) or self._upstream_changes(
             chain, manifest
         )
         if changes:
             return "stale", changes
+        output = chain.last.spec.output
         try:
-            check_promises(folder, manifest, full=False)
+            check_weights(folder, manifest)
+            if output.store == "features" and manifest["features"] is not None:
+                verify(folder.features, manifest["features"]["shards"], full=False)
         except DamagedCacheError as error:
-            if chain.last.spec.output.store == "features" or not folder.weights.exists():
-                return "damaged", [str(error)]
-        if chain.last.spec.output.store == "features" and manifest["features"] is None:
-            return "partial", ["trained; features not stored yet"]
+            return "damaged", [str(error)]
+        if output.store == "features":
+            stored = manifest["features"]["arrays"] if manifest["features"] else []
+            lacking = {"features", *(["codes"] if output.codes else [])} - set(stored)
+            if lacking:
+                return "partial", [f"trained; {' and '.join(sorted(lacking))} not stored yet"]
         return "done", []
+
+    def _begun(self, chain: Chain, folder: RunFolder) -> tuple[State, list[str]]:
+        """The state of a stage without a manifest."""
+        try:
+            if self.trained(chain):
+                return "partial", ["trained; features not complete"]
+            header = read_header(folder.checkpoint)
+        except DamagedCacheError as error:
+            return "damaged", [str(error)]
+        if header and header["fingerprint"] == self.training_fingerprint(chain):
+            return "partial", ["training interrupted; it continues from its checkpoint"]
+        leftovers = (folder.weights, folder.checkpoint, folder.features, folder.metrics)
+        if any(path.exists() for path in leftovers):
+            return "partial", ["begun, but nothing to go on from; it starts anew"]
+        return "missing", []
+
+    def training_fingerprint(self, chain: Chain) -> str:
+        """Of all that decides the weights, down to the very bits of the stage before."""
+        upstream = {"upstream_weights_sha256": self.upstream_weights(chain)}
+        return fingerprint(self.weights_identity(chain) | upstream)
+
+    def upstream_weights(self, chain: Chain) -> str | None:
+        """SHA-256 of the weights of the stage before; None where there are none."""
+        if chain.upstream is None:
+            return None
+        path = self.stage_folder(chain.upstream).weights
+        return file_sha256(path) if path.exists() else None
+
+    def trained(self, chain: Chain) -> bool:
+        """Whether the weights of exactly this training lie there, the objective's too.
+
+        Raises:
+            DamagedCacheError: one of the files is not readable.
+        """
+        folder, wanted = self.stage_folder(chain), self.training_fingerprint(chain)
+        headers = [read_header(path) for path in (folder.objective, folder.weights)]
+        return all(header is not None and header["fingerprint"] == wanted for header in headers)
 
     def _upstream_changes(self, chain: Chain, manifest: Mapping[str, Any]) -> list[str]:
         """The stage before must be done, and be the very one this stage was trained on."""
@@ -276,24 +329,15 @@ class Runs:
             f"stage {chain.last.key}",
             f"{status.state}{why}",
             "done",
-            f"run `gimstage train-stage {chain.last.number}` first",
+            f"run `gimstage train-stage {chain.last.number}` of recipe {chain.last.recipe} first",
         )
 
 
-def _begun(folder: RunFolder) -> tuple[State, list[str]]:
-    if folder.weights.exists():
-        return "partial", ["trained; features not complete"]
-    if folder.checkpoint.exists():
-        return "partial", ["training interrupted; it continues from its checkpoint"]
-    leftovers = folder.features.exists() or folder.metrics.exists()
-    return ("partial", ["begun, without a checkpoint yet"]) if leftovers else ("missing", [])
-
-
-def check_promises(folder: RunFolder, manifest: Mapping[str, Any], *, full: bool) -> None:
-    """Compare a stage's files with its manifest; `full` reads every byte.
+def check_weights(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
+    """Compare a stage's weights with its manifest, every byte.
 
     Raises:
-        DamagedCacheError: a file is missing, of the wrong size, or (full) of other bytes.
+        DamagedCacheError: a file is missing or of other bytes.
     """
     for path, digest in (
         (folder.weights, "weights_sha256"),
@@ -302,7 +346,16 @@ def check_promises(folder: RunFolder, manifest: Mapping[str, Any], *, full: bool
         cure = "run the stage again"
         if not path.exists():
             raise DamagedCacheError(str(path), "missing", "the file its manifest names", cure)
-        if full and file_sha256(path) != manifest[digest]:
+        if file_sha256(path) != manifest[digest]:
             raise DamagedCacheError(str(path), "other bytes than its manifest names", "", cure)
-    if manifest["features"] is not None:
-        verify(folder.features, manifest["features"]["shards"], full=full)
+
+
+def features_usable(folder: RunFolder, manifest: Mapping[str, Any]) -> bool:
+    """Whether the stage's features lie there whole, by sizes and indices."""
+    if manifest["features"] is None or not folder.features.exists():
+        return False
+    try:
+        verify(folder.features, manifest["features"]["shards"], full=False)
+    except DamagedCacheError:
+        return False
+    return True

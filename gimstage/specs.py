@@ -149,6 +149,13 @@ class InfoNCESpec(Spec):
     probability_floor: Annotated[float, Field(ge=0, lt=1)]
     window: Positive | None = None
 
+    @model_validator(mode="after")
+    def _only_targets_can_be_excluded(self) -> InfoNCESpec:
+        if self.exclude_positive and self.negative_source != "targets":
+            found = f'exclude_positive = true with negative_source = "{self.negative_source}"'
+            raise ValueError(f'{found}; expected "targets", the only source that can leave one out')
+        return self
+
     def build(self, code_channels: int) -> InfoNCE:
         """The objective with freshly initialised projections W_k."""
         from gimstage.objectives.infonce import InfoNCE

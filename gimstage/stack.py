@@ -3,25 +3,22 @@
 Shape letters: B batch, G patches per side of a grid, C channels, y x map inside a patch.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gimstage.device import laid_out
 from gimstage.draws import initialising
-from gimstage.errors import DamagedCacheError, StaleCacheError
-from gimstage.files import appearing
+from gimstage.errors import StaleCacheError
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
 from gimstage.recipe import Chain
 from gimstage.runs import RunFolder, Runs
 from gimstage.specs import ResNetSpec
+from gimstage.tensors import read_tensors
 
 # Patches encoded at once where no gradient is kept: the result must not depend on the batch size,
 # and small tiles stay inside the processor's cache.
@@ -31,44 +28,10 @@ TILE_PATCHES = 256
 def new_parts(chain: Chain) -> tuple[EncoderModule, Objective]:
     """The last stage's module and objective, initialised from its seed."""
     channels = chain.shapes()[-2][0]
-    with initialising(chain.last.spec.train.seed):
+    with initialising(chain.last.spec.train.seed, len(chain.stages)):
         module = chain.last.spec.module.build(channels)
         objective = chain.last.spec.objective.build(module.out_channels)
     return module, objective
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header as one safetensors file, whole or not at all."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with appearing(path) as partial:
-        save_file(plain, partial, metadata={"gimstage": json.dumps(header)})
-
-
-def read_header(path: Path) -> dict[str, Any] | None:
-    """The JSON header of such a file; None where there is no file.
-
-    Raises:
-        DamagedCacheError: the file is not one gimstage wrote.
-    """
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            header: dict[str, Any] = json.loads((file.metadata() or {})["gimstage"])
-            return header
-    except (SafetensorError, KeyError, ValueError) as error:
-        cure = "delete it; the stage is then trained again"
-        raise DamagedCacheError(str(path), f"not readable: {error}", "", cure) from error
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of such a file, on the CPU."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        cure = "delete it; the stage is then trained again"
-        raise DamagedCacheError(str(path), f"not readable: {error}", "", cure) from error
 
 
 class Stack(nn.Module):

@@ -7,7 +7,6 @@ What a step sees depends on the seed and the step alone, so training continues f
 and Adam's state to the same bits as if it had never stopped.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +24,8 @@ from gimstage.objectives import Objective
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe import Chain
 from gimstage.runs import RunFolder
-from gimstage.stack import new_parts, read_header, read_tensors, save_tensors
+from gimstage.stack import new_parts
+from gimstage.tensors import read_header, read_tensors, save_tensors
 
 READ_AHEAD = 2  # batches read while one is trained on
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
@@ -93,7 +93,7 @@ class Training:
             **{f"objective.{n}": p for n, p in self.objective.named_parameters()},
         }
         self.optimiser = torch.optim.Adam(self.named.values(), lr=self.spec.learning_rate)
-        self.device, self.step, self.seconds = device, 0, 0.0
+        self.device, self.step, self.position = device, 0, len(chain.stages)
         self.metrics = Metrics(
             folder.metrics,
             stage=self.stage.key,
@@ -123,7 +123,7 @@ class Training:
                 "",
                 f"delete {self.folder.checkpoint.parent} to train the stage from its start",
             ) from error
-        self.step, self.seconds = header["step"], header["seconds"]
+        self.step = header["step"]
         self.metrics.resume(self.step, header["metrics"])
 
     @torch.no_grad()
@@ -140,8 +140,8 @@ class Training:
         }
         return state
 
-    def save_checkpoint(self, seconds: float) -> None:
-        """Write everything training needs to go on; `seconds` is its duration up to here.
+    def save_checkpoint(self) -> None:
+        """Write everything training needs to go on.
 
         Raises:
             TrainingError: a loss or weight is not finite; the checkpoint before stays.
@@ -154,7 +154,6 @@ class Training:
         header = {
             "fingerprint": self.fingerprint,
             "step": self.step,
-            "seconds": seconds,
             "metrics": self.metrics.state(),
         }
         self.folder.checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +181,7 @@ class Training:
             Interrupted: a stop was asked for; the checkpoint holds the last finished step.
             TrainingError: a loss or weight is not finite.
         """
-        began, first_step, earlier = time.perf_counter(), self.step, self.seconds
+        began, first_step = time.perf_counter(), self.step
         saved = began
         for batch, idle_s in self._batches(source, draws, workers):
             values = training_step(
@@ -190,18 +189,17 @@ class Training:
                 self.objective,
                 optimiser=self.optimiser,
                 batch=batch,
-                rng=generator(self.spec.seed, "negatives", self.step),
+                rng=generator(self.spec.seed, "negatives", self.position, self.step),
                 precision=self.spec.precision,
             )
             self.step += 1
             self.metrics.add(self.step, values, idle_s)
             now = time.perf_counter()
-            self.seconds = earlier + now - began
             if watch.due() or self.step == self.total_steps:
                 self._report(watch, self.step - first_step, now - began)
             stopping = watch.stop.is_set() and self.step < self.total_steps
             if stopping or now - saved >= checkpoint_every_s:
-                self.save_checkpoint(self.seconds)
+                self.save_checkpoint()
                 saved = now
             if stopping:
                 raise Interrupted
@@ -236,16 +234,10 @@ class Training:
     def _finish(self) -> None:
         """Leave the trained weights; once the module's are there, the stage is trained."""
         self._refuse_not_finite()
-        record = {
-            "fingerprint": self.fingerprint,
-            "steps": self.step,
-            "seconds": round(self.seconds, 3),
-            "first": self.metrics.lines[0],
-            "last": self.metrics.lines[-1],
-        }
+        # No times in here: equal trainings leave equal files.
+        record = {"fingerprint": self.fingerprint, "steps": self.step}
         save_tensors(self.folder.objective, self.objective.state_dict(), record)
         save_tensors(self.folder.weights, self.module.state_dict(), record)
-        shutil.rmtree(self.folder.checkpoint.parent, ignore_errors=True)
 
     def _refuse_not_finite(self) -> None:
         self.metrics.settle()

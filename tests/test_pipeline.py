@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,8 @@ from gimstage.inputs import (
 from gimstage.pipeline import Pipeline, Settings
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe import Recipe
-from gimstage.stack import read_tensors, trained_stack
+from gimstage.stack import trained_stack
+from gimstage.tensors import read_header
 from gimstage.views import Windows
 
 TINY = Path(__file__).parent / "recipes/tiny"
@@ -108,16 +109,7 @@ def bits(home: Path) -> dict[str, bytes]:
     """The bytes of all weights and features of the runs."""
     runs = home / "runs/tiny"
     files = [*runs.rglob("*.safetensors"), *runs.rglob("features.zarr/**/*")]
-    content = {str(f.relative_to(runs)): f.read_bytes() for f in files if f.is_file()}
-    # The header of the weights tells how long training took.
-    return {
-        name: _tensors(runs / name) if name.endswith("tensors") else c
-        for name, c in content.items()
-    }
-
-
-def _tensors(path: Path) -> bytes:
-    return b"".join(t.numpy().tobytes() for _, t in sorted(read_tensors(path).items()))
+    return {str(f.relative_to(runs)): f.read_bytes() for f in files if f.is_file()}
 
 
 class StopAfter(Watch):
@@ -306,9 +298,9 @@ def test_editing_a_stage_makes_it_and_what_comes_after_stale(home: Path) -> None
 
 
 def test_editing_the_crop_makes_every_stage_stale(home: Path) -> None:
-    edit(home, "data.toml", "crop_px = 56", "crop_px = 48")
+    edit(home, "data.toml", "crop_px = 56", "crop_px = 64")
     assert states(home) == ["stale"] * 4
-    assert all(why(home, n) == ("data.views.crop_px: 56 → 48",) for n in (1, 2, 3))
+    assert all(why(home, n) == ("data.views.crop_px: 56 → 64",) for n in (1, 2, 3))
 
 
 def test_editing_the_top_stage_reruns_it_and_the_probe_only(home: Path) -> None:
@@ -355,18 +347,84 @@ def test_other_data_makes_every_stage_stale(home: Path) -> None:
     assert why(home, 1)[0].startswith("data_sha256: ")
 
 
+def rewrite(path: Path, **changes: object) -> None:
+    """Change entries of a manifest."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def flip_last_bit(path: Path) -> None:
+    """Damage a file without changing its size."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def test_retraining_below_makes_what_was_trained_on_it_stale(home: Path) -> None:
-    manifest = home / "runs/tiny/1/manifest.json"
-    document = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(document | {"weights_sha256": "0" * 64}))
+    rewrite(home / "runs/tiny/2/manifest.json", upstream_weights_sha256="0" * 64)
     assert why(home, 2) == ("stage tiny/1 before it was trained again, to other weights",)
+
+
+@pytest.mark.parametrize("name", ["weights", "objective"])
+@pytest.mark.parametrize("damage", [Path.unlink, flip_last_bit])
+def test_damaged_weights_are_trained_again_to_the_same_bits(
+    home: Path, finished: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(home / f"runs/tiny/2/{name}.safetensors")
+    assert states(home) == ["done", "damaged", "stale", "stale"]
+    at(home).run()
+    assert bits(home) == bits(finished)
+
+
+def test_features_of_other_weights_are_never_kept(home: Path, finished: Path) -> None:
+    group = home / "runs/tiny/2/features.zarr/zarr.json"
+    attributes = json.loads(group.read_text())
+    attributes["attributes"]["weights_sha256"] = "0" * 64
+    group.write_text(json.dumps(attributes, indent=2) + "\n")
+    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
+    flip_last_bit(shard)
+    (home / "runs/tiny/2/manifest.json").unlink()
+    at(home).run()
+    assert bits(home) == bits(finished)
+
+
+def test_an_extraction_that_goes_on_checks_what_lies_there(home: Path, finished: Path) -> None:
+    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(content)
+    (home / "runs/tiny/2/manifest.json").unlink()
+    at(home).run()
+    assert bits(home) == bits(finished)
+
+
+def test_codes_asked_for_later_are_stored_without_training_again(home: Path) -> None:
+    weights = (home / "runs/tiny/3/weights.safetensors").stat().st_mtime_ns
+    edit(home, "3_*.toml", "codes = false", "codes = true")
+    assert states(home)[2] == "partial"
+    assert why(home, 3) == ("trained; codes not stored yet",)
+    at(home).train_stage(3)
+    assert gimstage.open_features(home / "runs/tiny/3").array("codes").shape[-1] == 16
+    assert (home / "runs/tiny/3/weights.safetensors").stat().st_mtime_ns == weights
+
+
+def test_features_may_be_deleted_once_they_are_not_asked_for(home: Path) -> None:
+    edit(home, "1_*.toml", '"features"', '"none"')
+    shutil.rmtree(home / "runs/tiny/1/features.zarr/features")
+    pipeline = at(home)
+    assert states(home) == ["done"] * 4
+    assert isinstance(
+        output_source(pipeline.runs, pipeline.images, pipeline.recipe.chain(1), CPU),
+        RecomputedSource,
+    )
+    shutil.rmtree(home / "runs/tiny/1/features.zarr")
+    assert [entry["features"] for entry in at(home).verify()] == [False, True, True]
 
 
 def test_training_above_a_stage_that_is_not_done_is_refused(fresh: Path) -> None:
     with pytest.raises(StaleCacheError) as error:
         at(fresh).train_stage(2)
     assert str(error.value) == (
-        "stage tiny/1: missing; expected done; run `gimstage train-stage 1` first"
+        "stage tiny/1: missing; expected done; run `gimstage train-stage 1` of recipe tiny first"
     )
 
 
@@ -376,7 +434,7 @@ def test_training_above_a_stale_stage_is_refused_with_its_reason(home: Path) -> 
         at(home).train_stage(2)
     assert str(error.value) == (
         "stage tiny/1: stale (stage 1.train.steps: 12 → 13); expected done; "
-        "run `gimstage train-stage 1` first"
+        "run `gimstage train-stage 1` of recipe tiny first"
     )
 
 
@@ -466,8 +524,6 @@ def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
         "stage tiny/1, step 7: loss is nan; expected finite numbers; the last good checkpoint is "
         'kept; lower learning_rate or use precision = "float32"'
     )
-    from gimstage.stack import read_header
-
     assert read_header(fresh / "runs/tiny/1/checkpoint/state.safetensors")["step"] == 6
 
 
@@ -550,7 +606,7 @@ def test_stored_features_open_alike_in_zarr_xarray_and_tensorstore(finished: Pat
     assert group.attrs["gimstage"] == "features of module tiny/2"
     reader = gimstage.open_features(path.parent)
     raw = torch.empty(48, 1, 8, 8, 16, 4, 4, dtype=torch.float16)
-    reader.read("features", raw, np.arange(48)[:, None])
+    reader.read("features", raw.unsqueeze(1), np.arange(48)[:, None])
     assert np.array_equal(values, raw.numpy())
 
 

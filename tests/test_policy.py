@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gimstage"
 # From the ground up; a part may import only from floors below its own.
 FLOORS = [
     {"errors", "draws", "files", "progress"},
-    {"views", "sizes", "device", "modules", "objectives", "metrics"},
+    {"views", "sizes", "device", "modules", "objectives", "metrics", "tensors"},
     {"specs", "data", "cache"},
     {"recipe"},
     {"runs", "plan"},

@@ -164,6 +164,48 @@ def test_rectified_features_for_a_module_that_reads_negatives_are_refused(
     )
 
 
+def test_a_crop_too_small_to_predict_in_is_refused(edit: Edit, folder: Path) -> None:
+    edit("data.toml", "crop_px = 56", "crop_px = 48")
+    assert refusal(folder) == (
+        "stage tiny/1 [objective]: prediction_steps = 4 with prediction_gap = 1 on crops of 5 × 5 "
+        "patches; expected at least 6 patches a side, in [views] and window; enlarge crop_px, or "
+        "predict fewer steps"
+    )
+
+
+def test_excluding_the_positive_from_a_source_that_cannot_is_refused(
+    edit: Edit, folder: Path
+) -> None:
+    edit("1_*.toml", "exclude_positive = false", "exclude_positive = true")
+    edit("1_*.toml", 'negative_source = "targets"', 'negative_source = "batch"')
+    assert refusal(folder) == (
+        '1_first.toml [objective]: exclude_positive = true with negative_source = "batch"; '
+        'expected "targets", the only source that can leave one out'
+    )
+
+
+def test_other_data_than_the_stages_below_were_trained_on_is_refused(folder: Path) -> None:
+    other = folder.with_name("other")
+    other.mkdir()
+    stage = (folder / "3_third.toml").read_text().replace("input = 2", 'input = "tiny/2"')
+    (other / "3_mine.toml").write_text(stage)
+    data = (folder / "data.toml").read_text().replace("crop_px = 56", "crop_px = 64")
+    (other / "data.toml").write_text(data)
+    assert refusal(other) == (
+        "data.toml: not the data stage 3 is built on; expected the data.toml of tiny/1; "
+        "remove this data.toml; the recipe then uses that one"
+    )
+
+
+def test_stages_of_one_number_in_two_recipes_are_told_apart(folder: Path) -> None:
+    other = folder.with_name("other")
+    other.mkdir()
+    stage = (folder / "3_third.toml").read_text().replace("input = 2", 'input = "tiny/2"')
+    (other / "2_mine.toml").write_text(stage)
+    identity = Recipe.load(other).chain(2).weights_identity("data")
+    assert [key for key in identity if key.startswith("stage")] == ["stage 1", "stage 2", "stage 3"]
+
+
 def test_uint8_cannot_be_recomputed(edit: Edit, folder: Path) -> None:
     edit(
         "1_*.toml", 'store = "features"\nencoding = "float16"', 'store = "none"\nencoding = "uint8"'

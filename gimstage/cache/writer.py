@@ -27,7 +27,7 @@ from gimstage.cache.format import (
     document,
 )
 from gimstage.cache.parse import first_difference
-from gimstage.cache.shards import crc32c, crc_bytes, open_shard, with_crc
+from gimstage.cache.shards import crc32c, crc_bytes, open_shard, with_crc, without_crc
 from gimstage.cache.store import hex_crc, read_document
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import appearing, sync_folder
@@ -105,15 +105,36 @@ class FeatureWriter:
         found = []
         for array in self.layout.arrays:
             try:
-                open_shard(self.path, array, shard)
+                self._check_chunks(array, shard)
                 found.append(True)
             except DamagedCacheError:
                 (self.path / array.path(shard)).unlink(missing_ok=True)
                 found.append(False)
         return found
 
+    def _check_chunks(self, array: ArrayLayout, shard: int) -> None:
+        """Check every chunk of a shard that lay there already, once: the manifest will name it.
+
+        Raises:
+            DamagedCacheError: the file is missing, cut, or a checksum does not hold.
+        """
+        path = array.path(shard)
+        opened = open_shard(self.path, array, shard)
+        if path not in self._crcs:
+            for offset, nbytes in opened.index:
+                without_crc(os.pread(opened.fd, nbytes, offset), where=str(self.path / path))
+            self._crcs[path] = hex_crc(self.path / path)
+
     def _refuse_another(self, small: Mapping[str, bytes]) -> None:
         wanted = self.layout.metadata()
+        if (
+            self.path.exists()
+            and not (self.path / "zarr.json").exists()
+            and any(self.path.iterdir())
+        ):
+            raise StaleCacheError(
+                str(self.path), "arrays without their group's zarr.json", "", _ANOTHER
+            )
         present = {p.relative_to(self.path).as_posix() for p in self.path.glob("**/zarr.json")}
         for name in sorted(present):
             if name not in wanted:
