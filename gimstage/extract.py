@@ -27,6 +27,7 @@ from gimstage.cache import (
     calibrate,
     check_values,
     encode,
+    encode_into,
     fidelity,
 )
 from gimstage.device import laid_out, placed
@@ -101,6 +102,7 @@ class Extraction:
         # Tiles of whole samples, so that a message can name the sample; batches of two tiles.
         self.tile_samples = max(1, TILE_PATCHES // (stored.count * stored.patches**2))
         self.batch_samples = 2 * self.tile_samples
+        self._buffers: list[Block] = []
 
     def measure(self) -> Fidelity:
         """Fix the ranges of `uint8`, and measure what the encoding loses, on spread-out samples."""
@@ -179,27 +181,47 @@ class Extraction:
         )
 
     def _blocks(self, samples: range) -> Iterator[Block]:
-        """Encoded features and codes, (n, V, G, G, …) on the CPU, of consecutive samples."""
+        """Encoded features and codes, (n, V, G, G, …) on the CPU, of consecutive samples.
+
+        A block holds until the next but one is asked for.
+        """
         cuts = range(samples.start, samples.stop, self.batch_samples)
         batches = [
             np.arange(cut, min(cut + self.batch_samples, samples.stop), dtype=np.int64)
             for cut in cuts
         ]
         batches_read = self._read([self.stored.whole(batch) for batch in batches])
-        for first_row, raw in zip(cuts, batches_read, strict=True):
-            tiles: dict[str, list[Tensor]] = {"features": [], "codes": []}
-            row = first_row
+        for turn, (first_row, raw) in enumerate(zip(cuts, batches_read, strict=True)):
+            done, count = 0, len(raw) // self.stored.count
             for features, codes in self._forward(raw, self.tile_samples * self.stored.count):
                 features = features.unflatten(0, (-1, self.stored.count))
                 check_values(
-                    features, self.output.encoding, where=f"stage {self.key}", first_row=row
+                    features,
+                    self.output.encoding,
+                    where=f"stage {self.key}",
+                    first_row=first_row + done,
                 )
-                row += len(features)
-                encoded = encode(features, self.output.encoding, affine=self.affine)
-                tiles["features"].append(encoded.cpu().contiguous())
+                block = self._buffer(turn, features, codes)
+                rows = slice(done, done + len(features))
+                encode_into(
+                    block["features"][rows], features, self.output.encoding, affine=self.affine
+                )
                 if codes is not None:
-                    tiles["codes"].append(codes.cpu().unflatten(0, (-1, self.stored.count)))
-            yield {name: torch.cat(parts) for name, parts in tiles.items() if parts}
+                    block["codes"][rows].copy_(codes.unflatten(0, (-1, self.stored.count)))
+                done = rows.stop
+            yield {name: values[:count] for name, values in block.items()}
+
+    def _buffer(self, turn: int, features: Tensor, codes: Tensor | None) -> Block:
+        """One of two reused blocks: one is filled while the other is written."""
+        if not self._buffers:
+            dtype = encode(features[:0], self.output.encoding, affine=self.affine).dtype
+            shape = (self.batch_samples, *features.shape[1:])
+            for _ in range(2):
+                block = {"features": torch.empty(shape, dtype=dtype)}
+                if codes is not None:
+                    block["codes"] = torch.empty(shape[:4] + codes.shape[-1:])
+                self._buffers.append(block)
+        return self._buffers[turn % 2]
 
     def _read(self, windows: Sequence[Windows]) -> Iterator[Tensor]:
         most, size = max(len(w.sample) for w in windows), windows[0].size

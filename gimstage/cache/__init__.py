@@ -19,6 +19,7 @@ from gimstage.cache.encodings import (
     check_values,
     decode,
     encode,
+    encode_into,
     fidelity,
 )
 from gimstage.cache.format import (
@@ -45,6 +46,7 @@ __all__ = [
     "check_values",
     "decode",
     "encode",
+    "encode_into",
     "fidelity",
     "pick_shard_rows",
     "verify",
