@@ -201,7 +201,7 @@ def train_stage(number: int, as_json: bool, **options: Any) -> None:
     with watching(quiet=as_json) as watch:
         pipeline = _pipeline(watch=watch, **options)
         fresh = pipeline.train_stage(number)
-        _answer_stage(pipeline, number, fresh, as_json)
+    _answer_stage(pipeline, number, fresh, as_json)
 
 
 @main.command()
@@ -213,7 +213,7 @@ def extract(number: int, as_json: bool, **options: Any) -> None:
     with watching(quiet=as_json) as watch:
         pipeline = _pipeline(watch=watch, **options)
         fresh = pipeline.extract_stage(number)
-        _answer_stage(pipeline, number, fresh, as_json)
+    _answer_stage(pipeline, number, fresh, as_json)
 
 
 def _answer_stage(pipeline: Pipeline, number: int, fresh: bool, as_json: bool) -> None:
