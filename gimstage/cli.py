@@ -365,7 +365,7 @@ def check(folder: Path, png: Path | None, as_json: bool) -> None:
     report = check_images(folder)
     if png is not None:
         contact_sheet(folder, png, columns=SHEET_COLUMNS)
-    answer(asdict(report), screens.data_table(report, png), as_json=as_json)
+    answer(report.to_json(), screens.data_table(report, png), as_json=as_json)
 
 
 @data.command()
