@@ -127,11 +127,9 @@ class FeatureWriter:
 
     def _refuse_another(self, small: Mapping[str, bytes]) -> None:
         wanted = self.layout.metadata()
-        if (
-            self.path.exists()
-            and not (self.path / "zarr.json").exists()
-            and any(self.path.iterdir())
-        ):
+        # A writer killed before its first file had its name leaves only that file's .part.
+        whole = [p for p in self.path.glob("*") if p.suffix != PART]
+        if whole and self.path / "zarr.json" not in whole:
             raise StaleCacheError(
                 str(self.path), "arrays without their group's zarr.json", "", _ANOTHER
             )

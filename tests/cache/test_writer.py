@@ -302,6 +302,25 @@ def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path, encoding: Any) 
     assert stores.files(victim) == wanted
 
 
+def test_a_store_killed_at_its_first_file_is_begun_anew(tmp_path: Path) -> None:
+    stores.write(tmp_path / "whole", stores.vision())
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "zarr.json.part").write_text("{")
+    stores.write(victim, stores.vision())
+    assert stores.files(victim) == stores.files(tmp_path / "whole")
+
+
+def test_arrays_without_their_group_are_refused(tmp_path: Path) -> None:
+    stores.write(tmp_path, stores.vision())
+    (tmp_path / "zarr.json").unlink()
+    with pytest.raises(StaleCacheError) as caught:
+        stores.write(tmp_path, stores.vision())
+    assert str(caught.value) == (
+        f"{tmp_path}: arrays without their group's zarr.json; delete the store to extract again"
+    )
+
+
 def test_metadata_that_is_not_json_is_damage(tmp_path: Path) -> None:
     (tmp_path / "zarr.json").write_text("{")
     with pytest.raises(DamagedCacheError) as caught:
