@@ -3,8 +3,9 @@
 The yardstick is the form one writes first, and that the original has: every negative of every
 anchor gathered through an int64 index repeated over the channels, then softmax and logarithm.
 Both sides get the same codes (batch 32, 7 × 7 grid), K = 5, gap 1, 16 negatives, and both leave
-gradients in the codes and in every W_k. One thread, so that a busy neighbour slows both alike
-instead of stalling every parallel loop at its barrier.
+gradients in the codes and in every W_k. On speech: batch 8, 128 rows, K = 12, 10 negatives. One
+thread, so that a busy neighbour slows both alike instead of stalling every parallel loop at its
+barrier.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,6 +33,75 @@ def rows() -> Iterator[Row]:
         own, other = peak_bytes(ours), peak_bytes(plain)
         note = f"{own / 2**20:.0f} MiB against {other / 2**20:.0f} MiB"
         yield Row(what.format("peak memory"), own / other, 0.15, at_most=True, note=note)
+
+    yield from speech_rows()
+
+
+def speech_rows() -> Iterator[Row]:
+    """The same for sequences, at the width of the convolutions."""
+    ours, plain = speech_subjects(batch=8, length=128, channels=512, steps=12, negatives=10)
+    with one_thread():
+        own, other = medians(ours, plain, rounds=7)
+    note = f"{own * 1e3:.0f} ms against {other * 1e3:.0f} ms"
+    yield Row("InfoNCE on speech: time, share of the plain form", own / other, 1.0, True, note)
+    own, other = peak_bytes(ours), peak_bytes(plain)
+    note = f"{own / 2**20:.0f} MiB against {other / 2**20:.0f} MiB"
+    what = "InfoNCE on speech: peak memory, share of the plain form"
+    yield Row(what, own / other, 0.5, True, note)
+
+
+def speech_subjects(
+    *, batch: int, length: int, channels: int, steps: int, negatives: int
+) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    """Our loss on sequences and the plain one, forward and backward."""
+    seeded = torch.Generator().manual_seed(0)
+    z = torch.randn(batch, length, channels, generator=seeded).mul_(0.3).requires_grad_()
+    objective = InfoNCE(
+        code_channels=channels,
+        context_channels=channels,
+        prediction_steps=steps,
+        prediction_gap=0,
+        num_negatives=negatives,
+        projection="context",
+        negative_source="batch",
+        exclude_positive=False,
+        probability_floor=0.0,
+        window=None,
+    )
+    draws = objective.draw(z.shape, seeded)
+    z_plain = z.detach().clone().requires_grad_()
+    predictor = objective.projections.detach().flatten(0, 1).clone().requires_grad_()
+
+    def ours() -> Tensor:
+        z.grad = objective.projections.grad = None
+        loss = objective(z, z, draws).loss
+        loss.backward()
+        return loss.detach()
+
+    def plain() -> Tensor:
+        z_plain.grad = predictor.grad = None
+        loss = plain_speech_loss(z_plain, predictor, draws)
+        loss.backward()
+        return loss.detach()
+
+    torch.testing.assert_close(ours(), plain())
+    return ours, plain
+
+
+def plain_speech_loss(z: Tensor, predictor: Tensor, draws: Draws) -> Tensor:
+    """InfoNCE of codes (B, L, C): all predictions from one matrix, all negatives gathered."""
+    batch, length, channels = z.shape
+    predicted = z @ predictor.T
+    rows, losses = z.reshape(-1, channels), []
+    for step, numbers in enumerate(draws.negatives, start=1):
+        anchors = predicted[:, : length - step, (step - 1) * channels : step * channels]
+        index = numbers[:, 0].permute(1, 0, 2).reshape(-1)  # (B, L − k, negatives)
+        repeated = index[:, None].repeat(1, channels)
+        gathered = torch.gather(rows, 0, repeated).view(batch, length - step, -1, channels)
+        positive = (anchors * z[:, step:]).sum(-1, keepdim=True)
+        scores = torch.cat([positive, (gathered @ anchors[..., None])[..., 0]], dim=-1)
+        losses.append(-torch.log_softmax(scores, dim=-1)[..., 0].mean())
+    return sum(losses) / len(losses)
 
 
 @contextmanager

@@ -17,13 +17,14 @@ from common import Row, medians
 
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
-from gimstage.extract import Extraction
-from gimstage.inputs import Images, TrainingDraws, output_source, prefetched, to_device
-from gimstage.pipeline import Pipeline, Settings
-from gimstage.plan import features_layout
+from gimstage.extract import GridExtraction, extraction
+from gimstage.inputs import find_data, output_source, prefetched, to_device
+from gimstage.layout import features_layout
+from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
 from gimstage.stack import new_parts
+from gimstage.stagework import Settings
 from gimstage.train import training_step
 
 STAGES = Path(__file__).parents[1] / "stages"
@@ -66,8 +67,8 @@ def pipeline(folder: Path, runs: Path) -> Pipeline:
     """The recipe's pipeline on the CPU."""
     loaded = Recipe.load(folder)
     settings = Settings(device=find_device("cpu"), workers=2, max_disk=None, checkpoint_every_s=1e9)
-    images = Images.find(loaded.data, None, runs)
-    return Pipeline(loaded, images, root=runs, settings=settings, watch=Watch())
+    data = find_data(loaded.data, None, runs)
+    return Pipeline(loaded, data, root=runs, settings=settings, watch=Watch())
 
 
 def rows() -> Iterator[Row]:
@@ -85,28 +86,22 @@ def rows() -> Iterator[Row]:
 def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
     """A step against the bare module, its wait for data, and extraction against the forward."""
     chain = pipe.recipe.chain(number)
-    source = output_source(pipe.runs, pipe.images, chain.upstream, CPU)
-    live = pipe.images.live()
-    draws = TrainingDraws(
-        num_samples=len(pipe.split),
-        batch_size=BATCH,
-        seed=2,
-        size=live.crop_patches,
-        draw=pipe.stored.draw if number > 1 else live.draw,
-    )
+    source = output_source(pipe.runs, pipe.data, chain.upstream, CPU)
+    draws = pipe.data.draws(chain)
     module, objective = new_parts(chain)
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
-    buffers = [source.buffer(BATCH, live.crop_patches) for _ in range(3)]
+    buffers = [source.buffer(BATCH, draws.size) for _ in range(3)]
     batches = prefetched(source, map(draws, range(10**6)), buffers=buffers, workers=2)
     placed(module, CPU)
-    held = laid_out(source.prepare(next(batches).clone()).clone())
+    raw, where = next(batches)
+    held = laid_out(source.prepare(raw.clone(), where).clone())
     waits: list[float] = []
 
     def step() -> None:
         began = time.perf_counter()
-        raw = next(batches)
+        raw, where = next(batches)
         waits.append(time.perf_counter() - began)
-        batch = laid_out(source.prepare(to_device(raw, CPU)))
+        batch = laid_out(source.prepare(to_device(raw, CPU), where))
         training_step(
             module,
             objective,
@@ -134,24 +129,23 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
 def extraction_row(pipe: Pipeline, number: int) -> Row:
     """Extraction to disk against the frozen forward pass over the same patches."""
     chain = pipe.recipe.chain(number)
-    source = output_source(pipe.runs, pipe.images, chain.upstream, CPU)
+    source = output_source(pipe.runs, pipe.data, chain.upstream, CPU)
     module, _ = new_parts(chain)
-    work = Extraction(chain, module, source=source, stored=pipe.stored, device=CPU, workers=2)
-    layout = features_layout(
-        chain, pipe.stored, fingerprint="bench", weights_sha256="", labelled=False
-    )
+    work = extraction(chain, module, pipe.data, source, device=CPU, workers=2)
+    assert isinstance(work, GridExtraction)
+    layout = features_layout(chain, pipe.data, fingerprint="bench", weights_sha256="")
     path = pipe.root / "bench.zarr"
-    raw = source.buffer(work.batch_samples * pipe.stored.count, pipe.stored.patches)
-    source.fill(raw, pipe.stored.whole(torch.arange(work.batch_samples).numpy()))
-    held = laid_out(source.prepare(raw).clone())
+    where = work.stored.whole(torch.arange(work.batch_samples).numpy())
+    raw = source.fill(source.buffer(len(where), where.size), where)
+    held = laid_out(source.prepare(raw, where).clone())
 
     def extract() -> None:
         shutil.rmtree(path, ignore_errors=True)
-        work.write(path, layout, None, Watch())
+        work.write(path, layout, pipe.data.labels, Watch())
 
     @torch.no_grad()
     def forward() -> None:
-        for _ in range(len(pipe.split) // work.batch_samples):
+        for _ in range(pipe.data.num_samples // work.batch_samples):
             for tile in held.split(work.tile_samples):
                 module(tile)
 

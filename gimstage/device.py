@@ -5,6 +5,7 @@ This file imports nothing of gimstage but errors.
 
 import ctypes
 import os
+import re
 from functools import cache
 from typing import TypeVar
 
@@ -27,14 +28,15 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = _best()
+    known = "auto, cpu, cuda, cuda:N or mps"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+        raise GimstageError(f"--device {name}", "no such kind of device", known)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise GimstageError(
-            f"--device {name}", f"not usable: {reason}", "auto, cpu, cuda, cuda:N or mps"
-        ) from error
+        reason = re.split(r"\. |\n", str(error))[0]
+        raise GimstageError(f"--device {name}", f"not usable: {reason}", known) from error
     _settle(device)
     return device
 
@@ -72,10 +74,12 @@ def placed(module: M, device: torch.device) -> M:
     return module.to(memory_format=_memory_format(device))  # type: ignore[call-overload,no-any-return]
 
 
-def laid_out(patches: Tensor) -> Tensor:
-    """Module input (B, G, G, C, y, x) in the layout that suits its device."""
-    flat = patches.flatten(0, 2).contiguous(memory_format=_memory_format(patches.device))
-    return flat.view(*patches.shape[:3], *flat.shape[1:])
+def laid_out(batch: Tensor) -> Tensor:
+    """Module input, patches (…, C, y, x) or sequences (B, T, C), as suits its device."""
+    if batch.ndim < 4:
+        return batch.contiguous()
+    flat = batch.flatten(0, -4).contiguous(memory_format=_memory_format(batch.device))
+    return flat.view(*batch.shape[:-3], *flat.shape[1:])
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

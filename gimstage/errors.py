@@ -3,6 +3,7 @@
     GimstageError
     ├── RecipeError            a TOML file says something it cannot mean
     ├── DataError              the data set on disk is not what its format promises
+    │   └── NoLabelsError      it is, but it has no labels of the kind asked for
     ├── CacheError             features.zarr cannot be used
     │   ├── StaleCacheError    it is whole, but made by another recipe, upstream or data
     │   └── DamagedCacheError  it is missing bytes, or holds the wrong ones
@@ -49,6 +50,10 @@ class RecipeError(GimstageError):
 
 class DataError(GimstageError):
     """The data set on disk is not what its format promises."""
+
+
+class NoLabelsError(DataError):
+    """The data has no labels of the kind asked for."""
 
 
 class CacheError(GimstageError):

@@ -1,6 +1,7 @@
 """A look into features.zarr: what it is, what its values are like, what its channels show.
 
-Shape letters: G patches per side of the stored grid, C channels, y x map inside a patch.
+Shape letters: G patches per side of the stored grid, C channels, y x map inside a patch, T rows in
+time.
 """
 
 import math
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError
-from gimstage.inputs import PixelSource
-from gimstage.views import Windows
+from gimstage.inputs import DataSet, Images, PixelSource, Speech
+from gimstage.views import FRAME_SAMPLES, Spans, Windows
 
-LOOKED_AT = 32  # samples behind the value statistics
-DRAWN = 15  # channels
+LOOKED_AT = 32  # samples, or chunks of rows, behind the value statistics
+DRAWN = 15  # channels of images
+TRACED = 6  # channels of speech
+SHOWN_FRAMES = 400  # of an utterance
 
 
 def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +33,8 @@ def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     features = _require(path, manifest)
     reader = FeatureReader(path)
     layout = reader.array("features")
-    spread = np.unique(np.linspace(0, layout.shape[0] - 1, LOOKED_AT).astype(np.int64))
+    rows = 1 if len(layout.shape) > 2 else min(layout.chunk[0], layout.shape[0])
+    spread = np.unique(np.linspace(0, layout.shape[0] - rows, LOOKED_AT).astype(np.int64))
     return {
         "path": str(path),
         "dimensions": list(layout.dims),
@@ -39,10 +43,10 @@ def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "encoding": layout.encoding,
         "chunk": list(layout.chunk),
         "shards": layout.shards,
-        "samples_per_shard": layout.shard_rows,
+        f"{layout.dims[0]}s_per_shard": layout.shard_rows,
         "codecs": [c["name"] for c in layout.metadata()["codecs"][0]["configuration"]["codecs"]],
         "bytes": features["bytes"],
-        "values": _statistics(_sample(reader, int(row)) for row in spread),
+        "values": _statistics(_rows(reader, int(row), rows) for row in spread),
         "loss_of_encoding": features["fidelity"],
         "attributes": dict(reader.attributes),
     }
@@ -74,12 +78,115 @@ def _require(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     return features
 
 
-def _sample(reader: FeatureReader, row: int) -> torch.Tensor:
-    """The first stored view of a sample, (G, G, C, y, x) float32."""
+def _rows(reader: FeatureReader, first: int, count: int) -> torch.Tensor:
+    """Some rows of the features, whole, float32."""
     layout = reader.array("features")
-    raw = torch.empty((1, 1, 1, *layout.shape[2:]), dtype=layout.torch_dtype)
-    reader.read("features", raw, np.array([[row, 0, 0, 0]]))
-    return reader.decode("features", raw)[0, 0, 0]
+    raw = torch.empty((1, count, *layout.shape[1:]), dtype=layout.torch_dtype)
+    reader.read("features", raw, np.array([[first]]))
+    return reader.decode("features", raw)[0]
+
+
+def draw(path: Path, data: DataSet, png: Path, *, sample: int, title: str) -> None:
+    """Draw what a stage stores of a sample beside what it was made of.
+
+    Args:
+        path: of features.zarr.
+        data: the data set.
+        png: the file to write.
+        sample: which sample, or which entry of speech.
+        title: of the figure.
+
+    Raises:
+        CacheError: there is no such sample.
+    """
+    if isinstance(data, Images):
+        draw_channels(path, data.source(), png, sample=sample, title=title)
+    else:
+        assert isinstance(data, Speech)
+        draw_sequence(path, data, png, entry=sample, title=title)
+
+
+def _require_sample(path: Path, sample: int, count: int) -> None:
+    if sample >= count:
+        raise CacheError(str(path), f"no sample {sample}", f"0 to {count - 1}")
+
+
+def draw_sequence(path: Path, speech: Speech, png: Path, *, entry: int, title: str) -> None:
+    """Draw the beginning of a stored entry: its spectrogram, all channels, the most varied ones.
+
+    Args:
+        path: of features.zarr.
+        speech: the data set.
+        png: the file to write.
+        entry: which entry.
+        title: of the figure.
+
+    Raises:
+        CacheError: there is no such entry.
+    """
+    from matplotlib.figure import Figure
+
+    reader = FeatureReader(path)
+    offsets = reader.small("offsets")
+    _require_sample(path, entry, len(offsets) - 1)
+    per_frame = int(reader.attributes["rows_per_10_ms"])
+    count = min(int(offsets[entry + 1] - offsets[entry]), SHOWN_FRAMES * per_frame)
+    rows = _rows(reader, int(offsets[entry]), count).numpy()
+    seconds = count / per_frame / 100
+    order = np.argsort(-rows.std(0), kind="stable")
+    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    utterance = speech.train.utterances[speech.kept[speech.stored.source[entry]]].id
+    figure.suptitle(f"{title}, entry {entry}, utterance {utterance}")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 2))
+    _draw_spectrogram(top, _wave(speech, entry, seconds), seconds)
+    high = float(np.quantile(np.abs(rows), 0.995)) or 1.0
+    low = -high if rows.min() < 0 else 0.0
+    shown = middle.imshow(
+        rows[:, order].T,
+        aspect="auto",
+        origin="upper",
+        extent=(0, seconds, rows.shape[1], 0),
+        vmin=low,
+        vmax=high,
+        cmap="RdBu_r" if low else "viridis",
+        interpolation="nearest",
+    )
+    figure.colorbar(shown, ax=middle, pad=0.01)
+    middle.set_ylabel("channel, most varied first")
+    time = (np.arange(count) + 0.5) * seconds / count
+    for channel in order[:TRACED]:
+        bottom.plot(time, rows[:, channel], linewidth=0.8, label=f"channel {channel}")
+    bottom.legend(fontsize=7, ncols=TRACED, loc="upper right")
+    bottom.set(xlabel="seconds", ylabel="value")
+    figure.savefig(png, dpi=100, format="png")
+
+
+def _wave(speech: Speech, entry: int, seconds: float) -> NDArray[np.float32]:
+    """The samples of the first seconds of an entry."""
+    source = speech.source()
+    count = min(int(source.lengths[entry]), round(seconds * 100) * FRAME_SAMPLES)
+    zero = np.zeros(1, np.int64)
+    filled = source.fill(source.buffer(1, count), Spans(zero + entry, zero, count))
+    return filled[0, :, 0].numpy()
+
+
+def _draw_spectrogram(axes: Any, wave: NDArray[np.float32], seconds: float) -> None:
+    window = torch.hann_window(400)
+    spectrum = torch.stft(
+        torch.from_numpy(wave), 512, FRAME_SAMPLES, 400, window, return_complex=True
+    )
+    level = 20 * torch.log10(spectrum.abs() + 1e-4)
+    top = float(level.max())
+    axes.imshow(
+        level.numpy(),
+        aspect="auto",
+        origin="lower",
+        extent=(0, seconds, 0, 8),
+        vmin=top - 70,
+        vmax=top,
+        cmap="magma",
+    )
+    axes.set_ylabel("kHz")
 
 
 def draw_channels(path: Path, source: PixelSource, png: Path, *, sample: int, title: str) -> None:
@@ -98,10 +205,8 @@ def draw_channels(path: Path, source: PixelSource, png: Path, *, sample: int, ti
     from matplotlib.figure import Figure
 
     reader = FeatureReader(path)
-    count = reader.array("features").shape[0]
-    if sample >= count:
-        raise CacheError(str(path), f"no sample {sample}", f"0 to {count - 1}")
-    maps = _mosaic(_sample(reader, sample))
+    _require_sample(path, sample, reader.array("features").shape[0])
+    maps = _mosaic(_rows(reader, sample, 1)[0, 0])
     channels = np.argsort(-maps.std((1, 2)), kind="stable")[:DRAWN]
     figure = Figure(figsize=(11, 11.6), layout="constrained")
     figure.suptitle(

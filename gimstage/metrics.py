@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -102,18 +103,30 @@ class Metrics:
         self._sums, self._count, self._idle_s = [], 0, 0.0
         self._since = time.perf_counter()
 
+    def finish(self) -> None:
+        """Make the file durable: the weights beside it will be."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+
     def state(self) -> dict[str, Any]:
         """What `resume` needs, as JSON."""
         return {"sums": self._sums, "count": self._count}
 
     def resume(self, step: int, state: dict[str, Any] | None) -> None:
         """Go on after `step`: later lines of the file are dropped, the interval's sums taken up."""
-        lines = self.path.read_text("utf-8").splitlines() if step and self.path.exists() else []
-        self.lines = [line for line in map(_parsed, lines) if line and line["step"] <= step]
+        lines = read_lines(self.path) if step else []
+        self.lines = [line for line in lines if line["step"] <= step]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with appearing(self.path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
         self._sums, self._count = (state["sums"], state["count"]) if state else ([], 0)
         self._since = time.perf_counter()
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a metrics file; none where there is no file."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    return [line for line in map(_parsed, text.splitlines()) if line]
 
 
 def _parsed(text: str) -> Line | None:
@@ -131,5 +144,6 @@ def not_finite(stage: str, step: int, found: str) -> TrainingError:
         f"stage {stage}, step {step}",
         found,
         "finite numbers",
-        'the last good checkpoint is kept; lower learning_rate or use precision = "float32"',
+        "the last good checkpoint and what the stage was before are kept; lower learning_rate or "
+        'use precision = "float32"',
     )

@@ -1,57 +1,33 @@
-"""One stage from start to finish: train, freeze, extract, commit; or any part still missing.
+"""A recipe on its data: what it costs, what is done, the stages and probes that are still to do."""
 
-The order of writing is the order of trust: weights.safetensors appears when training is over,
-shards of features.zarr one by one, manifest.json last of all.
-"""
-
-import json
-import platform
+import logging
 import shutil
-import time
-from dataclasses import dataclass
-from importlib.metadata import version
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gimstage.cache import verify
-from gimstage.device import device_name, placed
-from gimstage.errors import CacheError, DamagedCacheError, DataError, StaleCacheError
-from gimstage.extract import Extraction
-from gimstage.inputs import Images, Source, TrainingDraws, output_source
-from gimstage.plan import StagePlan, features_layout, plan_stage, require_disk, require_steps
-from gimstage.probe import Probe, Row
-from gimstage.progress import Watch
-from gimstage.recipe import ALGORITHMS, Chain, Identity, Recipe, differences, fingerprint
-from gimstage.runs import RunFolder, Runs, Status, check_weights, file_sha256
-from gimstage.specs import ProbeSpec
-from gimstage.stack import (
-    Stack,
-    new_parts,
-    random_stack,
-    trained_stack,
+from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint
+from gimstage.device import placed
+from gimstage.errors import (
+    CacheError,
+    DamagedCacheError,
+    DataError,
+    NoLabelsError,
+    StaleCacheError,
 )
-from gimstage.tensors import read_tensors
-from gimstage.train import Training
-from gimstage.views import StoredViews
+from gimstage.folder import check_weights, folder_bytes
+from gimstage.inputs import DataSet, Speech
+from gimstage.plan import StagePlan, plan_stage, require_disk
+from gimstage.probe import ClassProbe, PhoneProbe, Row, SpeakerProbe, open_probe
+from gimstage.progress import Watch
+from gimstage.recipe import Recipe
+from gimstage.runs import Runs, Status
+from gimstage.specs import PhoneProbeSpec, ProbeSpec
+from gimstage.stack import Stack, random_stack, trained_stack
+from gimstage.stagework import Settings, StageWork, versions
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What changes no number.
-
-    Args:
-        device: where to compute.
-        workers: reading threads.
-        max_disk: the most bytes all features of the recipe may take; None for as many as fit.
-        checkpoint_every_s: seconds between checkpoints.
-    """
-
-    device: torch.device
-    workers: int
-    max_disk: int | None
-    checkpoint_every_s: float
+_log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -59,21 +35,18 @@ class Pipeline:
 
     Args:
         recipe: the recipe.
-        images: its data.
+        data: its data.
         root: the runs folder.
         settings: how to compute.
         watch: hears of progress, asks to stop.
     """
 
     def __init__(
-        self, recipe: Recipe, images: Images, *, root: Path, settings: Settings, watch: Watch
+        self, recipe: Recipe, data: DataSet, *, root: Path, settings: Settings, watch: Watch
     ) -> None:
-        self.recipe, self.images, self.root = recipe, images, root
+        self.recipe, self.data, self.root = recipe, data, root
         self.settings, self.watch = settings, watch
-        split = images.spec.train_split
-        self.split = images.split(split)
-        self.runs = Runs(root, images.fingerprint(split, root))
-        self.stored: StoredViews = images.stored(self.split)
+        self.runs = Runs(root, data.fingerprint(recipe.data.train_split, root))
 
     def plans(self) -> list[StagePlan]:
         """The cost of every stage of the recipe, in order."""
@@ -82,12 +55,7 @@ class Pipeline:
     def plan(self, chain: Chain) -> StagePlan:
         """The cost of the chain's last stage."""
         features = self.runs.stage_folder(chain).features
-        return plan_stage(
-            chain,
-            self.stored,
-            labelled=self.split.labels is not None,
-            cached_bytes=folder_bytes(features),
-        )
+        return plan_stage(chain, self.data, cached_bytes=folder_bytes(features))
 
     def require_disk(self, numbers: list[int]) -> None:
         """Refuse before a byte is written if what these stages store would not fit."""
@@ -112,21 +80,26 @@ class Pipeline:
         """
         chain = self.recipe.chain(number)
         folder = self.runs.stage_folder(chain)
-        with folder.lock():
-            if self.runs.status(chain).state == "done":
-                folder.manifest_path.touch()  # for make, which orders by time
+        if self._done(chain):  # asked without the lock, which one who only reads may hold
+            return False
+        with folder.lock(), ExitStack() as held:
+            if self._done(chain):
                 return False
+            for below in chain.below():
+                held.enter_context(self.runs.stage_folder(below).reading())
             folder.refuse_newer()
-            upstream = self.runs.require(chain.upstream) if chain.upstream else None
             self.require_disk([number])
-            folder.drop_damaged_weights()
-            folder.withdraw()
-            start_measuring(self.settings.device)
-            source = output_source(self.runs, self.images, chain.upstream, self.settings.device)
-            self._train(chain, folder, source)
-            features = self._extract(chain, folder, source)
-            self._commit(chain, folder, upstream, features)
+            work = StageWork(
+                chain, self.data, runs=self.runs, settings=self.settings, watch=self.watch
+            )
+            work.run()
         return True
+
+    def _done(self, chain: Chain) -> bool:
+        done = self.runs.status(chain).state == "done"
+        if done:
+            self.runs.stage_folder(chain).manifest_path.touch()  # for make, which orders by time
+        return done
 
     def extract_stage(self, number: int) -> bool:
         """Write the features of a trained stage; False where they are there already.
@@ -144,96 +117,6 @@ class Pipeline:
             )
         return self.train_stage(number)
 
-    def _train(self, chain: Chain, folder: RunFolder, source: Source) -> None:
-        if self.runs.trained(chain):
-            shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
-            return
-        folder.weights.unlink(missing_ok=True)
-        train = chain.last.spec.train
-        live = self.images.live()
-        draws = TrainingDraws(
-            num_samples=len(self.split),
-            batch_size=train.batch_size,
-            seed=train.seed,
-            size=live.crop_patches,
-            draw=self.stored.draw if chain.upstream else live.draw,
-        )
-        training = Training(
-            chain,
-            folder,
-            fingerprint=self.runs.training_fingerprint(chain),
-            total_steps=require_steps(chain, len(self.split)),
-            device=self.settings.device,
-        )
-        training.restore()
-        training.run(
-            source,
-            draws,
-            workers=self.settings.workers,
-            checkpoint_every_s=self.settings.checkpoint_every_s,
-            watch=self.watch,
-        )
-        shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
-
-    def _extract(self, chain: Chain, folder: RunFolder, source: Source) -> dict[str, Any] | None:
-        """Store what the stage hands on; its part of the manifest."""
-        if chain.last.spec.output.store == "none":
-            return None
-        module, _ = new_parts(chain)
-        module.load_state_dict(read_tensors(folder.weights))
-        extraction = Extraction(
-            chain,
-            module,
-            source=source,
-            stored=self.stored,
-            device=self.settings.device,
-            workers=self.settings.workers,
-        )
-        began = time.perf_counter()
-        layout = features_layout(
-            chain,
-            self.stored,
-            fingerprint=fingerprint(self.runs.features_identity(chain)),
-            weights_sha256=file_sha256(folder.weights),
-            labelled=self.split.labels is not None,
-        )
-        fidelity = extraction.measure()
-        shards = extraction.write(folder.features, layout, self.split.labels, self.watch)
-        return {
-            "arrays": [array.name for array in layout.arrays],
-            "shape": list(layout.arrays[0].shape),
-            "encoding": layout.arrays[0].encoding,
-            "bytes": folder_bytes(folder.features),
-            "seconds": round(time.perf_counter() - began, 3),
-            "fidelity": fidelity,
-            "shards": shards,
-        }
-
-    def _commit(
-        self,
-        chain: Chain,
-        folder: RunFolder,
-        upstream: dict[str, Any] | None,
-        features: dict[str, Any] | None,
-    ) -> None:
-        identity = self.runs.features_identity(chain)
-        folder.commit(
-            {
-                "stage": chain.last.key,
-                "fingerprint": fingerprint(identity),
-                "identity": identity,
-                "weights_sha256": file_sha256(folder.weights),
-                "objective_sha256": file_sha256(folder.objective),
-                "upstream": upstream and {k: upstream[k] for k in ("stage", "fingerprint")},
-                "upstream_weights_sha256": self.runs.upstream_weights(chain),
-                "training": training_record(folder.metrics),
-                "features": features,
-                "peak_memory_bytes": peak_memory(self.settings.device),
-                "device": device_name(self.settings.device),
-                "versions": versions(),
-            }
-        )
-
     def probe(self, name: str) -> list[Row]:
         """The rows of a probe, computed unless they are there for the stages as they are now.
 
@@ -245,7 +128,9 @@ class Pipeline:
         folder = self.runs.folder(f"{self.recipe.name}/{name}")
         with folder.lock():
             identity = self._probe_identity(spec)
-            manifest = folder.manifest()
+            manifest = None
+            with suppress(DamagedCacheError):  # it is made anew
+                manifest = folder.manifest()
             if manifest is None or manifest["identity"] != identity:
                 folder.withdraw()
                 rows = self._probe_rows(name, spec)
@@ -264,12 +149,30 @@ class Pipeline:
             return found
 
     def run(self) -> list[Row]:
-        """Train every stage that is not done, fit every probe; the probes' rows."""
+        """Train every stage that is not done, fit every probe; the probes' rows.
+
+        A probe whose labels the data does not have is left out, aloud, unless it is the only one;
+        what is wrong with labels is said before anything is trained.
+        """
+        probes = self._possible_probes()
         chains = {number: self.recipe.chain(number) for number in self.recipe.stages}
         self.require_disk([n for n, c in chains.items() if self.runs.status(c).state != "done"])
         for number in self.recipe.stages:
             self.train_stage(number)
-        return [row for name in self.recipe.probes for row in self.probe(name)]
+        return [row for name in probes for row in self.probe(name)]
+
+    def _possible_probes(self) -> list[str]:
+        """The probes whose labels the data has, all of them checked."""
+        names = []
+        for name, spec in self.recipe.probes.items():
+            try:
+                self._open_probe(spec)
+                names.append(name)
+            except NoLabelsError as error:
+                if len(self.recipe.probes) == 1:
+                    raise
+                _log.warning("%s is left out: %s", name, error)
+        return names
 
     def free_disk(self) -> int:
         """Free bytes where the runs folder lies."""
@@ -277,33 +180,49 @@ class Pipeline:
         return shutil.disk_usage(self.root).free
 
     def _probe_rows(self, name: str, spec: ProbeSpec) -> list[Row]:
-        settings = self.settings
-        probe = Probe(
-            spec, self.images, device=settings.device, workers=settings.workers, watch=self.watch
-        )
         chains = {chain.last.key: chain for chain in map(self.recipe.chain, spec.inputs)}
-        stacks: dict[str, tuple[Stack, Stack]] = {}
+        stacks: dict[str, tuple[Stack, ...]] = {}
         for key, chain in sorted(chains.items(), key=lambda item: -len(item[1].stages)):
             passing = (pair for pair in stacks.values() if key in pair[0].names)
-            stacks[key] = next(passing, None) or (
-                placed(trained_stack(self.runs, chain), settings.device),
-                placed(random_stack(chain), settings.device),
-            )
-        return probe.rows(self.recipe.name, name, {key: stacks[key] for key in chains})
+            stacks[key] = next(passing, ()) or self._stacks(chain, spec)
+        chosen = {key: stacks[key] for key in chains}
+        return self._open_probe(spec).rows(self.recipe.name, name, chosen)
+
+    def _open_probe(self, spec: ProbeSpec) -> ClassProbe | SpeakerProbe | PhoneProbe:
+        device, workers = self.settings.device, self.settings.workers
+        return open_probe(spec, self.data, device=device, workers=workers, watch=self.watch)
+
+    def _stacks(self, chain: Chain, spec: ProbeSpec) -> tuple[Stack, ...]:
+        """The stack to probe; then, where it is trained, the same before training."""
+        stacks = [random_stack(chain)]
+        if spec.weights == "trained":
+            stacks.insert(0, trained_stack(self.runs, chain))
+        return tuple(placed(stack, self.settings.device) for stack in stacks)
 
     def _probe_identity(self, spec: ProbeSpec) -> Identity:
         """Everything that decides a probe's rows, down to the bits of the weights."""
-        chains = map(self.recipe.chain, spec.inputs)
-        weights = {chain.last.key: self.runs.require(chain)["weights_sha256"] for chain in chains}
-        splits = {spec.train_split, spec.test_split}
-        data = {name: self.images.fingerprint(name, self.root) for name in sorted(splits)}
+        chains = [self.recipe.chain(ref) for ref in spec.inputs]
+        splits: set[str] = {spec.train_split, spec.test_split}
+        data: Identity = {name: self.data.fingerprint(name, self.root) for name in sorted(splits)}
+        if isinstance(spec, PhoneProbeSpec) and isinstance(self.data, Speech):
+            data["phones"] = self.data.phones_fingerprint(self.root)
+        kinds = dict.fromkeys(kind for chain in chains for kind in chain.kinds)
         return {
-            "algorithms": {part: ALGORITHMS[part] for part in ("views", "resnet", "probe")},
+            "algorithms": {part: ALGORITHMS[part] for part in ("views", *kinds, "probe")},
             "probe": spec.model_dump(mode="json"),
-            "data": self.images.spec.model_dump(mode="json", exclude={"demo", "stored_views"}),
+            "data": self.recipe.data.model_dump(mode="json", exclude={"demo", "stored_views"}),
             "data_sha256": data,
-            "weights_sha256": weights,
+            "weights": {chain.last.key: self._weights(chain, spec) for chain in chains},
         }
+
+    def _weights(self, chain: Chain, spec: ProbeSpec) -> Any:
+        """What decides the weights of a stack that is probed."""
+        if spec.weights == "trained":
+            return self.runs.require(chain)["weights_sha256"]
+        return [
+            {"seed": stage.spec.train.seed, **stage.spec.module.model_dump()}
+            for stage in chain.stages
+        ]
 
     def verify(self) -> list[dict[str, Any]]:
         """Read every byte of every finished stage; which stages were read, features or not.
@@ -348,32 +267,3 @@ class Pipeline:
             return Status(name, "stale", (str(error),), "")
         changes = tuple(differences(manifest["identity"], wanted))
         return Status(name, "stale" if changes else "done", changes, fingerprint(wanted))
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder; 0 where there is none."""
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-
-
-def training_record(metrics: Path) -> dict[str, Any]:
-    """Steps, seconds and the first and last line of metrics.jsonl, for the manifest."""
-    lines = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
-    first, last = lines[0], lines[-1]
-    return {"steps": last["step"], "seconds": last["seconds"], "first": first, "last": last}
-
-
-def start_measuring(device: torch.device) -> None:
-    """Let the peak of GPU memory count from here."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """The most bytes of GPU memory allocated at once since then; None on other devices."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-
-
-def versions() -> dict[str, str]:
-    """What computed this: releases of Python and of the libraries whose change moves numbers."""
-    packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}

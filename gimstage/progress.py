@@ -17,8 +17,8 @@ class Progress:
         task: what is worked on, such as "demo/2 train".
         done: units finished.
         total: units in all.
-        unit: "steps", "samples" or "inputs".
-        samples_per_s: speed of this process since it began.
+        unit: "steps", "samples", "rows" or "inputs".
+        samples_per_s: speed of this process since it began; rows per second where the unit is rows.
         loss: latest mean loss, where there is one.
         bytes_per_s: read (training) or written (extraction) by this process since it began.
     """

@@ -19,6 +19,7 @@ from gimstage.sizes import readable
 
 if TYPE_CHECKING:
     from gimstage.data.check import DataReport
+    from gimstage.data.check_speech import SpeechReport
     from gimstage.plan import StagePlan
 
 COLOURS = {"done": "green", "partial": "yellow", "stale": "magenta", "damaged": "red"}
@@ -82,7 +83,8 @@ def facts(update: Progress) -> str:
     """Speed, loss and bytes of a progress report, in a few words."""
     parts = []
     if update.samples_per_s is not None:
-        parts.append(f"{update.samples_per_s:.0f} samples/s")
+        what = "samples" if update.unit == "steps" else update.unit
+        parts.append(f"{update.samples_per_s:.0f} {what}/s")
     if update.loss is not None:
         parts.append(f"loss {update.loss:.3f}")
     if update.bytes_per_s is not None:
@@ -94,12 +96,12 @@ def stage_line(manifest: Mapping[str, Any], *, fresh: bool) -> str:
     """One line on a finished stage."""
     training, features = manifest["training"], manifest["features"]
     stored = f"{readable(features['bytes'])} of features" if features else "no features stored"
-    first, last = training["first"]["loss"], training["last"]["loss"]
     verb = "done" if fresh else "already done"
-    return (
-        f"stage {manifest['stage']} {verb}: loss {first:.3f} → {last:.3f} in "
-        f"{training['steps']} steps, {stored}"
-    )
+    losses = "no record of its losses"
+    if training["first"]:
+        first, last = training["first"]["loss"], training["last"]["loss"]
+        losses = f"loss {first:.3f} → {last:.3f} in {training['steps']} steps"
+    return f"stage {manifest['stage']} {verb}: {losses}, {stored}"
 
 
 def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
@@ -203,6 +205,40 @@ def data_table(report: DataReport, png: Path | None) -> Table:
         )
     if png is not None:
         table.caption, table.caption_justify = f"contact sheet: {png}", "left"
+    return table
+
+
+def speech_table(report: SpeechReport, png: Path | None) -> Table:
+    """Speakers, utterances, lengths and labels of a speech folder."""
+    numbers = ("speakers", "utterances", "minutes", "seconds", "too short", "phone labels")
+    table = _table(report.root, "split", *numbers, "sampling rates", numbers=numbers)
+    for split in report.splits:
+        table.add_row(
+            split.name,
+            f"{split.speakers:,}",
+            f"{split.utterances:,}",
+            f"{split.minutes:.2f}",
+            f"{split.shortest_s:.2f} – {split.longest_s:.2f}",
+            f"{split.too_short:,}",
+            f"{split.phone_labelled:,} ({100 * split.label_coverage:.0f} %)",
+            "  ".join(f"{rate} Hz: {count:,}" for rate, count in split.rates.items()),
+        )
+    notes = [
+        f"{split.name}, shorter than {report.shortest_frames} frames of 10 ms: "
+        + ", ".join(split.too_short_first)
+        + (", …" if split.too_short > len(split.too_short_first) else "")
+        for split in report.splits
+        if split.too_short
+    ]
+    if not report.listed:
+        notes.append("no split lists: a hash of the ids divides each speaker's utterances")
+    if report.unlisted:
+        notes.append(f"{report.unlisted:,} audio files are in neither split")
+    if report.unseen:
+        notes.append(f"test speakers that train lacks: {', '.join(report.unseen)}")
+    if png is not None:
+        notes.append(f"spectrograms: {png}")
+    table.caption, table.caption_justify = escape("\n".join(notes)) or None, "left"
     return table
 
 

@@ -22,9 +22,9 @@ def parse_bytes(where: str, text: str) -> int:
     Raises:
         GimstageError: it is not a positive number with a unit; `where` names the option.
     """
-    unit = next((u for u in UNITS if text.strip().endswith(u)), "")
+    unit = next((u for u in UNITS if text.strip().upper().endswith(u.upper())), "")
     try:
-        count = float(text.strip().removesuffix(unit)) * UNITS[unit]
+        count = float(text.strip()[: -len(unit)]) * UNITS[unit]
     except (KeyError, ValueError):
         count = math.nan
     if not 1 <= count < math.inf:

@@ -1,36 +1,39 @@
 """Modules of a chain: newly initialised, loaded from a run, frozen, applied in tiles.
 
-Shape letters: B batch, G patches per side of a grid, C channels, y x map inside a patch.
+A unit is what a module encodes alone: a patch, or a sequence.
+Shape letters: B batch, C channels, y x map inside a patch, T rows in time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from gimstage.chain import Chain
 from gimstage.device import laid_out
 from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
+from gimstage.folder import RunFolder
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
-from gimstage.recipe import Chain
-from gimstage.runs import RunFolder, Runs
-from gimstage.specs import ResNetSpec
+from gimstage.runs import Runs
+from gimstage.specs import DATA_SPECS, ModuleSpec
 from gimstage.tensors import read_tensors
 
-# Patches encoded at once where no gradient is kept: the result must not depend on the batch size,
-# and small tiles stay inside the processor's cache.
-TILE_PATCHES = 256
+# Units encoded at once where no gradient is kept, by their number of axes, sequences or patches:
+# the result must not depend on the batch size, and small tiles stay inside the processor's cache.
+TILE_UNITS = {2: 4, 3: 256}
 
 
 def new_parts(chain: Chain) -> tuple[EncoderModule, Objective]:
     """The last stage's module and objective, initialised from its seed."""
-    channels = chain.shapes()[-2][0]
+    channels = chain.modules()[-1].in_channels
     with initialising(chain.last.spec.train.seed, len(chain.stages)):
-        module = chain.last.spec.module.build(channels)
-        objective = chain.last.spec.objective.build(module.out_channels)
+        module: EncoderModule = chain.last.spec.module.build(channels)
+        objective = chain.last.spec.objective.build(module)
     return module, objective
 
 
@@ -49,17 +52,28 @@ class Stack(nn.Module):
         self.names = names
 
     @torch.no_grad()
-    def forward(self, patches: Tensor) -> Tensor:
-        """The top module's features (B, G, G, C', y', x') of its input (B, G, G, C, y, x)."""
-        return _tiled(self._features, patches)
+    def forward(self, x: Tensor) -> Tensor:
+        """The top module's features of its input: patches (…, C, y, x) or sequences (B, T, C)."""
+        tiles = [self._features(tile) for tile in self._tiles(x)]
+        features: Tensor = torch.cat(tiles).unflatten(0, x.shape[: self._units(x)])
+        return features
 
     @torch.no_grad()
-    def codes(self, patches: Tensor) -> dict[str, Tensor]:
-        """Every module's codes, (B, G, G, C') float32, of patches (B, G, G, C, P, P)."""
-        flat = laid_out(patches).flatten(0, 2)
-        tiles = [self._codes(tile) for tile in flat.split(TILE_PATCHES)]
-        grid = patches.shape[:3]
-        return {n: torch.cat([t[n] for t in tiles]).unflatten(0, grid) for n in self.names}
+    def codes(self, x: Tensor) -> dict[str, Tensor]:
+        """Every module's codes, float32: (…, C') of patches (…, C, y, x), or (B, T', C')."""
+        tiles = [self._codes(tile) for tile in self._tiles(x)]
+        units = x.shape[: self._units(x)]
+        return {n: torch.cat([t[n] for t in tiles]).unflatten(0, units) for n in self.names}
+
+    def _units(self, x: Tensor) -> int:
+        """How many leading axes of an input count units."""
+        return x.ndim - self.parts[0].unit_axes
+
+    def _tiles(self, x: Tensor) -> tuple[Tensor, ...]:
+        """A few units at a time, (n, …)."""
+        flat = laid_out(x).flatten(0, self._units(x) - 1)
+        tiles: tuple[Tensor, ...] = flat.split(TILE_UNITS[self.parts[0].unit_axes])
+        return tiles
 
     def _features(self, x: Tensor) -> Tensor:
         for module in self.parts:
@@ -74,16 +88,9 @@ class Stack(nn.Module):
         return codes
 
 
-def _tiled(function: Callable[[Tensor], Tensor], patches: Tensor) -> Tensor:
-    flat = laid_out(patches).flatten(0, 2)
-    tiles = [function(tile) for tile in flat.split(TILE_PATCHES)]
-    features: Tensor = torch.cat(tiles).unflatten(0, patches.shape[:3])
-    return features
-
-
 def random_stack(chain: Chain) -> Stack:
     """The chain's modules as they are before training."""
-    parts = [new_parts(part)[0] for part in _prefixes(chain)]
+    parts = [new_parts(part)[0] for part in [*chain.below(), chain]]
     return Stack(parts, [stage.key for stage in chain.stages])
 
 
@@ -95,15 +102,10 @@ def trained_stack(runs: Runs, chain: Chain) -> Stack:
         DamagedCacheError: its weights are damaged.
     """
     stack = random_stack(chain)
-    for module, part in zip(stack.parts, _prefixes(chain), strict=True):
+    for module, part in zip(stack.parts, [*chain.below(), chain], strict=True):
         runs.require(part)
         module.load_state_dict(read_tensors(runs.stage_folder(part).weights))
     return stack
-
-
-def _prefixes(chain: Chain) -> list[Chain]:
-    """The chains of every stage of a chain, lowest first."""
-    return [Chain(chain.data, chain.stages[: i + 1]) for i in range(len(chain.stages))]
 
 
 def stack_from_manifests(folder: Path) -> Stack:
@@ -140,9 +142,11 @@ def _finished(folder: Path, weights_sha256: str | None) -> dict[str, Any]:
 def _module_of(manifest: Mapping[str, Any]) -> EncoderModule:
     """The module of a manifest's own stage, its weights still random."""
     identity = manifest["identity"]
-    channels = len(identity["data"]["mean"])
+    kind = DATA_SPECS[identity["data"]["source"]]
+    channels = kind.model_construct(**identity["data"]).in_channels
     for key, part in identity.items():
         if key.startswith("stage "):
-            module = ResNetSpec.model_validate(part["module"]).build(channels)
+            spec = TypeAdapter[ModuleSpec](ModuleSpec).validate_python(part["module"])
+            module: EncoderModule = spec.build(channels)
             channels = module.out_channels
     return module

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gimstage.chain import Chain
 from gimstage.device import laid_out, placed
 from gimstage.draws import generator
 from gimstage.errors import CheckpointError
+from gimstage.folder import RunFolder
 from gimstage.inputs import Source, TrainingDraws, prefetched, to_device
 from gimstage.metrics import Metrics, not_finite
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
 from gimstage.progress import Interrupted, Progress, Watch
-from gimstage.recipe import Chain
-from gimstage.runs import RunFolder
 from gimstage.stack import new_parts
 from gimstage.tensors import read_header, read_tensors, save_tensors
 
@@ -43,18 +43,19 @@ def training_step(
     """One optimiser step; returns loss, accuracy and the loss per prediction step, (2 + K,).
 
     Args:
-        module: encoder module, its own input (B, G, G, C, y, x).
+        module: encoder module.
         objective: objective with `draw` and `forward`.
         optimiser: of the parameters of both.
-        batch: (B, G, G, C, y, x) float32 on the module's device.
+        batch: its input, (B, G, G, C, y, x) or (B, T, C) float32, on its device.
         rng: of the negatives.
         precision: "float32", or "bfloat16" for autocast.
     """
     bf16 = precision == "bfloat16"
     with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=bf16):
-        codes = module.pool(module(batch))  # the full map lives on only as long as autograd needs
+        # Full maps live on only as long as autograd needs them.
+        codes, contexts = module.codes_and_contexts(batch)
         draws = objective.draw(codes.shape, rng)
-        result = objective(codes, codes, draws)
+        result = objective(codes, contexts, draws)
     optimiser.zero_grad(set_to_none=True)
     result.loss.backward()
     optimiser.step()
@@ -68,7 +69,7 @@ class Training:
 
     Args:
         chain: the stage, last of its chain.
-        folder: where it leaves its files.
+        folder: where it keeps its files, and leaves its weights.
         fingerprint: of everything that decides its weights.
         total_steps: optimiser steps of the whole training.
         device: where it computes.
@@ -107,21 +108,21 @@ class Training:
         Raises:
             CheckpointError: it is of this training but does not hold what training needs.
         """
-        header = read_header(self.folder.checkpoint)
+        header = read_header(self.folder.state)
         if header is None or header["fingerprint"] != self.fingerprint:
             self.metrics.resume(0, None)
             return
-        tensors = read_tensors(self.folder.checkpoint)
+        tensors = read_tensors(self.folder.state)
         try:
             for name, parameter in self.named.items():
                 parameter.data.copy_(tensors[name])
             self.optimiser.load_state_dict(self._adam_state(tensors))
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
-                str(self.folder.checkpoint),
+                str(self.folder.state),
                 f"does not fit the stage: {error}",
                 "",
-                f"delete {self.folder.checkpoint.parent} to train the stage from its start",
+                f"delete {self.folder.path} to train the stage from its start",
             ) from error
         self.step = header["step"]
         self.metrics.resume(self.step, header["metrics"])
@@ -156,8 +157,8 @@ class Training:
             "step": self.step,
             "metrics": self.metrics.state(),
         }
-        self.folder.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        save_tensors(self.folder.checkpoint, tensors, header)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        save_tensors(self.folder.state, tensors, header)
 
     def run(
         self,
@@ -213,9 +214,9 @@ class Training:
         buffers = [source.buffer(count, draws.size) for _ in range(READ_AHEAD + 1)]
         places = (draws(step) for step in range(self.step, self.total_steps))
         asked = time.perf_counter()
-        for raw in prefetched(source, places, buffers=buffers, workers=workers):
+        for raw, where in prefetched(source, places, buffers=buffers, workers=workers):
             waited = time.perf_counter() - asked
-            yield laid_out(source.prepare(to_device(raw, self.device))), waited
+            yield laid_out(source.prepare(to_device(raw, self.device), where)), waited
             asked = time.perf_counter()
 
     def _report(self, watch: Watch, steps: int, seconds: float) -> None:
@@ -234,6 +235,7 @@ class Training:
     def _finish(self) -> None:
         """Leave the trained weights; once the module's are there, the stage is trained."""
         self._refuse_not_finite()
+        self.metrics.finish()
         # No times in here: equal trainings leave equal files.
         record = {"fingerprint": self.fingerprint, "steps": self.step}
         save_tensors(self.folder.objective, self.objective.state_dict(), record)

@@ -16,21 +16,10 @@ from torch import Tensor  # noqa: E402
 Golden = dict[str, Tensor]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let another folder of the same format stand in for the golden fixtures."""
-    parser.addoption(
-        "--golden",
-        type=Path,
-        default=Path(__file__).parent / "golden",
-        metavar="DIR",
-        help="folder of .npz fixtures that the golden tests run on",
-    )
-
-
 @pytest.fixture(scope="session")
 def golden(request: pytest.FixtureRequest) -> Callable[[str], Golden]:
     """Loads a fixture by name: floating arrays as float64 tensors, all others as int64."""
-    folder: Path = request.config.getoption("--golden")
+    folder = request.config.getoption("--golden") or Path(__file__).parent / "golden"
 
     def load(name: str) -> Golden:
         with np.load(folder / f"{name}.npz") as arrays:

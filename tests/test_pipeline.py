@@ -11,6 +11,18 @@ import tensorstore
 import torch
 import xarray
 import zarr
+from homes import (
+    CPU,
+    RECIPES,
+    StopAfter,
+    at,
+    bits,
+    edit,
+    finish,
+    states,
+    unrun,
+    why,
+)
 
 import gimstage
 from gimstage.draws import generator
@@ -23,48 +35,21 @@ from gimstage.errors import (
     StaleCacheError,
     TrainingError,
 )
-from gimstage.inputs import (
-    FeatureSource,
-    Images,
-    PixelSource,
-    RecomputedSource,
-    TrainingDraws,
-    output_source,
-    prefetched,
-)
-from gimstage.pipeline import Pipeline, Settings
+from gimstage.inputs import PixelSource, TrainingDraws, output_source, prefetched
+from gimstage.inputs.images import GridSource, RecomputedGrids
+from gimstage.pipeline import Pipeline
 from gimstage.progress import Interrupted, Progress, Watch
-from gimstage.recipe import Recipe
 from gimstage.stack import trained_stack
 from gimstage.tensors import read_header
 from gimstage.views import Windows
 
-TINY = Path(__file__).parent / "recipes/tiny"
-CPU = torch.device("cpu")
-
-
-def open_pipeline(
-    recipe: Path, runs: Path, watch: Watch | None = None, **changes: object
-) -> Pipeline:
-    """A pipeline on the CPU that saves no checkpoint unless asked."""
-    loaded = Recipe.load(recipe)
-    settings = {"device": CPU, "workers": 2, "max_disk": None, "checkpoint_every_s": 1e9}
-    return Pipeline(
-        loaded,
-        Images.find(loaded.data, None, runs),
-        root=runs,
-        settings=Settings(**(settings | changes)),
-        watch=watch or Watch(),
-    )
+TINY = RECIPES / "tiny"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny recipe and its finished runs."""
-    home = tmp_path_factory.mktemp("finished")
-    shutil.copytree(TINY, home / "tiny")
-    open_pipeline(home / "tiny", home / "runs").run()
-    return home
+    """A home in which the tiny recipe has run."""
+    return finish(tmp_path_factory.mktemp("finished"), "tiny")
 
 
 @pytest.fixture
@@ -76,54 +61,7 @@ def home(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh(finished: Path, tmp_path: Path) -> Path:
     """The recipe and its data without any run."""
-    shutil.copytree(finished / "tiny", tmp_path / "home/tiny")
-    shutil.copytree(finished / "runs/data", tmp_path / "home/runs/data")
-    return tmp_path / "home"
-
-
-def at(home: Path, watch: Watch | None = None, **changes: object) -> Pipeline:
-    """The pipeline of a folder made by a fixture."""
-    return open_pipeline(home / "tiny", home / "runs", watch, **changes)
-
-
-def edit(home: Path, name: str, old: str, new: str) -> None:
-    """Replace a text, which must be there, in a file of the recipe."""
-    path = next((home / "tiny").glob(name))
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def states(home: Path) -> list[str]:
-    """The states of the three stages and the probe."""
-    pipeline = at(home)
-    return [status.state for status in pipeline.statuses() + pipeline.probe_statuses()]
-
-
-def why(home: Path, number: int) -> tuple[str, ...]:
-    """The reasons for the state of a stage."""
-    return at(home).statuses()[number - 1].why
-
-
-def bits(home: Path) -> dict[str, bytes]:
-    """The bytes of all weights and features of the runs."""
-    runs = home / "runs/tiny"
-    files = [*runs.rglob("*.safetensors"), *runs.rglob("features.zarr/**/*")]
-    return {str(f.relative_to(runs)): f.read_bytes() for f in files if f.is_file()}
-
-
-class StopAfter(Watch):
-    """A watch that asks to stop at the n-th look."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looks = looks
-
-    def due(self) -> bool:
-        self.looks -= 1
-        if self.looks <= 0:
-            self.stop.set()
-        return False
+    return unrun(finished, tmp_path / "home")
 
 
 def test_a_finished_chain_is_done_and_is_not_done_again(home: Path) -> None:
@@ -191,21 +129,20 @@ def test_recomputing_gives_the_input_that_the_cache_gives(home: Path, encoding: 
     edit(home, "1_*.toml", '"float16"', f'"{encoding}"')
     pipeline = at(home)
     pipeline.train_stage(1)
-    where = pipeline.stored.draw(generator(1, "test"), np.arange(48))
-    cached = _input(pipeline, FeatureSource, where)
+    where = pipeline.data.stored.draw(generator(1, "test"), np.arange(48))
+    cached = _input(pipeline, GridSource, where)
     shutil.rmtree(home / "runs/tiny/1/features.zarr")
     edit(home, "1_*.toml", '"features"', '"none"')
-    recomputed = _input(at(home), RecomputedSource, where)
+    recomputed = _input(at(home), RecomputedGrids, where)
     rounding = 1e-6 if encoding == "float32" else 4e-2
     torch.testing.assert_close(cached, recomputed, rtol=rounding, atol=1e-6)
 
 
 def _input(pipeline: Pipeline, kind: type, where: Windows) -> torch.Tensor:
-    source = output_source(pipeline.runs, pipeline.images, pipeline.recipe.chain(1), CPU)
+    source = output_source(pipeline.runs, pipeline.data, pipeline.recipe.chain(1), CPU)
     assert isinstance(source, kind)
-    buffer = source.buffer(len(where.sample), where.size)
-    source.fill(buffer, where)
-    return source.prepare(buffer)
+    raw = source.fill(source.buffer(len(where), where.size), where)
+    return source.prepare(raw, where)
 
 
 def test_a_stage_trains_alike_from_the_cache_and_from_the_frozen_modules(home: Path) -> None:
@@ -227,10 +164,10 @@ def test_a_stage_trains_alike_from_the_cache_and_from_the_frozen_modules(home: P
 def test_a_latent_crop_is_the_crop_encoded(finished: Path) -> None:
     pipeline = at(finished)
     stack = trained_stack(pipeline.runs, pipeline.recipe.chain(2)).double()
-    source = pipeline.images.source(pipeline.split)
-    windows = pipeline.stored.draw(generator(2, "test"), np.arange(8))
+    source = pipeline.data.source()
+    windows = pipeline.data.stored.draw(generator(2, "test"), np.arange(8))
     encoded = stack(_patches(source, windows).double())
-    grids = stack(_patches(source, pipeline.stored.whole(np.arange(8))).double())
+    grids = stack(_patches(source, pipeline.data.stored.whole(np.arange(8))).double())
     cut = torch.stack(
         [g[r : r + 6, c : c + 6] for g, (_, _, r, c) in zip(grids, windows.starts, strict=True)]
     )
@@ -244,10 +181,9 @@ def test_a_latent_crop_is_the_crop_encoded(finished: Path) -> None:
     assert (off - encoded).abs().max() > 1e-3
 
 
-def _patches(source: PixelSource, windows: object) -> torch.Tensor:
-    buffer = source.buffer(8, windows.size)
-    source.fill(buffer, windows)
-    return source.prepare(buffer)
+def _patches(source: PixelSource | GridSource, windows: object) -> torch.Tensor:
+    raw = source.fill(source.buffer(8, windows.size), windows)
+    return source.prepare(raw, windows)
 
 
 def test_training_a_stage_leaves_the_modules_below_untouched(home: Path) -> None:
@@ -266,12 +202,11 @@ def test_features_hold_what_the_frozen_module_gives(finished: Path) -> None:
     pipeline = at(finished)
     chain = pipeline.recipe.chain(2)
     stack = trained_stack(pipeline.runs, chain)
-    source = pipeline.images.source(pipeline.split)
-    expected = stack(_patches(source, pipeline.stored.whole(np.arange(8)))).relu()
-    stored = FeatureSource(finished / "runs/tiny/2/features.zarr")
-    buffer = stored.buffer(8, pipeline.stored.patches)
-    stored.fill(buffer, pipeline.stored.whole(np.arange(8)))
-    torch.testing.assert_close(stored.prepare(buffer), expected, rtol=5e-3, atol=1e-3)
+    source = pipeline.data.source()
+    expected = stack(_patches(source, pipeline.data.stored.whole(np.arange(8)))).relu()
+    stored = GridSource(finished / "runs/tiny/2/features.zarr")
+    found = _patches(stored, pipeline.data.stored.whole(np.arange(8)))
+    torch.testing.assert_close(found, expected, rtol=5e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("looks", [1, 5, 11])
@@ -413,8 +348,8 @@ def test_features_may_be_deleted_once_they_are_not_asked_for(home: Path) -> None
     pipeline = at(home)
     assert states(home) == ["done"] * 4
     assert isinstance(
-        output_source(pipeline.runs, pipeline.images, pipeline.recipe.chain(1), CPU),
-        RecomputedSource,
+        output_source(pipeline.runs, pipeline.data, pipeline.recipe.chain(1), CPU),
+        RecomputedGrids,
     )
     shutil.rmtree(home / "runs/tiny/1/features.zarr")
     assert [entry["features"] for entry in at(home).verify()] == [False, True, True]
@@ -474,10 +409,120 @@ def test_a_manifest_that_is_no_json_is_damage(home: Path) -> None:
     assert states(home)[0] == "damaged"
 
 
-def test_a_second_process_on_a_stage_is_refused(home: Path) -> None:
-    with at(home).runs.folder("tiny/1").lock(), pytest.raises(BusyError) as error:
-        at(home).train_stage(1)
+def test_a_second_process_on_a_stage_is_refused(fresh: Path) -> None:
+    with at(fresh).runs.folder("tiny/1").lock(), pytest.raises(BusyError) as error:
+        at(fresh).train_stage(1)
     assert "works on this stage; expected one writer; wait for it, or stop it" in str(error.value)
+
+
+def test_a_stage_that_another_one_reads_is_not_trained_again(home: Path) -> None:
+    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 2e-3")
+    folder = at(home).runs.folder("tiny/1")
+    with folder.reading(), folder.reading(), pytest.raises(BusyError) as error:
+        at(home).train_stage(1)
+    assert str(error.value) == (
+        f"{folder.path}: another process reads this stage; expected one writer; "
+        "wait for it, or stop it"
+    )
+
+
+def test_training_holds_the_stages_below_as_they_are(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gimstage import train
+
+    plain = train.training_step
+
+    def step(*args: object, **kwargs: object) -> torch.Tensor:
+        with pytest.raises(BusyError), at(home).runs.folder("tiny/1").lock():
+            pass
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(train, "training_step", step)
+    shutil.rmtree(home / "runs/tiny/3")
+    at(home).train_stage(3)
+
+
+def test_a_stage_stays_whole_until_its_new_training_is_over(home: Path) -> None:
+    before, text = bits(home), next((home / "tiny").glob("1_*.toml")).read_text()
+    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 1e30")
+    with pytest.raises(TrainingError):
+        at(home).train_stage(1)
+    edit(home, "1_*.toml", "learning_rate = 1e30", "learning_rate = 3e-3")
+    with pytest.raises(Interrupted):
+        at(home, StopAfter(5)).train_stage(1)
+    next((home / "tiny").glob("1_*.toml")).write_text(text)
+    assert states(home) == ["done"] * 4
+    assert {k: v for k, v in bits(home).items() if "checkpoint" not in k} == before
+
+
+def test_a_training_killed_while_it_is_installed_is_installed_later(
+    fresh: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gimstage.folder import RunFolder
+
+    def killed(self: RunFolder) -> None:
+        self.training.objective.replace(self.objective)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(RunFolder, "install", killed)
+        at(fresh).train_stage(1)
+    at(fresh).run()
+    assert bits(fresh) == bits(finished)
+
+
+def test_features_that_lost_a_bit_are_not_trained_on(home: Path) -> None:
+    shard = next((home / "runs/tiny/1/features.zarr/features").glob("c*"))
+    data = bytearray(shard.read_bytes())
+    data[1000] ^= 4
+    shard.write_bytes(data)
+    shutil.rmtree(home / "runs/tiny/2")
+    with pytest.raises(DamagedCacheError) as error:
+        at(home).train_stage(2)
+    assert str(error.value).startswith(f"{shard}: crc32c ")
+
+
+@pytest.mark.parametrize("folder", ["2", "probe"])
+def test_a_manifest_without_its_keys_is_damage(home: Path, folder: str) -> None:
+    (home / f"runs/tiny/{folder}/manifest.json").write_text('{"format": 1, "stage": "tiny/2"}')
+    assert states(home)[1 if folder == "2" else 3] == "damaged"
+    at(home).run()
+    assert states(home) == ["done"] * 4
+
+
+def test_a_lost_record_of_losses_does_not_lose_the_weights(home: Path) -> None:
+    (home / "runs/tiny/2/manifest.json").unlink()
+    (home / "runs/tiny/2/metrics.jsonl").write_text('{"step": 1, "lo')
+    weights = (home / "runs/tiny/2/weights.safetensors").read_bytes()
+    at(home).train_stage(2)
+    assert (home / "runs/tiny/2/weights.safetensors").read_bytes() == weights
+    assert json.loads((home / "runs/tiny/2/manifest.json").read_text())["training"]["last"] is None
+
+
+def test_features_too_large_for_their_encoding_are_refused_with_their_stage(fresh: Path) -> None:
+    edit(fresh, "data.toml", "std = [0.2570]", "std = [1e-7]")
+    edit(fresh, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 1e-9")
+    with pytest.raises(CacheError) as error:
+        at(fresh).train_stage(1)
+    assert str(error.value).startswith("stage tiny/1, the samples it is measured on, row ")
+
+
+def test_labels_are_checked_before_anything_is_trained(fresh: Path) -> None:
+    labels = next((fresh / "runs/data").rglob("train_y.bin"))
+    labels.write_bytes(bytes([77]) + labels.read_bytes()[1:])
+    with pytest.raises(DataError):
+        at(fresh).run()
+    assert states(fresh)[0] == "missing"
+
+
+def test_a_store_left_by_a_kill_while_it_was_removed_is_cleared_away(home: Path) -> None:
+    left = home / "runs/tiny/2/features.zarr.part"
+    left.mkdir()
+    (left / "x").write_text("x")
+    shutil.rmtree(home / "runs/tiny/2/features.zarr")
+    at(home).train_stage(2)
+    assert not left.exists()
 
 
 def test_a_lock_left_by_a_killed_process_is_no_obstacle(home: Path) -> None:
@@ -487,11 +532,12 @@ def test_a_lock_left_by_a_killed_process_is_no_obstacle(home: Path) -> None:
     assert not at(home).train_stage(1)
 
 
-def test_a_lock_of_another_host_is_respected(home: Path) -> None:
-    lock = home / "runs/tiny/1/lock"
+def test_a_lock_of_another_host_is_respected(fresh: Path) -> None:
+    lock = fresh / "runs/tiny/1/lock"
+    lock.parent.mkdir(parents=True)
     lock.write_text("12 elsewhere\n")
     with pytest.raises(BusyError) as error:
-        at(home).train_stage(1)
+        at(fresh).train_stage(1)
     assert str(error.value) == (
         f"{lock.parent}: process 12 on elsewhere works on this stage; expected one writer; "
         f"if it no longer runs there, delete {lock}"
@@ -502,7 +548,7 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(fresh: Path) -> 
     with pytest.raises(BudgetError) as error:
         at(fresh, max_disk=1000).run()
     assert "of features in all; expected at most --max-disk 1.0 kB; " in str(error.value)
-    assert not (fresh / "runs/tiny/1/metrics.jsonl").exists()
+    assert not (fresh / "runs/tiny/1/checkpoint").exists()
 
 
 def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
@@ -521,8 +567,8 @@ def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError) as error:
         at(fresh, checkpoint_every_s=0.0).train_stage(1)
     assert str(error.value) == (
-        "stage tiny/1, step 7: loss is nan; expected finite numbers; the last good checkpoint is "
-        'kept; lower learning_rate or use precision = "float32"'
+        "stage tiny/1, step 7: loss is nan; expected finite numbers; the last good checkpoint and "
+        'what the stage was before are kept; lower learning_rate or use precision = "float32"'
     )
     assert read_header(fresh / "runs/tiny/1/checkpoint/state.safetensors")["step"] == 6
 
@@ -538,15 +584,15 @@ def test_an_epoch_shows_every_sample_once() -> None:
 
 def test_prefetching_keeps_the_order_and_passes_errors_on(finished: Path) -> None:
     pipeline = at(finished)
-    source = pipeline.images.source(pipeline.split)
-    places = [pipeline.images.live().centre(np.array([n, n + 1])) for n in range(9)]
+    source = pipeline.data.source()
+    places = [pipeline.data.live().centre(np.array([n, n + 1])) for n in range(9)]
     buffers = [source.buffer(2, 6) for _ in range(3)]
-    read = [raw.clone() for raw in prefetched(source, places, buffers=buffers, workers=2)]
+    read = [raw.clone() for raw, _ in prefetched(source, places, buffers=buffers, workers=2)]
     for raw, place in zip(read, places, strict=True):
         alone = source.buffer(2, 6)
         source.fill(alone, place)
         assert torch.equal(raw, alone)
-    bad = pipeline.images.live().centre(np.array([10**6]))
+    bad = pipeline.data.live().centre(np.array([10**6]))
     with pytest.raises(DataError):
         list(prefetched(source, [bad], buffers=buffers, workers=2))
 

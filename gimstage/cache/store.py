@@ -1,7 +1,7 @@
 """A store as a folder of files: what its metadata says, and whether every file is whole."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,20 @@ def read_small(store: Path, small: SmallLayout) -> NDArray[Any]:
     return values.astype(small.dtype)  # a copy: the buffer itself is read-only
 
 
-def verify(path: str | Path, shards: Iterable[Mapping[str, Any]], *, full: bool = True) -> None:
+def verify(
+    path: str | Path,
+    shards: Iterable[Mapping[str, Any]],
+    *,
+    full: bool = True,
+    read: Callable[[int], None] = lambda count: None,
+) -> None:
     """Compare a store with the files its manifest lists.
 
     Args:
         path: the store.
         shards: what `FeatureWriter.finish` returned: path, bytes and crc32c of every file.
         full: read every byte; else, of each shard, only its size and index.
+        read: told the bytes of every file of the store once it has been checked.
 
     Raises:
         DamagedCacheError: names the first file that is missing, cut, altered or not listed.
@@ -79,6 +86,7 @@ def verify(path: str | Path, shards: Iterable[Mapping[str, Any]], *, full: bool 
         if name in sharded:
             open_shard(store, *sharded[name])
         _check_file(store / name, listed[name], read=full or name not in sharded)
+        read(listed[name]["bytes"])
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], *, read: bool) -> None:

@@ -72,14 +72,21 @@ class FeatureWriter:
         return [shard for shard, found in enumerate(whole) if not found]
 
     @contextmanager
+    def shards(self) -> "Iterator[OpenShards]":
+        """Shards to write one after another; on leaving, what was not published is removed."""
+        opened = OpenShards(self.path, self.layout, self._crcs)
+        try:
+            yield opened
+        finally:
+            opened.discard()
+
+    @contextmanager
     def shard(self, shard: int) -> "Iterator[ShardWriter]":
         """A shard of every array to append rows to; it appears on leaving, not on an exception."""
-        writer = ShardWriter(self.path, self.layout, shard)
-        try:
+        with self.shards() as shards:
+            writer = shards.begin(shard)
             yield writer
-            self._crcs |= writer.publish()
-        finally:
-            writer.discard()
+            shards.publish(writer)
 
     def finish(self) -> list[dict[str, Any]]:
         """Path, bytes and crc32c of every file of the whole store, for the manifest.
@@ -146,6 +153,34 @@ class FeatureWriter:
             path = self.path / name
             if path.is_file() and not _holds(path, data) and _is_whole(path, len(data)):
                 raise StaleCacheError(str(path), "other values", "those given", _ANOTHER)
+
+
+class OpenShards:
+    """The shards that a writer has begun and not yet published."""
+
+    def __init__(self, path: Path, layout: StoreLayout, crcs: dict[str, str]) -> None:
+        """Take note of the checksums of what is published in `crcs`."""
+        self._path, self._layout, self._crcs = path, layout, crcs
+        self._begun: list[ShardWriter] = []
+
+    def begin(self, shard: int) -> "ShardWriter":
+        """A shard of every array to append rows to; it appears once it is published."""
+        self._begun.append(ShardWriter(self._path, self._layout, shard))
+        return self._begun[-1]
+
+    def publish(self, writer: "ShardWriter") -> None:
+        """Give a shard's files their names.
+
+        Raises:
+            CacheError: rows are lacking.
+        """
+        self._crcs.update(writer.publish())
+        self._begun.remove(writer)
+
+    def discard(self) -> None:
+        """Remove what was begun."""
+        for writer in self._begun:
+            writer.discard()
 
 
 class ShardWriter:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gimstage.data.files import appear
 from gimstage.data.stl10 import IMAGE_PX
 from gimstage.draws import stream_seed
 from gimstage.errors import DataError
@@ -63,10 +64,11 @@ def write_demo(root: Path, *, seed: int, unlabeled: int, train: int, test: int) 
             (whole / "class_names.txt").write_text("\n".join(CLASS_NAMES) + "\n")
             for split, count in counts.items():
                 _write_split(whole, split, seed=seed, count=count)
-            whole.replace(root)
+            appear(whole, root)
     except OSError as error:
+        found = f"it cannot be written ({error.strerror or error})"
         cure = "check the disk's free space and who may write there"
-        raise DataError(str(root), f"it cannot be written ({error.strerror})", cure=cure) from error
+        raise DataError(str(root), found, cure=cure) from error
 
 
 def _write_split(folder: Path, split: str, *, seed: int, count: int) -> None:

@@ -85,3 +85,16 @@ def _save(memo: Path, entries: dict[str, tuple[int, int, str]]) -> None:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         _log.warning("%s cannot be written (%s): files will be read again", memo, error.strerror)
+
+
+def appear(whole: Path, root: Path) -> None:
+    """Give a finished folder its name, unless another process was faster to write the same.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    try:
+        whole.replace(root)
+    except OSError:
+        if not (root.is_dir() and sorted(os.listdir(root)) == sorted(os.listdir(whole))):
+            raise

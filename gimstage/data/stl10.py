@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.data.files import digests, reading
-from gimstage.errors import DataError, nearest
+from gimstage.errors import DataError, NoLabelsError, nearest
 
 IMAGE_PX = 96
 IMAGE_BYTES = 3 * IMAGE_PX * IMAGE_PX
@@ -70,10 +70,10 @@ class ImageSplit:
         """The labels, (N,) int64.
 
         Raises:
-            DataError: the split is "unlabeled".
+            NoLabelsError: the split is "unlabeled".
         """
         if self.labels is None:
-            raise DataError(
+            raise NoLabelsError(
                 str(self.root),
                 f"the split '{self.name}' has no labels",
                 "a labelled split",

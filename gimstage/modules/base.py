@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 class EncoderModule(nn.Module, ABC):
@@ -15,16 +15,24 @@ class EncoderModule(nn.Module, ABC):
 
     Attributes:
         in_channels: channels of its input.
-        out_channels: channels of its features and codes.
+        out_channels: channels of its features.
+        unit_axes: axes of one unit of input, the last ones; units are encoded alone. A unit is a
+            patch (C, y, x) or a sequence (T, C).
     """
 
     in_channels: int
     out_channels: int
+    unit_axes: int
 
     @property
     @abstractmethod
     def reads_through_relu(self) -> bool:
         """Whether negative inputs are without effect, so that ReLU of them may be stored."""
+
+    @property
+    @abstractmethod
+    def rectified(self) -> bool:
+        """Whether its features are never negative, so that ReLU leaves them as they are."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -39,10 +47,23 @@ class EncoderModule(nn.Module, ABC):
     def pool(self, features: Tensor) -> Tensor:
         """The codes of features, one per position."""
 
+    @property
+    def code_channels(self) -> int:
+        """Channels of the codes its objective predicts."""
+        return self.out_channels
+
+    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What its objective reads: the codes z to predict, the contexts c to predict from.
+
+        One and the same tensor but where the module makes contexts of codes.
+        """
+        codes = self.pool(self(x))
+        return codes, codes
+
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape of one position's features, for one position's input."""
+        """The shape of one unit's features, for one unit's input."""
 
     @abstractmethod
     def multiply_adds(self, shape: Shape) -> int:
-        """Multiply-adds of a forward pass over one position, biases left out."""
+        """Multiply-adds of a forward pass over one unit, biases left out."""

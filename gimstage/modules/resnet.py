@@ -112,6 +112,7 @@ class ResNetModule(EncoderModule):
     ) -> None:
         super().__init__()
         self.in_channels = channels = in_channels
+        self.unit_axes = 3
         self.stem = None
         if stem_channels is not None:
             self.stem = nn.Conv2d(in_channels, stem_channels, 5, padding=2)
@@ -130,6 +131,11 @@ class ResNetModule(EncoderModule):
         Then ReLU of a map may be stored and handed on in place of the map.
         """
         return self.stem is None and self._blocks[0].shortcut is not None
+
+    @property
+    def rectified(self) -> bool:
+        """False: the sum of a block is left raw."""
+        return False
 
     def forward(self, x: Tensor) -> Tensor:
         """The features of every patch, before ReLU.

@@ -57,6 +57,9 @@ class InfoNCE(Objective):
         probability_floor: added to the positive's probability before the logarithm; 0 for none.
         window: longest stretch of L that anchors and targets are taken from, at a random place;
             None for all of it. Negatives of "batch" and "sequence" still come from everywhere.
+        context: makes contexts (B, L, context_channels) of those it is given, and is trained with
+            the projections: the original's option of a GRU on every module. None to use them as
+            they come.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class InfoNCE(Objective):
         exclude_positive: bool,
         probability_floor: float,
         window: int | None,
+        context: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if exclude_positive and negative_source != "targets":
@@ -82,7 +86,7 @@ class InfoNCE(Objective):
         self.projection = projection
         self.negative_source, self.exclude_positive = negative_source, exclude_positive
         self.probability_floor = probability_floor
-        self.window = window
+        self.window, self.context = window, context
         source, image = code_channels, context_channels
         if projection == "context":
             source, image = image, source
@@ -110,8 +114,8 @@ class InfoNCE(Objective):
 
         Args:
             z: codes, (B, L, S, C) or, where S is 1, (B, L, C); any floating dtype.
-            c: contexts of the same layout, (…, C of contexts); z itself where no context module
-                stands between.
+            c: contexts of the same layout, (…, C of contexts), or what `context` makes them of; z
+                itself where no context module stands between.
             draws: what `draw` returned for z's shape.
 
         Returns:
@@ -121,6 +125,7 @@ class InfoNCE(Objective):
         Raises:
             ValueError: the shapes of z, c and draws do not fit together.
         """
+        c = c if self.context is None else self.context(c)
         anchors = self._check(z, c, draws)
         # Projecting the context, whichever side W_k is said to project, changes neither scores
         # nor gradients, and lets the candidates of all steps be rows of one tensor.

@@ -43,6 +43,9 @@ class Crops:
     flip: NDArray[np.bool_]
     size_px: int
 
+    def __len__(self) -> int:
+        return len(self.sample)
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -61,6 +64,9 @@ class Windows:
     row: Ints
     column: Ints
     size: int
+
+    def __len__(self) -> int:
+        return len(self.sample)
 
     @property
     def starts(self) -> Ints:

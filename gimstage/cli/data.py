@@ -1,0 +1,96 @@
+"""The commands on data sets: fetch, check, synthesise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gimstage import screens
+from gimstage.cli.base import answer, guarded, option, watching
+
+SHEET_COLUMNS = 8  # images per class and split on a contact sheet
+SHEET_ROWS = 6  # utterances drawn
+
+
+@click.group()
+def data() -> None:
+    """Fetch, check and synthesise images in STL-10's layout and speech in LibriSpeech's."""
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["stl10"]))
+@click.argument("folder", type=click.Path(path_type=Path))
+@option("--url", default=None, help="Fetch the archive from here instead of its home.")
+@option("--md5", default=None, help="Checksum of the archive at --url.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@guarded
+def download(name: str, folder: Path, url: str | None, md5: str | None, as_json: bool) -> None:
+    """Fetch data set NAME into FOLDER; an interrupted download goes on where it stopped."""
+    from gimstage.data.download import download_stl10
+
+    with watching(quiet=as_json) as watch:
+        download_stl10(folder, url=url, md5=md5, progress=screens.download_progress(watch))
+    answer({"folder": str(folder)}, f"{name} is in {folder}", as_json=as_json)
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@option("--png", type=click.Path(path_type=Path), default=None, help="Draw samples of it.")
+@option(
+    "--crop-frames",
+    type=click.IntRange(1),
+    default=128,
+    help="Frames of 10 ms below which an utterance is too short.",
+)
+@option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@guarded
+def check(folder: Path, png: Path | None, crop_frames: int, as_json: bool) -> None:
+    """Count and check the images or the utterances of FOLDER."""
+    if any(folder.glob("*.bin")) or not any(folder.rglob("*.flac")):
+        from gimstage.data.check import check as check_images
+        from gimstage.data.check import contact_sheet
+
+        images = check_images(folder)
+        if png is not None:
+            contact_sheet(folder, png, columns=SHEET_COLUMNS)
+        answer(images.to_json(), screens.data_table(images, png), as_json=as_json)
+        return
+    from gimstage.data.check_speech import check_speech, waveform_sheet
+
+    speech = check_speech(folder, shortest_frames=crop_frames)
+    if png is not None:
+        waveform_sheet(folder, png, rows=SHEET_ROWS)
+    answer(speech.to_json(), screens.speech_table(speech, png), as_json=as_json)
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@option("--unlabeled", type=click.IntRange(1), default=2000, help="Unlabelled images.")
+@option("--train", type=click.IntRange(1), default=500, help="Labelled training images.")
+@option("--test", type=click.IntRange(1), default=500, help="Labelled test images.")
+@option("--seed", type=click.IntRange(0), default=1, help="Seed.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@guarded
+def demo(folder: Path, as_json: bool, **counts: int) -> None:
+    """Write the synthetic images of the demo to FOLDER."""
+    from gimstage.data.demo import write_demo
+
+    write_demo(folder, **counts)
+    answer({"folder": str(folder), **counts}, f"synthetic images are in {folder}", as_json=as_json)
+
+
+@data.command("demo-audio")
+@click.argument("folder", type=click.Path(path_type=Path))
+@option("--speakers", type=click.IntRange(2), default=12, help="Speakers.")
+@option("--train", type=click.IntRange(1), default=16, help="Training utterances of each.")
+@option("--test", type=click.IntRange(1), default=8, help="Test utterances of each.")
+@option("--seed", type=click.IntRange(0), default=1, help="Seed.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@guarded
+def demo_audio(folder: Path, as_json: bool, **counts: int) -> None:
+    """Write the synthetic speech of the audio demo to FOLDER."""
+    from gimstage.data.demo_speech import write_demo_speech
+
+    write_demo_speech(folder, **counts)
+    answer({"folder": str(folder), **counts}, f"synthetic speech is in {folder}", as_json=as_json)

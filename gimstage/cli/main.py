@@ -1,0 +1,178 @@
+"""The commands that plan, train, probe and look."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gimstage import __version__, screens
+from gimstage.cli.base import (
+    COMPUTE,
+    RECIPE,
+    answer,
+    guarded,
+    open_pipeline,
+    option,
+    watching,
+    with_options,
+)
+from gimstage.errors import GimstageError
+
+if TYPE_CHECKING:
+    from gimstage.pipeline import Pipeline
+    from gimstage.recipe import Recipe
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gimstage")
+def main() -> None:
+    """Train Greedy InfoMax one module at a time, each on the stored features of the one before."""
+
+
+@main.command("train-stage")
+@click.argument("number", type=int)
+@with_options(RECIPE, COMPUTE)
+@guarded
+def train_stage(number: int, as_json: bool, **options: Any) -> None:
+    """Train stage NUMBER, freeze it and store its features."""
+    with watching(quiet=as_json) as watch:
+        pipeline = open_pipeline(watch=watch, **options)
+        fresh = pipeline.train_stage(number)
+    _answer_stage(pipeline, number, fresh, as_json)
+
+
+@main.command()
+@click.argument("number", type=int)
+@with_options(RECIPE, COMPUTE)
+@guarded
+def extract(number: int, as_json: bool, **options: Any) -> None:
+    """Store the features of the trained stage NUMBER."""
+    with watching(quiet=as_json) as watch:
+        pipeline = open_pipeline(watch=watch, **options)
+        fresh = pipeline.extract_stage(number)
+    _answer_stage(pipeline, number, fresh, as_json)
+
+
+def _answer_stage(pipeline: Pipeline, number: int, fresh: bool, as_json: bool) -> None:
+    chain = pipeline.recipe.chain(number)
+    manifest = pipeline.runs.require(chain)
+    status = asdict(pipeline.runs.status(chain))
+    document = {"recipe": pipeline.recipe.name, "stage": status, "training": manifest["training"]}
+    answer(document, screens.stage_line(manifest, fresh=fresh), as_json=as_json)
+
+
+@main.command()
+@click.argument("name", required=False)
+@with_options(RECIPE, COMPUTE)
+@guarded
+def probe(name: str | None, as_json: bool, **options: Any) -> None:
+    """Fit linear probes on the frozen stack: probe NAME, or every probe of the recipe."""
+    with watching(quiet=as_json) as watch:
+        pipeline = open_pipeline(watch=watch, **options)
+        names = [name] if name else list(pipeline.recipe.probes)
+        rows = [row for each in names for row in pipeline.probe(each)]
+    _answer_rows(pipeline.recipe, rows, as_json)
+
+
+@main.command()
+@with_options(RECIPE, COMPUTE)
+@guarded
+def run(as_json: bool, **options: Any) -> None:
+    """Train every stage that is not done, then fit every probe."""
+    with watching(quiet=as_json) as watch:
+        pipeline = open_pipeline(watch=watch, **options)
+        rows = pipeline.run()
+    _answer_rows(pipeline.recipe, rows, as_json)
+
+
+def _answer_rows(recipe: Recipe, rows: list[dict[str, Any]], as_json: bool) -> None:
+    picture = screens.rows_table(recipe.name, rows) if rows else f"{recipe.name} has no probes"
+    answer({"recipe": recipe.name, "rows": rows}, picture, as_json=as_json)
+
+
+@main.command()
+@click.option("--why", is_flag=True, help="Name every field that changed, old and new.")
+@with_options(RECIPE)
+@guarded
+def status(why: bool, as_json: bool, **options: Any) -> None:
+    """Show which stages are missing, partial, done, stale or damaged."""
+    pipeline = open_pipeline(**options)
+    stages = [asdict(s) | {"why": list(s.why)} for s in pipeline.statuses()]
+    probes = [asdict(s) | {"why": list(s.why)} for s in pipeline.probe_statuses()]
+    document = {"recipe": pipeline.recipe.name, "stages": stages, "probes": probes}
+    picture = screens.status_table(pipeline.recipe.name, stages + probes, why=why)
+    answer(document, picture, as_json=as_json)
+
+
+@main.command()
+@with_options(RECIPE)
+@option("--max-disk", default=None, help="Most the features may take, such as 200GB.")
+@guarded
+def plan(as_json: bool, **options: Any) -> None:
+    """Show what every stage will cost: operations, disk, to the byte."""
+    pipeline = open_pipeline(**options)
+    plans = pipeline.plans()
+    free = pipeline.free_disk()
+    error = None
+    try:
+        pipeline.require_disk(list(pipeline.recipe.stages))
+    except GimstageError as refusal:
+        error = refusal
+    document = {
+        "recipe": pipeline.recipe.name,
+        "fits": error is None,
+        "free_bytes": free,
+        "cache_bytes": sum(p.cache_bytes for p in plans),
+        "stages": [p.as_json() for p in plans],
+    }
+    if error is not None:
+        document["error"] = {"type": type(error).__name__, "message": str(error)}
+    answer(document, screens.plan_table(pipeline.recipe.name, plans, free), as_json=as_json)
+    if error is not None:
+        if as_json:
+            sys.exit(1)
+        raise error
+
+
+@main.command()
+@click.argument("number", type=int)
+@option(
+    "--png",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=Path(),
+    default=None,
+    help="Draw channels, to this file or to RECIPE-NUMBER.png.",
+)
+@option("--sample", type=click.IntRange(0), default=0, help="Which sample to draw.")
+@with_options(RECIPE)
+@guarded
+def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options: Any) -> None:
+    """Describe the features of stage NUMBER; draw some of their channels."""
+    from gimstage.inspection import describe, draw
+
+    pipeline = open_pipeline(**options)
+    chain = pipeline.recipe.chain(number)
+    manifest = pipeline.runs.require(chain)
+    folder = pipeline.runs.stage_folder(chain)
+    found = describe(folder.features, manifest)
+    if png is not None:
+        png = png if png.name else Path(f"{pipeline.recipe.name}-{number}.png")
+        draw(folder.features, pipeline.data, png, sample=sample, title=chain.last.key)
+        found["png"] = str(png)
+    answer(found, screens.inspect_table(chain.last.key, found), as_json=as_json)
+
+
+@main.command()
+@with_options(RECIPE)
+@guarded
+def verify(as_json: bool, **options: Any) -> None:
+    """Read every byte of every finished stage and compare it with its manifest."""
+    pipeline = open_pipeline(**options)
+    checked = pipeline.verify()
+    picture = screens.verify_line(pipeline.recipe.name, checked)
+    answer({"recipe": pipeline.recipe.name, "verified": checked}, picture, as_json=as_json)

@@ -1,0 +1,37 @@
+"""A frozen module becomes features.zarr: read, encode in tiles, round, write, all at once.
+
+base        the order of things: missing shards, block by block, written by a thread of its own
+grids       patch grids of images
+sequences   rows of utterances
+"""
+
+from typing import Any
+
+from gimstage.chain import Chain
+from gimstage.extract.base import Extraction
+from gimstage.extract.grids import GridExtraction
+from gimstage.extract.sequences import SequenceExtraction
+from gimstage.inputs import DataSet, SequenceSource, Source
+from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.views import StoredViews
+
+__all__ = ["Extraction", "GridExtraction", "SequenceExtraction", "extraction"]
+
+
+def extraction(
+    chain: Chain, module: EncoderModule, data: DataSet, source: Source, **settings: Any
+) -> Extraction:
+    """The extraction that suits a stage's data.
+
+    Args:
+        chain: the stage, last of its chain.
+        module: its frozen module.
+        data: the data set.
+        source: what the stage reads.
+        settings: device and workers.
+    """
+    if isinstance(data.stored, StoredViews):
+        return GridExtraction(chain, module, source=source, stored=data.stored, **settings)
+    assert isinstance(source, SequenceSource)
+    assert isinstance(module, SequenceModule)
+    return SequenceExtraction(chain, module, source=source, stored=data.stored, **settings)

@@ -1,0 +1,215 @@
+"""The order of things in every extraction.
+
+    source ─► frozen module ─► [ReLU] ─► encoding ─► shard writer (its own thread)
+                         └───► codes (pooled before the ReLU)
+
+Only missing shards are computed, always in the same tiles, so a resumed extraction writes the bytes
+the interrupted one would have written.
+"""
+
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gimstage.cache import (
+    Affine,
+    FeatureWriter,
+    Fidelity,
+    StoreLayout,
+    calibrate,
+    check_values,
+    encode,
+    encode_into,
+    fidelity,
+)
+from gimstage.chain import Chain
+from gimstage.device import placed
+from gimstage.errors import CacheError
+from gimstage.modules import EncoderModule
+from gimstage.progress import Progress, Watch
+from gimstage.views import Ints
+
+READ_AHEAD = 2
+
+Block = dict[str, Tensor]
+
+
+class Extraction(ABC):
+    """The features of one stage, on their way to disk.
+
+    Args:
+        chain: the stage, last of its chain.
+        module: its frozen module.
+        channel_axis: of its features, counted from the end.
+        device: where to compute.
+        workers: reading threads.
+    """
+
+    unit: str  # what the rows of features.zarr are called on screen
+
+    def __init__(
+        self,
+        chain: Chain,
+        module: EncoderModule,
+        *,
+        channel_axis: int,
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        self.output, self.key = chain.last.spec.output, chain.last.key
+        # ReLU of what is rectified already would only cost a pass over it.
+        self.relu = self.output.relu and not module.rectified
+        placed(module, device).eval()
+        self.channel_axis, self.device, self.workers = channel_axis, device, workers
+        self.affine: Affine | None = None
+        self._pair: list[Block] = []
+
+    @abstractmethod
+    def sample(self) -> Tensor:
+        """Features of some spread-out samples, to measure an encoding on."""
+
+    @abstractmethod
+    def blocks(self, rows: range) -> Iterator[Block]:
+        """Encoded rows of every array, on the CPU, in order, a block at a time.
+
+        A block holds until the next but one is asked for.
+        """
+
+    @abstractmethod
+    def places(self) -> dict[str, NDArray[Any]]:
+        """The small arrays that say where each stored view comes from."""
+
+    def measure(self) -> Fidelity:
+        """Fix the ranges of `uint8`, and measure what the encoding loses."""
+        values = self.sample()
+        where = f"stage {self.key}, the samples it is measured on"
+        check_values(values, self.output.encoding, where=where, first_row=0)
+        if self.output.encoding == "uint8":
+            self.affine = calibrate(values, channel_axis=self.channel_axis)
+        return fidelity(
+            values, self.output.encoding, channel_axis=self.channel_axis, affine=self.affine
+        )
+
+    def small_arrays(self, labels: Ints | None) -> dict[str, NDArray[Any]]:
+        """Where each stored view comes from, the ranges of `uint8`, labels where there are any."""
+        arrays = self.places()
+        if self.affine is not None:
+            arrays["features_scale"] = self.affine.scale.numpy()
+            arrays["features_offset"] = self.affine.offset.numpy()
+        return arrays if labels is None else {**arrays, "label": labels}
+
+    def write(self, path: Path, layout: StoreLayout, labels: Ints | None, watch: Watch) -> Any:
+        """Write the missing shards of features.zarr; the checksums of all of them.
+
+        Args:
+            path: of the Zarr group.
+            layout: of the whole store.
+            labels: of everything stored, int64, where it has any.
+            watch: hears of progress, asks to stop.
+
+        Raises:
+            Interrupted: a stop was asked for; whole shards stay.
+            CacheError: a feature is not finite or out of the encoding's range.
+        """
+        small = self.small_arrays(labels)
+        shutil.rmtree(_trash(path), ignore_errors=True)
+        try:
+            writer = FeatureWriter(path, layout, small=small)
+        except CacheError:  # of other weights, of another recipe, or not a store at all
+            _remove(path)
+            writer = FeatureWriter(path, layout, small=small)
+        missing = writer.missing_shards()
+        ranges = [layout.arrays[0].rows(shard) for shard in missing]
+        report = self._reporting(layout, sum(map(len, ranges)), watch)
+        with writer.shards() as shards, _one_at_a_time() as submit:
+            for shard, rows in zip(missing, ranges, strict=True):
+                file = shards.begin(shard)
+                for block in self.blocks(rows):
+                    watch.leave_if_asked()
+                    submit(file.append, block)
+                    report(len(block["features"]))
+                # Made durable by the other thread, while the next shard is being computed.
+                submit(shards.publish, file)
+        return writer.finish()
+
+    def _reporting(self, layout: StoreLayout, fresh: int, watch: Watch) -> Callable[[int], None]:
+        """Tells the watch of rows as they come; `fresh` of them are still to be computed."""
+        total, began, done = layout.arrays[0].shape[0], time.perf_counter(), 0
+        row_bytes = sum(array.row_bytes for array in layout.arrays)
+
+        def report(rows: int) -> None:
+            nonlocal done
+            done += rows
+            if watch.due() or done == fresh:
+                speed = done / (time.perf_counter() - began)
+                watch.report(
+                    Progress(
+                        task=f"{self.key} extract",
+                        done=total - fresh + done,
+                        total=total,
+                        unit=self.unit,
+                        samples_per_s=speed,
+                        bytes_per_s=speed * row_bytes,
+                    )
+                )
+
+        return report
+
+    def _encode(self, block: Block, rows: slice, features: Tensor, *, first_row: int) -> None:
+        """Check features and put them into rows of a block as they are stored."""
+        encoding = self.output.encoding
+        where = f"stage {self.key}"
+        check_values(features, encoding, where=where, first_row=first_row)
+        encode_into(block["features"][rows], features, encoding, affine=self.affine)
+
+    def _block(self, turn: int, make: Callable[[torch.dtype], Block]) -> Block:
+        """One of two reused blocks: one is filled while the other is written."""
+        if not self._pair:
+            nothing = torch.empty(0, *[1] * -self.channel_axis)
+            dtype = encode(nothing, self.output.encoding, affine=self.affine).dtype
+            self._pair = [make(dtype), make(dtype)]
+        return self._pair[turn % 2]
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder so that a kill on the way never leaves half of it under its name."""
+    folder.rename(_trash(folder))
+    shutil.rmtree(_trash(folder))
+
+
+def _trash(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".part")
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[Callable[..., None]]:
+    """A way to submit a job to a thread once the one before is done; leaving waits for the last."""
+    running: list[Future[None]] = []
+
+    def submit(job: Callable[..., None], *arguments: Any) -> None:
+        if running:
+            running.pop().result()
+        running.append(pool.submit(job, *arguments))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+        try:
+            yield submit
+        finally:  # no file must be closed while the other thread writes to it
+            wait(running)
+        for job in running:
+            job.result()
+
+
+def spread(count: int, wanted: int) -> Ints:
+    """Indices below `count`, evenly spaced, repeated where there are fewer than wanted."""
+    return np.linspace(0, count - 1, wanted).astype(np.int64)

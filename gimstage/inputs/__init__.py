@@ -1,0 +1,73 @@
+"""What a stage reads: raw data, the stored features of the stage before, or those recomputed.
+
+base      what all of it has in common; reading ahead; the draws of training
+images    pixels and stored patch grids
+speech    samples and stored rows of utterances
+"""
+
+from pathlib import Path
+
+import torch
+
+from gimstage.chain import Chain
+from gimstage.device import placed
+from gimstage.folder import features_usable
+from gimstage.inputs.base import (
+    DataSet,
+    Source,
+    TrainingDraws,
+    Where,
+    handed_on,
+    prefetched,
+    to_device,
+)
+from gimstage.inputs.images import Images, PixelSource
+from gimstage.inputs.speech import SequenceSource, Speech, WaveSource
+from gimstage.runs import Runs
+from gimstage.specs import DataSpec, ImageDataSpec
+from gimstage.stack import trained_stack
+
+__all__ = [
+    "DataSet",
+    "Images",
+    "PixelSource",
+    "SequenceSource",
+    "Source",
+    "Speech",
+    "TrainingDraws",
+    "WaveSource",
+    "Where",
+    "find_data",
+    "handed_on",
+    "output_source",
+    "prefetched",
+    "to_device",
+]
+
+
+def find_data(spec: DataSpec, data: Path | None, runs: Path) -> Images | Speech:
+    """The data a recipe asks for: where `--data` says, or the demo's own.
+
+    Raises:
+        DataError: a recipe on real data without `--data`.
+    """
+    if isinstance(spec, ImageDataSpec):
+        return Images.find(spec, data, runs)
+    return Speech.find(spec, data, runs)
+
+
+def output_source(runs: Runs, data: DataSet, chain: Chain | None, device: torch.device) -> Source:
+    """What the chain's last stage hands on: read where it lies on disk, else recomputed.
+
+    Raises:
+        StaleCacheError: the stage is not done.
+        DamagedCacheError: its files are damaged.
+    """
+    if chain is None:
+        return data.source()
+    manifest, folder = runs.require(chain), runs.stage_folder(chain)
+    if features_usable(folder, manifest):
+        return data.feature_source(folder.features)
+    below = output_source(runs, data, chain.upstream, device)
+    module = placed(trained_stack(runs, chain).parts[-1], device)
+    return data.recomputed_source(below, module, chain.last.spec.output)

@@ -1,0 +1,216 @@
+"""What a stage on images reads: pixels, stored patch grids, or grids encoded again.
+
+Shape letters: B batch, G patches per side of a window, C channels, y x map inside a patch.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gimstage.cache import FeatureReader
+from gimstage.chain import Chain
+from gimstage.data.demo import write_demo
+from gimstage.data.stl10 import ImageSplit, fingerprint, normalise, open_split
+from gimstage.inputs.base import (
+    DataSet,
+    Source,
+    TrainingDraws,
+    given_folder,
+    handed_on,
+    pinned,
+)
+from gimstage.modules import EncoderModule
+from gimstage.specs import ImageDataSpec, OutputSpec
+from gimstage.stack import Stack
+from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, patch_grid
+
+
+class PixelSource(Source):
+    """Patches of normalised images.
+
+    Args:
+        split: the memory-mapped images.
+        channels: "gray" or "rgb".
+        mean: per channel, for pixels in [0, 1].
+        std: likewise.
+        stored: the stored views, to find the pixels of a window.
+    """
+
+    def __init__(
+        self,
+        split: ImageSplit,
+        *,
+        channels: Literal["gray", "rgb"],
+        mean: list[float],
+        std: list[float],
+        stored: StoredViews,
+    ) -> None:
+        self.split, self.stored = split, stored
+        self.channels, self.mean, self.std = channels, mean, std
+
+    def buffer(self, count: int, size: int) -> Tensor:
+        """Raw pixels, (count, 3, px, px) uint8."""
+        px = self.stored.live.grid_px(size)
+        return pinned(torch.empty(count, 3, px, px, dtype=torch.uint8))
+
+    def fill(self, buffer: Tensor, where: Crops | Windows) -> Tensor:
+        """Copy the crops; a window is first turned into the crop it was encoded from."""
+        crops = self.stored.crops(where) if isinstance(where, Windows) else where
+        cut = self.split.crops(crops.sample, crops.y, crops.x, crops.flip, crops.size_px)
+        # NumPy copies on this thread alone; torch would start a second team of threads for it,
+        # whose waiting takes the cores from the training step.
+        buffer.numpy()[: len(cut)] = cut.numpy()
+        return buffer[: len(cut)]
+
+    def prepare(self, raw: Tensor, where: Crops | Windows) -> Tensor:
+        """The patch grid (B, G, G, C, P, P) of the normalised pixels."""
+        live = self.stored.live
+        return patch_grid(self.normalised(raw), live.patch_px, live.stride_px)
+
+    def normalised(self, raw: Tensor) -> Tensor:
+        """Images (B, channels, px, px) float32 of raw pixels (B, 3, px, px) uint8."""
+        return normalise(raw, channels=self.channels, mean=self.mean, std=self.std)
+
+
+class GridSource(Source):
+    """Windows of the stage before's features.zarr."""
+
+    def __init__(self, path: Path) -> None:
+        self.reader = FeatureReader(path)
+        self.layout = self.reader.array("features")
+
+    def buffer(self, count: int, size: int) -> Tensor:
+        """Raw features, (count, 1, size, size, C, y, x) of the stored dtype, one view each."""
+        shape = (count, 1, 1, size, size, *self.layout.shape[4:])
+        return pinned(torch.empty(shape, dtype=self.layout.torch_dtype))
+
+    def fill(self, buffer: Tensor, where: Windows) -> Tensor:
+        """Read exactly the windows' bytes."""
+        filled = buffer[: len(where)]
+        self.reader.read("features", filled, where.starts)
+        return filled
+
+    def prepare(self, raw: Tensor, where: Windows) -> Tensor:
+        """The features (B, G, G, C, y, x) as float32."""
+        return self.reader.decode("features", raw.flatten(0, 2))
+
+
+class RecomputedGrids(Source):
+    """The stage before, run again on its own source, rounded as its features would have been."""
+
+    def __init__(self, source: Source, stack: Stack, output: OutputSpec) -> None:
+        self.source, self.stack, self.output = source, stack, output
+
+    def buffer(self, count: int, size: int) -> Tensor:
+        """A buffer of the source below."""
+        return self.source.buffer(count, size)
+
+    def fill(self, buffer: Tensor, where: Windows) -> Tensor:
+        """Read what the source below reads."""
+        return self.source.fill(buffer, where)
+
+    def prepare(self, raw: Tensor, where: Windows) -> Tensor:
+        """The frozen module's output, through ReLU and rounding where the recipe says so."""
+        return handed_on(self.stack(self.source.prepare(raw, where)), self.output)
+
+
+class Images(DataSet):
+    """The image data of a recipe.
+
+    Args:
+        spec: the recipe's data.toml.
+        root: folder in STL-10's binary layout.
+    """
+
+    def __init__(self, spec: ImageDataSpec, root: Path) -> None:
+        super().__init__(spec, root)
+        self.spec = spec
+
+    @classmethod
+    def find(cls, spec: ImageDataSpec, data: Path | None, runs: Path) -> Images:
+        """The folder `--data` names, or the demo's own below the runs folder, written if need be.
+
+        Raises:
+            DataError: a recipe on real images without `--data`.
+        """
+        if spec.demo is None:
+            fetch = "add --data DIR, or fetch the images: gimstage data download stl10 DIR"
+            return cls(spec, given_folder(data, "unlabeled_X.bin, train_X.bin, …", fetch))
+        counts = spec.demo.model_dump()
+        root = runs / "data" / "demo-{unlabeled}-{train}-{test}-{seed}".format(**counts)
+        if data is None and not root.exists():
+            write_demo(root, **counts)
+        return cls(spec, data or root)
+
+    def split(self, name: str) -> ImageSplit:
+        """One split, memory-mapped."""
+        return open_split(self.root, name)
+
+    @cached_property
+    def train(self) -> ImageSplit:
+        """The split trained on."""
+        return self.split(self.spec.train_split)
+
+    @property
+    def num_samples(self) -> int:
+        """Images of the split trained on."""
+        return len(self.train)
+
+    @property
+    def labels(self) -> Ints | None:
+        """Their labels, (N,), where the split has any."""
+        return self.train.labels
+
+    @cached_property
+    def stored(self) -> StoredViews:
+        """The stored views of the split trained on."""
+        return self.spec.cached_views(len(self.train))
+
+    def fingerprint(self, split: str, runs: Path) -> str:
+        """SHA-256 of a split's content, remembered below the runs folder."""
+        return fingerprint(self.root, split, runs / "data" / "fingerprints.json")
+
+    def live(self) -> LiveViews:
+        """Fresh crops."""
+        return self.spec.live_views()
+
+    def draws(self, chain: Chain) -> TrainingDraws:
+        """Fresh crops for a first stage, windows of stored views for the others."""
+        train, live = chain.last.spec.train, self.live()
+        return TrainingDraws(
+            num_samples=self.num_samples,
+            batch_size=train.batch_size,
+            seed=train.seed,
+            size=live.crop_patches,
+            draw=self.stored.draw if chain.upstream else live.draw,
+        )
+
+    def source(self) -> PixelSource:
+        """The pixels of the split trained on."""
+        return self.pixels(self.train)
+
+    def pixels(self, split: ImageSplit) -> PixelSource:
+        """The pixels of a split."""
+        spec = self.spec
+        return PixelSource(
+            split,
+            channels=spec.channels,
+            mean=spec.mean,
+            std=spec.std,
+            stored=self.spec.cached_views(len(split)),
+        )
+
+    def feature_source(self, path: Path) -> GridSource:
+        """What lies in a features.zarr."""
+        return GridSource(path)
+
+    def recomputed_source(
+        self, below: Source, module: EncoderModule, output: OutputSpec
+    ) -> RecomputedGrids:
+        """What a frozen module makes of the source below."""
+        return RecomputedGrids(below, Stack([module], ["below"]), output)

@@ -1,0 +1,315 @@
+"""Modules of the audio encoder: strided convolutions and a GRU over time-major sequences.
+
+A sequence is (…, T, C): T rows in time, C channels. The encoder of Greedy InfoMax on speech is five
+convolutions from 16 kHz to one row per 10 ms, each a module, then a GRU (gim.md 2.2, 2.3).
+
+Row t of a convolution's output depends on few rows of its input: `reach` names them and `valid`
+computes from them alone. So any stretch of a long recording can be encoded by itself, exactly: rows
+outside the recording count as the zeros that padding would have put there. A GRU has no such
+reach, but a state, which `advance` hands from one stretch to the next.
+
+Shape letters: B batch, T rows in time, C channels; a prime marks what comes out.
+This file imports nothing of gimstage but the base of modules.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from gimstage.modules.base import EncoderModule, Shape
+
+
+class Reach(NamedTuple):
+    """`rows` rows of an input, from row `first`; they may lie outside it."""
+
+    first: int
+    rows: int
+
+
+class SequenceModule(EncoderModule, ABC):
+    """A module on sequences (…, T, C); its features are its codes, one per row."""
+
+    unit_axes = 2
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """Input rows per output row."""
+
+    @abstractmethod
+    def length(self, rows: int) -> int:
+        """How many rows come out for a whole sequence of `rows`."""
+
+    @abstractmethod
+    def reach(self, first: int, count: int) -> Reach:
+        """The input rows that decide the output rows from `first` to `first + count`.
+
+        For a recurrent module: beyond its state at the first of them.
+        """
+
+    @abstractmethod
+    def advance(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The output rows whose reach is exactly x (B, T, C), and the state after them.
+
+        Args:
+            x: (B, T, C), nothing is padded.
+            state: what came back for the rows before; None at the beginning of a sequence.
+        """
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether a row depends on all rows before it."""
+        return False
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The features (…, T, C) themselves."""
+        return features
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape (T', C') of the features of a sequence (T, C)."""
+        return self.length(shape[0]), self.out_channels
+
+
+class Conv1dModule(SequenceModule):
+    """A strided convolution over time, then ReLU.
+
+    Args:
+        in_channels: channels read.
+        channels: channels that come out.
+        kernel: rows that one output row sees.
+        stride: input rows per output row.
+        padding: rows of zeros at each end of a whole sequence.
+    """
+
+    def __init__(
+        self, *, in_channels: int, channels: int, kernel: int, stride: int, padding: int
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, channels
+        self.conv = nn.Conv1d(in_channels, channels, kernel, stride, padding)
+
+    @property
+    def stride(self) -> int:
+        """Input rows per output row."""
+        return self.conv.stride[0]
+
+    @property
+    def kernel(self) -> int:
+        """Input rows that one output row sees."""
+        return self.conv.kernel_size[0]
+
+    @property
+    def padding(self) -> int:
+        """Rows of zeros at each end."""
+        padding: int = self.conv.padding[0]  # type: ignore[assignment]  # never a word here
+        return padding
+
+    @property
+    def reads_through_relu(self) -> bool:
+        """False: negative inputs count."""
+        return False
+
+    @property
+    def rectified(self) -> bool:
+        """True: ReLU is its last act."""
+        return True
+
+    def length(self, rows: int) -> int:
+        """How many rows come out for a whole sequence of `rows`."""
+        return (rows + 2 * self.padding - self.kernel) // self.stride + 1
+
+    def reach(self, first: int, count: int) -> Reach:
+        """The input rows under the kernel, those in the padding included."""
+        return Reach(first * self.stride - self.padding, (count - 1) * self.stride + self.kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The features (…, T', C') of whole sequences (…, T, C), zeros around them."""
+        return self._convolved(x, self.padding)
+
+    def advance(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, None]:
+        """The output rows whose reach is exactly x; there is no state."""
+        return self._convolved(x, 0), None
+
+    def _convolved(self, x: Tensor, padding: int) -> Tensor:
+        rows = x.flatten(0, -3).transpose(1, 2).contiguous()
+        y = F.conv1d(rows, self.conv.weight, self.conv.bias, self.stride, padding)
+        features: Tensor = y.relu_().transpose(1, 2).unflatten(0, x.shape[:-2])
+        return features
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds of a whole sequence (T, C), biases left out."""
+        return self.length(shape[0]) * self.conv.weight.numel()
+
+
+class GRUModule(SequenceModule):
+    """A single GRU over the codes of the module before: contexts for predicting those codes.
+
+    Args:
+        in_channels: channels of the codes.
+        channels: channels of its hidden state, the contexts.
+        bptt: whether gradient flows back through time. Without it the state is detached before
+            every step: the values are the same, each step's gradient ends at that step (the
+            paper's ablation of table 4).
+    """
+
+    def __init__(self, *, in_channels: int, channels: int, bptt: bool) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.bptt = in_channels, channels, bptt
+        self.gru = nn.GRU(in_channels, channels, batch_first=True)
+
+    @property
+    def stride(self) -> int:
+        """One row in, one row out."""
+        return 1
+
+    @property
+    def recurrent(self) -> bool:
+        """True: its state remembers all rows before."""
+        return True
+
+    @property
+    def reads_through_relu(self) -> bool:
+        """False: negative inputs count."""
+        return False
+
+    @property
+    def rectified(self) -> bool:
+        """False: a hidden state lies within -1 … 1."""
+        return False
+
+    @property
+    def code_channels(self) -> int:
+        """Channels of its input: the codes it predicts are those it reads."""
+        return self.in_channels
+
+    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Its input as codes, its output as contexts (gim.md 2.3)."""
+        return x, self(x)
+
+    def length(self, rows: int) -> int:
+        """As many rows as come in."""
+        return rows
+
+    def reach(self, first: int, count: int) -> Reach:
+        """The very same rows."""
+        return Reach(first, count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The contexts (…, T, C') of whole sequences of codes (…, T, C)."""
+        flat = x.flatten(0, -3)
+        detached = not self.bptt and self.training
+        contexts = self._detached(flat) if detached else self.gru(flat)[0]
+        shaped: Tensor = contexts.unflatten(0, x.shape[:-2])
+        return shaped
+
+    def advance(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The contexts of the next rows x (B, T, C), and the state (1, B, C') after them."""
+        contexts, state = self.gru(x, state)
+        return contexts, state
+
+    def _detached(self, x: Tensor) -> Tensor:
+        """The same contexts, (B, T, C'), each a function of its own step alone."""
+        # Once over the sequence for the values, without gradient; then every step by itself from
+        # the state before it, all steps at once: no loop over time is needed.
+        with torch.no_grad():
+            before = F.pad(self.gru(x)[0][:, :-1], (0, 0, 1, 0)).flatten(0, 1)
+        steps = x.flatten(0, 1)[:, None]
+        contexts: Tensor = self.gru(steps, before[None])[0][:, 0].unflatten(0, x.shape[:2])
+        return contexts
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds of a whole sequence (T, C), biases left out."""
+        return shape[0] * 3 * self.out_channels * (self.in_channels + self.out_channels)
+
+
+class ConvGRUModule(SequenceModule):
+    """A convolution and a GRU on top, trained together from one loss.
+
+    The codes predicted are the convolution's, the contexts the GRU's, and gradient flows into both
+    (the original's model of five modules). What is handed on are the contexts.
+
+    Args:
+        in_channels: channels read.
+        channels: channels of the convolution.
+        kernel: rows that one output row sees.
+        stride: input rows per output row.
+        padding: rows of zeros at each end of a whole sequence.
+        hidden_channels: channels of the GRU.
+        bptt: whether gradient flows back through time.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        hidden_channels: int,
+        bptt: bool,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv1dModule(
+            in_channels=in_channels,
+            channels=channels,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+        )
+        self.gru = GRUModule(in_channels=channels, channels=hidden_channels, bptt=bptt)
+        self.in_channels, self.out_channels = in_channels, hidden_channels
+
+    @property
+    def stride(self) -> int:
+        """Input rows per output row."""
+        return self.conv.stride
+
+    @property
+    def recurrent(self) -> bool:
+        """True, as its GRU is."""
+        return True
+
+    @property
+    def reads_through_relu(self) -> bool:
+        """False: negative inputs count."""
+        return False
+
+    @property
+    def rectified(self) -> bool:
+        """False: a hidden state lies within -1 … 1."""
+        return False
+
+    @property
+    def code_channels(self) -> int:
+        """Channels of the convolution."""
+        return self.conv.out_channels
+
+    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The convolution's output as codes, the GRU's as contexts."""
+        codes = self.conv(x)
+        return codes, self.gru(codes)
+
+    def length(self, rows: int) -> int:
+        """How many rows come out for a whole sequence of `rows`."""
+        return self.conv.length(rows)
+
+    def reach(self, first: int, count: int) -> Reach:
+        """The input rows under the kernel, those in the padding included."""
+        return self.conv.reach(first, count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The contexts (…, T', C') of whole sequences (…, T, C)."""
+        return self.gru(self.conv(x))
+
+    def advance(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The contexts of the next rows, and the state after them."""
+        return self.gru.advance(self.conv.advance(x, None)[0], state)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds of a whole sequence (T, C), biases left out."""
+        inner = self.conv.output_shape(shape)
+        return self.conv.multiply_adds(shape) + self.gru.multiply_adds(inner)

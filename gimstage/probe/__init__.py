@@ -1,0 +1,43 @@
+"""Linear probes: how much of a label a frozen stack's codes hold, for a linear classifier.
+
+    classifiers   the two protocols, on arrays
+    crops         one label a sample, from the mean code of a crop: image classes, speakers
+    frames        one label every 10 ms: phones
+    mfcc          the features of speech that nothing trained
+
+Two protocols. *paper*: Adam on raw codes for a number of epochs (gim.md 1.8, 2.7). *converged*:
+standardised codes, logistic regression until it no longer improves, L2 chosen on held-out samples;
+it does not depend on the scale of the codes, which differs between modules by a factor of fifty.
+"""
+
+from typing import Any
+
+from gimstage.inputs import DataSet, Images, Speech
+from gimstage.probe.base import Row, Stacks
+from gimstage.probe.crops import ClassProbe, SpeakerProbe
+from gimstage.probe.frames import PhoneProbe
+from gimstage.specs import ClassProbeSpec, PhoneProbeSpec, ProbeSpec
+
+__all__ = ["ClassProbe", "PhoneProbe", "Row", "SpeakerProbe", "Stacks", "open_probe"]
+
+
+def open_probe(
+    spec: ProbeSpec, data: DataSet, **settings: Any
+) -> ClassProbe | SpeakerProbe | PhoneProbe:
+    """A probe with its splits and labels read and checked; `rows` does its work.
+
+    Args:
+        spec: its TOML.
+        data: the data set.
+        settings: device, workers and watch.
+
+    Raises:
+        DataError: a split cannot be read, has no labels, or all the same.
+    """
+    if isinstance(spec, ClassProbeSpec):
+        assert isinstance(data, Images)
+        return ClassProbe(spec, data, **settings)
+    assert isinstance(data, Speech)
+    if isinstance(spec, PhoneProbeSpec):
+        return PhoneProbe(spec, data, **settings)
+    return SpeakerProbe(spec, data, **settings)

@@ -1,0 +1,127 @@
+"""Linear classifiers on arrays of codes, by both protocols.
+
+Shape letters: N samples, V views of each, F features of a view, M samples to classify.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from gimstage.draws import generator, initialising
+from gimstage.errors import TrainingError
+from gimstage.probe.base import Floats
+from gimstage.specs import ConvergedProtocol, FrameConverged, PaperProtocol
+from gimstage.views import Ints
+
+MOST_ITERATIONS = 5000
+
+
+def paper_accuracy(
+    train: Floats, train_labels: Ints, test: Floats, test_labels: Ints, *, protocol: PaperProtocol
+) -> float:
+    """Test accuracy of a linear layer trained with Adam on raw codes.
+
+    Args:
+        train: (V, N, F): epoch e sees view e modulo V of every image.
+        train_labels: (N,) int64.
+        test: (M, F), centre crops.
+        test_labels: (M,) int64.
+        protocol: learning rate, batch size, epochs, seed.
+    """
+    classes = int(max(train_labels.max(), test_labels.max())) + 1
+    with initialising(protocol.seed):
+        linear = nn.Linear(train.shape[-1], classes)
+    optimiser = torch.optim.Adam(linear.parameters(), lr=protocol.learning_rate)
+    labels = torch.from_numpy(train_labels)
+    for epoch in range(protocol.epochs):
+        view = torch.from_numpy(train[epoch % len(train)])
+        order = torch.randperm(len(view), generator=generator(protocol.seed, "probe", epoch))
+        for batch in order.split(protocol.batch_size):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(linear(view[batch]), labels[batch]).backward()
+            optimiser.step()
+    with torch.no_grad():
+        predicted = linear(torch.from_numpy(test)).argmax(1).numpy()
+    return float((predicted == test_labels).mean())
+
+
+def converged_classifier(
+    x: Floats, y: Ints, samples: Ints, *, protocol: ConvergedProtocol | FrameConverged
+) -> Any:
+    """Logistic regression fitted to convergence on standardised codes; scikit-learn's interface.
+
+    L2 is chosen on a share of the samples, then the classifier is fitted on all of them.
+
+    Args:
+        x: codes, (M, F).
+        y: labels, (M,) int64.
+        samples: what each row is a view or a frame of, (M,) int64; rows of one sample are held out
+            together.
+        protocol: candidate strengths of L2, validation share, seed.
+    """
+    present = np.unique(samples)
+    rng = generator(protocol.seed, "probe-validation")
+    order = present[torch.randperm(len(present), generator=rng).numpy()]
+    held_out = np.isin(samples, order[: max(1, round(len(present) * protocol.validation_share))])
+
+    def score(l2: float) -> float:
+        fitted = _logistic(x[~held_out], y[~held_out], l2)
+        return float(fitted.score(x[held_out], y[held_out]))
+
+    best = max(protocol.l2, key=score) if len(protocol.l2) > 1 else protocol.l2[0]
+    return _logistic(x, y, best)
+
+
+def converged_accuracy(
+    train: Floats,
+    train_labels: Ints,
+    test: Floats,
+    test_labels: Ints,
+    *,
+    protocol: ConvergedProtocol,
+) -> float:
+    """Test accuracy of `converged_classifier`, every training view a row.
+
+    Args:
+        train: (V, N, F).
+        train_labels: (N,) int64.
+        test: (M, F).
+        test_labels: (M,) int64.
+        protocol: candidate strengths of L2, validation share, seed.
+    """
+    views = len(train)
+    fitted = converged_classifier(
+        train.reshape(-1, train.shape[-1]),
+        np.tile(train_labels, views),
+        np.tile(np.arange(len(train_labels)), views),
+        protocol=protocol,
+    )
+    return float(fitted.score(test, test_labels))
+
+
+def _logistic(x: NDArray[Any], y: Ints, l2: float) -> Any:
+    """Standardisation and logistic regression, mean loss + l2/2 · ‖W‖², fitted to convergence."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    regression = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-3, max_iter=MOST_ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            # In float64: the solver's line search gives up early on float32.
+            return make_pipeline(StandardScaler(), regression).fit(x.astype(np.float64), y)
+        except ConvergenceWarning as warning:
+            raise TrainingError(
+                f"probe, logistic regression with l2 = {l2:g}",
+                f"not converged after {MOST_ITERATIONS} iterations",
+                "",
+                "leave the smallest values of l2 out",
+            ) from warning

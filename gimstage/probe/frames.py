@@ -1,0 +1,207 @@
+"""The phone probe: one label every 10 ms of whole utterances, from that frame's code.
+
+    utterance ─► frozen stack ─► codes, averaged over each 10 ms ─► linear classifier
+
+Utterances are encoded again whenever they are needed and never kept, so the length of a corpus
+costs no memory; the heads of all inputs learn from one pass.
+
+Shape letters: T rows in time, L labels of an utterance, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gimstage.data.librispeech import NUM_PHONES, SpeechSplit
+from gimstage.draws import generator, initialising
+from gimstage.inputs import Speech, prefetched, to_device
+from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack
+from gimstage.probe.classifiers import converged_classifier
+from gimstage.probe.crops import MFCCS, ROLES
+from gimstage.probe.mfcc import MFCC
+from gimstage.progress import Progress
+from gimstage.specs import FrameConverged, FramePaper, PhoneProbeSpec
+from gimstage.stack import Stack
+from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans
+
+Predict = Mapping[str, Any]  # by input: codes (L, C) ─► labels (L,)
+
+
+class PhoneProbe(Probe):
+    """Which phone is spoken, every 10 ms.
+
+    Args:
+        spec: its TOML.
+        speech: the data.
+        settings: device, workers and watch.
+
+    Raises:
+        DataError: a split has no phone labels.
+    """
+
+    def __init__(self, spec: PhoneProbeSpec, speech: Speech, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.spec, self.speech, self.mfcc = spec, speech, spec.mfcc and MFCC(spec.mfcc)
+        self.splits = {role: speech.split(getattr(spec, f"{role}_split")) for role in ROLES}
+        self.labels = {role: split.phones() for role, split in self.splits.items()}
+
+    def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
+        """One row per protocol and input, MFCCs last."""
+        rows: list[Row] = []
+        for kind, protocol in {"converged": self.spec.converged, "paper": self.spec.paper}.items():
+            if protocol is None:
+                continue
+            if isinstance(protocol, FramePaper):
+                predict = self._train_heads(protocol, f"{name} {kind}", stacks)
+            else:
+                predict = self._fit(protocol, f"{name} {kind}", stacks)
+            accuracies = self._accuracies(predict, stacks)
+            for key in [*stacks, *([MFCCS] if self.mfcc else [])]:
+                rows.append(self._row(recipe, key, kind, protocol, accuracies))
+        return rows
+
+    def _row(
+        self,
+        recipe: str,
+        key: str,
+        kind: str,
+        protocol: FramePaper | FrameConverged,
+        accuracies: Mapping[str, float],
+    ) -> Row:
+        return {
+            "stage": key.removeprefix(f"{recipe}/"),
+            "task": self.spec.task,
+            "protocol": kind,
+            "accuracy": accuracies[key],
+            "chance": self._chance(),
+            "random_init": accuracies.get(RANDOM + key),
+            "train_samples": len(self.labels["train"]),
+            "test_samples": len(self.labels["test"]),
+            "settings": protocol.model_dump() | {"offset": self.spec.offset},
+        }
+
+    def _chance(self) -> float:
+        """Accuracy of always naming the phone that is most frequent in training."""
+        train, test = (np.concatenate(list(self.labels[role].values())) for role in ROLES)
+        return float((test == np.bincount(train).argmax()).mean())
+
+    def _train_heads(self, protocol: FramePaper, task: str, stacks: Stacks) -> Predict:
+        """Linear heads of all inputs, trained with Adam, an utterance a step, in fixed order."""
+        heads: dict[str, nn.Linear] = {}
+        optimisers: dict[str, torch.optim.Adam] = {}
+        for epoch in range(protocol.epochs):
+            for codes, labels in self._utterances("train", stacks):
+                for name, x in codes.items():
+                    if name not in heads:
+                        heads[name] = _head(x.shape[1], protocol.seed)
+                        optimisers[name] = torch.optim.Adam(
+                            heads[name].parameters(), lr=protocol.learning_rate
+                        )
+                    optimisers[name].zero_grad()
+                    nn.functional.cross_entropy(heads[name](x), labels).backward()
+                    optimisers[name].step()
+            self.watch.report(Progress(task, epoch + 1, protocol.epochs, "epochs"))
+        return {name: _Argmax(head) for name, head in heads.items()}
+
+    def _fit(self, protocol: FrameConverged, task: str, stacks: Stacks) -> Predict:
+        """Logistic regressions of all inputs, on frames drawn from the training split."""
+        total = sum(map(len, self.labels["train"].values()))
+        rng = generator(protocol.seed, "probe-frames")
+        chosen = np.zeros(total, bool)
+        chosen[torch.randperm(total, generator=rng)[: protocol.frames].numpy()] = True
+        rows: dict[str, list[Tensor]] = {}
+        labels, utterances, done = [], [], 0
+        for number, (codes, phones) in enumerate(self._utterances("train", stacks)):
+            kept = torch.from_numpy(chosen[done : done + len(phones)])
+            for name, x in codes.items():
+                rows.setdefault(name, []).append(x[kept])
+            labels.append(phones[kept])
+            utterances.append(np.full(int(kept.sum()), number))
+            done += len(phones)
+        y, samples = torch.cat(labels).numpy(), np.concatenate(utterances)
+        fitted = {}
+        for number, (name, parts) in enumerate(rows.items(), start=1):
+            self.watch.leave_if_asked()
+            fitted[name] = converged_classifier(
+                torch.cat(parts).numpy(), y, samples, protocol=protocol
+            ).predict
+            self.watch.report(Progress(task, number, len(rows), "inputs"))
+        return fitted
+
+    def _accuracies(self, predict: Predict, stacks: Stacks) -> dict[str, float]:
+        """Share of all test frames that each classifier names right."""
+        hits, frames = dict.fromkeys(predict, 0), 0
+        for codes, labels in self._utterances("test", stacks):
+            frames += len(labels)
+            for name, x in codes.items():
+                hits[name] += int((predict[name](x.numpy()) == labels.numpy()).sum())
+        return {name: count / frames for name, count in hits.items()}
+
+    def _utterances(self, role: str, stacks: Stacks) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Codes (L, C) of every input and labels (L,) of each labelled utterance, on the CPU."""
+        split, labels = self.splits[role], self.labels[role]
+        for index, wave in self._waves(split, np.array(list(labels), np.int64)):
+            self.watch.leave_if_asked()
+            frames = wave.shape[1] // FRAME_SAMPLES
+            count = min(len(labels[index]), frames - self.spec.offset)
+            cut = slice(self.spec.offset, self.spec.offset + count)
+            codes = {
+                prefix + name: values[cut].cpu()
+                for prefix, stack in every_stack(stacks)
+                for name, values in frame_codes(stack, wave, frames).items()
+            }
+            if self.mfcc:  # their windows are the labels' own
+                codes[MFCCS] = self.mfcc(wave[..., 0])[0, :count]
+                count = min(count, len(codes[MFCCS]))
+                codes = {name: values[:count] for name, values in codes.items()}
+            yield codes, torch.from_numpy(labels[index][:count])
+
+    def _waves(self, split: SpeechSplit, chosen: Ints) -> Iterator[tuple[int, Tensor]]:
+        """Some utterances of a split, whole, (1, T, 1) on the device."""
+        stored = self.speech.spec.whole_utterances(split.samples[chosen] // FRAME_SAMPLES)
+        source = self.speech.waves(split, chosen, stored)
+        counts = (stored.frames * FRAME_SAMPLES).tolist()
+        zero = np.zeros(1, np.int64)
+        places = [LiveSpans(zero + i, zero, count) for i, count in enumerate(counts)]
+        buffers = [source.buffer(1, max(counts)) for _ in range(3)]
+        reading = prefetched(source, places, buffers=buffers, workers=self.workers)
+        for index, (raw, _) in zip(chosen.tolist(), reading, strict=True):
+            yield index, to_device(raw, self.device)
+
+
+def frame_codes(stack: Stack, wave: Tensor, frames: int) -> dict[str, Tensor]:
+    """Every module's codes of an utterance (1, T, 1), averaged over each 10 ms, (frames, C)."""
+    return {name: _by_frame(rows[0], frames) for name, rows in stack.codes(wave).items()}
+
+
+def _by_frame(rows: Tensor, frames: int) -> Tensor:
+    """Means (frames, C) of the rows (T, C) of each frame; the last frame may lack a few."""
+    per_frame = round(len(rows) / frames)
+    whole = len(rows) // per_frame
+    means: Tensor = rows[: whole * per_frame].unflatten(0, (whole, per_frame)).mean(1)
+    if whole < frames:
+        means = torch.cat([means, rows[whole * per_frame :].mean(0, keepdim=True)])
+    return means[:frames]
+
+
+def _head(channels: int, seed: int) -> nn.Linear:
+    with initialising(seed):
+        head = nn.Linear(channels, NUM_PHONES)
+        nn.init.xavier_normal_(head.weight)
+    return head
+
+
+class _Argmax:
+    """A linear head that names the most likely label."""
+
+    def __init__(self, head: nn.Linear) -> None:
+        self.head = head
+
+    @torch.no_grad()
+    def __call__(self, x: Any) -> Any:
+        return self.head(torch.from_numpy(x)).argmax(1).numpy()

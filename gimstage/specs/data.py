@@ -1,0 +1,191 @@
+"""`data.toml`: which samples, how normalised, how cut."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from gimstage.specs.base import Positive, Rate, Seed, Shape, Spec
+from gimstage.views import FRAME_SAMPLES, LiveViews, StoredSpans, StoredViews
+
+STL10_PX = 96
+
+
+class ViewsSpec(Spec):
+    """`[views]` of images: the crop every stage trains on, and the patches inside it."""
+
+    crop_px: Positive
+    flip: bool
+    patch_px: Positive
+    stride_px: Positive
+
+
+class StoredViewsSpec(Spec):
+    """`[stored_views]` of images: what features.zarr holds of each sample.
+
+    `kind = "grid"` stores `patches` × `patches` patches, from which training cuts a crop at every
+    step; `kind = "crops"` stores crops that never move.
+    """
+
+    kind: Literal["grid", "crops"]
+    patches: Positive | None = None
+    count: Positive
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _patches_go_with_grid(self) -> StoredViewsSpec:
+        if (self.kind == "grid") != (self.patches is not None):
+            found = f'kind = "{self.kind}" {"without" if self.patches is None else "with"} patches'
+            raise ValueError(f'{found}; expected patches with kind = "grid", and only there')
+        return self
+
+
+class DemoSpec(Spec):
+    """`[demo]`: how many synthetic images of each split are written, from which seed."""
+
+    seed: Seed
+    unlabeled: Positive
+    train: Positive
+    test: Positive
+
+
+class _DataSpec(Spec):
+    """What both kinds of data.toml have."""
+
+    @model_validator(mode="after")
+    def _demo_goes_with_its_source(self) -> _DataSpec:
+        source: str = getattr(self, "source", "")
+        demo = getattr(self, "demo", None)
+        if source.startswith("demo_") != (demo is not None):
+            found = f'source = "{source}" {"without" if demo is None else "with"} [demo]'
+            raise ValueError(f'{found}; expected [demo] with "demo_…", and only there')
+        return self
+
+
+class ImageDataSpec(_DataSpec):
+    """Images in STL-10's layout, or synthetic ones."""
+
+    source: Literal["stl10", "demo_images"]
+    train_split: Literal["unlabeled", "train", "test"]
+    channels: Literal["gray", "rgb"]
+    mean: list[float]
+    std: list[Rate]
+    views: ViewsSpec
+    stored_views: StoredViewsSpec
+    demo: DemoSpec | None = None
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _one_per_channel(cls, values: list[float], info: Any) -> list[float]:
+        wanted = {"gray": 1, "rgb": 3}.get(info.data.get("channels", ""), len(values))
+        if len(values) != wanted:
+            raise ValueError(f"{wanted} numbers, one per channel")
+        return values
+
+    def live_views(self) -> LiveViews:
+        """The crops of stage 1."""
+        return LiveViews(image_px=STL10_PX, **self.views.model_dump())
+
+    def cached_views(self, num_samples: int) -> StoredViews:
+        """The views features.zarr holds of a split of `num_samples` images."""
+        live, stored = self.live_views(), self.stored_views
+        return StoredViews(
+            live=live,
+            patches=stored.patches or live.crop_patches,
+            count=stored.count,
+            seed=stored.seed,
+            num_samples=num_samples,
+        )
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of a first module's input."""
+        return len(self.mean)
+
+    @property
+    def unit_shape(self) -> Shape:
+        """(channels, height, width) of one patch, the input of a first module."""
+        return (self.in_channels, self.views.patch_px, self.views.patch_px)
+
+
+class CropSpec(Spec):
+    """`[views]` of speech: the length of the crops trained on, in frames of 10 ms."""
+
+    crop_frames: Positive
+
+
+class StoredSpansSpec(Spec):
+    """`[stored_views]` of speech: what features.zarr holds of each utterance.
+
+    `kind = "utterances"` stores whole utterances, from which training cuts a crop at every step;
+    `kind = "crops"` stores `count` crops of each that never move, drawn from `seed`.
+    """
+
+    kind: Literal["utterances", "crops"]
+    count: Positive | None = None
+    seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _draws_go_with_crops(self) -> StoredSpansSpec:
+        given = {key for key in ("count", "seed") if getattr(self, key) is not None}
+        if given != ({"count", "seed"} if self.kind == "crops" else set()):
+            found = f'kind = "{self.kind}" with {" and ".join(sorted(given)) or "no count"}'
+            raise ValueError(
+                f'{found}; expected count and seed with kind = "crops", and only there'
+            )
+        return self
+
+
+class SpeechDemoSpec(Spec):
+    """`[demo]`: how many synthetic speakers and utterances of each are written, from which seed."""
+
+    seed: Seed
+    speakers: Positive
+    train: Positive
+    test: Positive
+
+
+class SpeechDataSpec(_DataSpec):
+    """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones."""
+
+    source: Literal["librispeech", "demo_speech"]
+    train_split: Literal["train", "test"]
+    mean: float
+    std: Rate
+    views: CropSpec
+    stored_views: StoredSpansSpec
+    demo: SpeechDemoSpec | None = None
+
+    def cached_views(self, frames: Any) -> StoredSpans:
+        """What features.zarr holds of utterances of so many frames, (N,) int64."""
+        stored = self.stored_views
+        return StoredSpans(
+            frames=frames,
+            crop_frames=self.views.crop_frames if stored.kind == "crops" else None,
+            count=stored.count or 1,
+            seed=stored.seed or 0,
+        )
+
+    def whole_utterances(self, frames: Any) -> StoredSpans:
+        """Utterances of so many frames, (N,) int64, as entries of themselves."""
+        return StoredSpans(frames=frames, crop_frames=None, count=1, seed=0)
+
+    @property
+    def in_channels(self) -> int:
+        """One: a waveform."""
+        return 1
+
+    @property
+    def unit_shape(self) -> Shape:
+        """(samples, 1) of one crop, the input of a first module."""
+        return (self.views.crop_frames * FRAME_SAMPLES, 1)
+
+
+DataSpec = ImageDataSpec | SpeechDataSpec
+DATA_SPECS: dict[str, type[DataSpec]] = {
+    "stl10": ImageDataSpec,
+    "demo_images": ImageDataSpec,
+    "librispeech": SpeechDataSpec,
+    "demo_speech": SpeechDataSpec,
+}

@@ -1,0 +1,138 @@
+"""`probe*.toml`: linear classifiers on the frozen stack's codes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gimstage.specs.base import Natural, Positive, Rate, Seed, Share, Spec
+
+Refs = list[int | str]
+Strengths = Annotated[list[Rate], Field(min_length=1)]
+
+
+class PaperProtocol(Spec):
+    """`[paper]`: Adam on raw codes, fresh crops as training data (gim.md 1.8, 2.7)."""
+
+    learning_rate: Rate
+    batch_size: Positive
+    epochs: Positive
+    views: Positive
+    seed: Seed
+
+
+class ConvergedProtocol(Spec):
+    """`[converged]`: standardised codes, logistic regression to convergence, L2 by validation."""
+
+    views: Positive
+    l2: Strengths
+    validation_share: Share
+    seed: Seed
+
+
+class FramePaper(Spec):
+    """`[paper]` of phones: Adam, an utterance a step, in the order of the split (gim.md 2.7)."""
+
+    learning_rate: Rate
+    epochs: Positive
+    seed: Seed
+
+
+class FrameConverged(Spec):
+    """`[converged]` of phones: as for crops, on so many frames drawn from the training split."""
+
+    frames: Positive
+    l2: Strengths
+    validation_share: Share
+    seed: Seed
+
+
+class MFCCSpec(Spec):
+    """`[mfcc]`: mel-frequency cepstral coefficients, a row of the probe that nothing trained.
+
+    One vector per 10 ms: `coefficients`, and their first and second differences over
+    `delta_frames`.
+    """
+
+    coefficients: Positive
+    mel_bands: Positive
+    window_samples: Positive
+    delta_frames: Annotated[int, Field(ge=3)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> MFCCSpec:
+        if self.coefficients > self.mel_bands:
+            found = f"coefficients = {self.coefficients} of mel_bands = {self.mel_bands}"
+            raise ValueError(f"{found}; expected no more coefficients than bands")
+        if self.delta_frames % 2 == 0:
+            raise ValueError(f"delta_frames = {self.delta_frames}; expected an odd number")
+        return self
+
+
+class _ProbeSpec(Spec):
+    """What every probe file has: the stages to probe, and with which weights.
+
+    `weights = "random"` probes the stages as they are before training; they need not be trained.
+    """
+
+    inputs: Refs
+    weights: Literal["trained", "random"]
+
+    @model_validator(mode="after")
+    def _some_input(self) -> _ProbeSpec:
+        if not (self.inputs or getattr(self, "pixels", False) or getattr(self, "mfcc", None)):
+            raise ValueError("no inputs; expected a stage, pixels or [mfcc]")
+        return self
+
+    @model_validator(mode="after")
+    def _some_protocol(self) -> _ProbeSpec:
+        if getattr(self, "paper", None) is None and getattr(self, "converged", None) is None:
+            raise ValueError("no protocol; expected a table [paper] or [converged], or both")
+        return self
+
+
+class ClassProbeSpec(_ProbeSpec):
+    """`task = "class"`: the class of an image, from the mean code of a crop."""
+
+    task: Literal["class"]
+    train_split: Literal["train", "test"]
+    test_split: Literal["train", "test"]
+    pixels: bool
+    paper: PaperProtocol | None = None
+    converged: ConvergedProtocol | None = None
+
+
+class SpeakerProbeSpec(_ProbeSpec):
+    """`task = "speaker"`: who speaks, from the mean code of a crop."""
+
+    task: Literal["speaker"]
+    train_split: Literal["train", "test"]
+    test_split: Literal["train", "test"]
+    mfcc: MFCCSpec | None = None
+    paper: PaperProtocol | None = None
+    converged: ConvergedProtocol | None = None
+
+
+class PhoneProbeSpec(_ProbeSpec):
+    """`task = "phone"`: the phone at every 10 ms of whole utterances.
+
+    Label t is told from the code of frame t + `offset`. A label's window of 25 ms begins with frame
+    t (its centre is at sample 160 t + 200), the code of frame t is centred on sample 160 t + 20.
+    """
+
+    task: Literal["phone"]
+    train_split: Literal["train", "test"]
+    test_split: Literal["train", "test"]
+    offset: Natural
+    mfcc: MFCCSpec | None = None
+    paper: FramePaper | None = None
+    converged: FrameConverged | None = None
+
+
+ProbeSpec = ClassProbeSpec | SpeakerProbeSpec | PhoneProbeSpec
+PROBE_SPECS: dict[str, type[ProbeSpec]] = {
+    "class": ClassProbeSpec,
+    "speaker": SpeakerProbeSpec,
+    "phone": PhoneProbeSpec,
+}

@@ -1,0 +1,112 @@
+"""A TOML file becomes a spec, or a message that names file and key."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from gimstage.errors import RecipeError, nearest
+from gimstage.specs.base import Spec
+
+S = TypeVar("S", bound=Spec)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), f"not valid TOML: {error}") from error
+    except OSError as error:
+        raise RecipeError(str(path), f"cannot be read: {error.strerror}") from error
+
+
+def read_one_of(path: Path, key: str, kinds: Mapping[str, type[S]], seed: int | None) -> S:
+    """The file as the spec that its `key` chooses."""
+    chosen = _parsed(path).get(key)
+    if chosen is None:
+        raise RecipeError(f"{path} {key}", "missing", cure=f"choose from: {', '.join(kinds)}")
+    if chosen not in kinds:
+        cure = nearest(str(chosen), kinds)
+        raise RecipeError(f"{path} {key}", json.dumps(chosen, default=str), cure=cure)
+    return read_spec(path, kinds[chosen], seed)
+
+
+def read_spec(path: Path, kind: type[S], seed: int | None) -> S:
+    """The file as a checked spec; its seeds of training and probing replaced where asked for."""
+    table = _parsed(path)
+    if seed is not None:
+        for part in (v for k, v in table.items() if k != "demo" and isinstance(v, dict)):
+            if "seed" in part:
+                part["seed"] = seed
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        raise _translated(path, kind, error) from error
+
+
+def _translated(path: Path, kind: type[Spec], error: ValidationError) -> RecipeError:
+    """The complaint of pydantic that tells most, in gimstage's four parts."""
+    # A misspelt key is also a missing one; the misspelling tells more.
+    complaint = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    keys, holder = _followed(kind, [part for part in complaint["loc"] if isinstance(part, str)])
+    if complaint["type"].startswith("union_tag"):
+        return _bad_kind(path, keys, complaint["ctx"])
+    where = _place(path, keys, complaint["input"])
+    if complaint["type"] == "extra_forbidden":
+        return RecipeError(where, "unknown key", cure=nearest(keys[-1], holder.model_fields))
+    if complaint["type"] == "missing":
+        cure = "add it: nothing that changes a number has a default"
+        return RecipeError(_place(path, keys, None), "missing", cure=cure)
+    found = json.dumps(complaint["input"], ensure_ascii=False, default=str)
+    if complaint["type"] == "literal_error" and isinstance(complaint["input"], str):
+        expected = complaint["ctx"]["expected"]
+        known = re.findall("'([^']*)'", expected)
+        close = nearest(complaint["input"], known)
+        return RecipeError(where, found, expected, close if close.startswith("did") else "")
+    message = complaint["msg"].removeprefix("Value error, ")
+    if "; expected " in message:  # a check of whole tables says itself what it found
+        found, _, message = message.partition("; expected ")
+    return RecipeError(where, found, message.removeprefix("Input should be "))
+
+
+def _bad_kind(path: Path, keys: list[str], context: Mapping[str, str]) -> RecipeError:
+    """The complaint that no table has this value of the key that chooses between them."""
+    where = _place(path, [*keys, context["discriminator"].strip("'")], None)
+    if "tag" not in context:
+        return RecipeError(where, "missing", cure="add it: it says which keys the table has")
+    known = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+    return RecipeError(where, json.dumps(context["tag"]), cure=nearest(context["tag"], known))
+
+
+def _followed(kind: type[BaseModel], loc: list[str]) -> tuple[list[str], type[BaseModel]]:
+    """The TOML keys in one of pydantic's locations, and the model that holds the last of them.
+
+    Of a union pydantic also names the member tried: a table's kind, or "int" and "str".
+    """
+    keys: list[str] = []
+    holder, options = kind, [kind]
+    for part in loc:
+        if len(options) == 1:
+            holder = options[0]
+            keys.append(part)
+            field = holder.model_fields.get(part)
+            options = _tables(field.annotation) if field else []
+        else:
+            options = [o for o in options if part in get_args(o.model_fields["kind"].annotation)]
+    return keys, holder
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """The models a key may hold: none for a plain value."""
+    options = [annotation, *get_args(annotation)]
+    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+
+
+def _place(path: Path, keys: list[str], value: Any) -> str:
+    """`FILE [table] key`, or `FILE [table]` where the value is a table."""
+    tables = keys if isinstance(value, dict) else keys[:-1]
+    return " ".join([str(path), *(f"[{table}]" for table in tables), *keys[len(tables) :]])

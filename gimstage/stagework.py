@@ -1,0 +1,212 @@
+"""One stage from start to finish: train, freeze, extract, commit; or any part still missing.
+
+The order of writing is the order of trust: weights.safetensors appears when training is over,
+shards of features.zarr one by one, manifest.json last of all.
+"""
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gimstage.cache import verify
+from gimstage.chain import Chain, fingerprint
+from gimstage.device import device_name
+from gimstage.extract import extraction
+from gimstage.folder import features_usable, file_sha256, folder_bytes
+from gimstage.inputs import DataSet, Source, output_source
+from gimstage.layout import features_layout
+from gimstage.metrics import read_lines
+from gimstage.plan import require_steps
+from gimstage.progress import Progress, Watch
+from gimstage.runs import Runs
+from gimstage.stack import new_parts
+from gimstage.tensors import read_tensors
+from gimstage.train import Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes no number.
+
+    Args:
+        device: where to compute.
+        workers: reading threads.
+        max_disk: the most bytes all features of the recipe may take; None for as many as fit.
+        checkpoint_every_s: seconds between checkpoints.
+    """
+
+    device: torch.device
+    workers: int
+    max_disk: int | None
+    checkpoint_every_s: float
+
+
+class StageWork:
+    """The work on one stage, its folder locked by the caller.
+
+    Args:
+        chain: the stage, last of its chain.
+        data: the data set.
+        runs: all runs.
+        settings: how to compute.
+        watch: hears of progress, asks to stop.
+    """
+
+    def __init__(
+        self, chain: Chain, data: DataSet, *, runs: Runs, settings: Settings, watch: Watch
+    ) -> None:
+        self.chain, self.data, self.runs = chain, data, runs
+        self.settings, self.watch = settings, watch
+        self.folder = runs.stage_folder(chain)
+
+    def run(self) -> None:
+        """Bring the stage to "done", from wherever it is.
+
+        Raises:
+            GimstageError: the stage before is not done, or the data or the numbers are bad.
+            Interrupted: a stop was asked for; the next call goes on from there.
+        """
+        upstream = self.runs.require(self.chain.upstream) if self.chain.upstream else None
+        self.folder.drop_damaged_weights()
+        start_measuring(self.settings.device)
+        source = output_source(self.runs, self.data, self.chain.upstream, self.settings.device)
+        self._verify_input(self.chain.upstream)
+        self._train(source)
+        self.folder.withdraw()
+        self._commit(upstream, self._extract(source))
+
+    def _verify_input(self, chain: Chain | None) -> None:
+        """Read every byte of the features a stage is about to read, against their checksums.
+
+        Once for a training that reads them hundreds of times: nothing damaged is trained on.
+        """
+        if chain is None:
+            return
+        manifest, folder = self.runs.require(chain), self.runs.stage_folder(chain)
+        if not features_usable(folder, manifest):
+            self._verify_input(chain.upstream)
+            return
+        total, done = manifest["features"]["bytes"], 0
+        began = time.perf_counter()
+
+        def read(count: int) -> None:
+            nonlocal done
+            done += count
+            self.watch.leave_if_asked()
+            if self.watch.due() or done == total:
+                speed = done / max(time.perf_counter() - began, 1e-9)
+                task = f"{chain.last.key} verify"
+                self.watch.report(Progress(task, done, total, "bytes", bytes_per_s=speed))
+
+        verify(folder.features, manifest["features"]["shards"], full=True, read=read)
+
+    def _train(self, source: Source) -> None:
+        """Leave the trained weights in the stage's folder; until then, what was there stays."""
+        chain, folder = self.chain, self.folder
+        if self.runs.trained(chain):
+            return
+        if not self.runs.to_install(chain):
+            training = Training(
+                chain,
+                folder.training,
+                fingerprint=self.runs.training_fingerprint(chain),
+                total_steps=require_steps(chain, self.data.num_samples),
+                device=self.settings.device,
+            )
+            training.restore()
+            training.run(
+                source,
+                self.data.draws(chain),
+                workers=self.settings.workers,
+                checkpoint_every_s=self.settings.checkpoint_every_s,
+                watch=self.watch,
+            )
+        folder.install()
+
+    def _extract(self, source: Source) -> dict[str, Any] | None:
+        """Store what the stage hands on; its part of the manifest."""
+        chain, folder = self.chain, self.folder
+        if chain.last.spec.output.store == "none":
+            return None
+        module, _ = new_parts(chain)
+        module.load_state_dict(read_tensors(folder.weights))
+        work = extraction(
+            chain,
+            module,
+            self.data,
+            source,
+            device=self.settings.device,
+            workers=self.settings.workers,
+        )
+        began = time.perf_counter()
+        layout = features_layout(
+            chain,
+            self.data,
+            fingerprint=fingerprint(self.runs.features_identity(chain)),
+            weights_sha256=file_sha256(folder.weights),
+        )
+        fidelity = work.measure()
+        shards = work.write(folder.features, layout, self.data.labels, self.watch)
+        return {
+            "arrays": [array.name for array in layout.arrays],
+            "shape": list(layout.arrays[0].shape),
+            "encoding": layout.arrays[0].encoding,
+            "bytes": folder_bytes(folder.features),
+            "seconds": round(time.perf_counter() - began, 3),
+            "fidelity": fidelity,
+            "shards": shards,
+        }
+
+    def _commit(
+        self, upstream: Mapping[str, Any] | None, features: Mapping[str, Any] | None
+    ) -> None:
+        chain, folder = self.chain, self.folder
+        identity = self.runs.features_identity(chain)
+        folder.commit(
+            {
+                "stage": chain.last.key,
+                "fingerprint": fingerprint(identity),
+                "identity": identity,
+                "weights_sha256": file_sha256(folder.weights),
+                "objective_sha256": file_sha256(folder.objective),
+                "upstream": upstream and {k: upstream[k] for k in ("stage", "fingerprint")},
+                "upstream_weights_sha256": upstream and upstream["weights_sha256"],
+                "training": training_record(folder.metrics),
+                "features": features,
+                "peak_memory_bytes": peak_memory(self.settings.device),
+                "device": device_name(self.settings.device),
+                "versions": versions(),
+            }
+        )
+
+
+def training_record(metrics: Path) -> dict[str, Any]:
+    """Steps, seconds and the first and last line of metrics.jsonl, for the manifest."""
+    lines = read_lines(metrics)
+    if not lines:  # lost, perhaps in a power cut; the weights are not
+        return {"steps": None, "seconds": None, "first": None, "last": None}
+    first, last = lines[0], lines[-1]
+    return {"steps": last["step"], "seconds": last["seconds"], "first": first, "last": last}
+
+
+def start_measuring(device: torch.device) -> None:
+    """Let the peak of GPU memory count from here."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes of GPU memory allocated at once since then; None on other devices."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def versions() -> dict[str, str]:
+    """What computed this: releases of Python and of the libraries whose change moves numbers."""
+    packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}

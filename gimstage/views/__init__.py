@@ -1,0 +1,28 @@
+"""Views: which part of a sample is looked at, cut alike from raw data and from cached features.
+
+grids   images: crops, and windows of stored patch grids
+spans   speech: stretches of utterances, at any rate of rows
+"""
+
+from gimstage.views.grids import (
+    Crops,
+    Ints,
+    LiveViews,
+    StoredViews,
+    Windows,
+    patch_grid,
+)
+from gimstage.views.spans import FRAME_SAMPLES, LiveSpans, Spans, StoredSpans
+
+__all__ = [
+    "FRAME_SAMPLES",
+    "Crops",
+    "Ints",
+    "LiveSpans",
+    "LiveViews",
+    "Spans",
+    "StoredSpans",
+    "StoredViews",
+    "Windows",
+    "patch_grid",
+]

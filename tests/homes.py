@@ -1,0 +1,98 @@
+"""Folders in which a small recipe runs, and what tests ask of them.
+
+A home holds a recipe's folder, which may be edited, and runs/.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from gimstage.inputs import find_data
+from gimstage.pipeline import Pipeline
+from gimstage.progress import Watch
+from gimstage.recipe import Recipe
+from gimstage.stagework import Settings
+
+RECIPES = Path(__file__).parent / "recipes"
+CPU = torch.device("cpu")
+
+
+def recipe_of(home: Path) -> Path:
+    """The folder of the recipe that lives in a home."""
+    return next(home.glob("*/data.toml")).parent
+
+
+def open_pipeline(
+    recipe: Path, runs: Path, watch: Watch | None = None, **changes: object
+) -> Pipeline:
+    """A pipeline on the CPU that saves no checkpoint unless asked."""
+    loaded = Recipe.load(recipe)
+    settings = {"device": CPU, "workers": 2, "max_disk": None, "checkpoint_every_s": 1e9}
+    return Pipeline(
+        loaded,
+        find_data(loaded.data, None, runs),
+        root=runs,
+        settings=Settings(**(settings | changes)),
+        watch=watch or Watch(),
+    )
+
+
+def finish(home: Path, recipe: str) -> Path:
+    """Copy a recipe into a home and run it to its end."""
+    shutil.copytree(RECIPES / recipe, home / recipe)
+    at(home).run()
+    return home
+
+
+def unrun(finished: Path, home: Path) -> Path:
+    """A home with the recipe and the data of another, but none of its runs."""
+    name = recipe_of(finished).name
+    shutil.copytree(finished / name, home / name)
+    shutil.copytree(finished / "runs/data", home / "runs/data")
+    return home
+
+
+def at(home: Path, watch: Watch | None = None, **changes: object) -> Pipeline:
+    """The pipeline of a home."""
+    return open_pipeline(recipe_of(home), home / "runs", watch, **changes)
+
+
+def edit(home: Path, name: str, old: str, new: str) -> None:
+    """Replace a text, which must be there, in a file of the recipe."""
+    path = next(recipe_of(home).glob(name))
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def states(home: Path) -> list[str]:
+    """The states of the stages and the probes."""
+    pipeline = at(home)
+    return [status.state for status in pipeline.statuses() + pipeline.probe_statuses()]
+
+
+def why(home: Path, number: int) -> tuple[str, ...]:
+    """The reasons for the state of a stage."""
+    return at(home).statuses()[number - 1].why
+
+
+def bits(home: Path) -> dict[str, bytes]:
+    """The bytes of all weights and features of the runs."""
+    runs = home / "runs" / recipe_of(home).name
+    files = [*runs.rglob("*.safetensors"), *runs.rglob("features.zarr/**/*")]
+    return {str(f.relative_to(runs)): f.read_bytes() for f in files if f.is_file()}
+
+
+class StopAfter(Watch):
+    """A watch that asks to stop at the n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def due(self) -> bool:
+        self.looks -= 1
+        if self.looks <= 0:
+            self.stop.set()
+        return False
