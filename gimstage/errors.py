@@ -69,7 +69,16 @@ class DamagedCacheError(CacheError):
 
 
 class BudgetError(GimstageError):
-    """It would not fit on the disk or in the memory allowed."""
+    """It would not fit on the disk or in the memory allowed.
+
+    Args:
+        parts: of the message.
+        smallest_bytes: the smallest budget that would do, where that is known.
+    """
+
+    def __init__(self, *parts: str, smallest_bytes: int | None = None) -> None:
+        super().__init__(*parts)
+        self.smallest_bytes = smallest_bytes
 
 
 class CheckpointError(GimstageError):

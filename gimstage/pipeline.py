@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gimstage.cache import verify
+from gimstage.calibration import Calibration, calibrate, read_calibration
 from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint
 from gimstage.device import placed
 from gimstage.errors import (
+    BudgetError,
     CacheError,
     DamagedCacheError,
     DataError,
@@ -18,7 +20,7 @@ from gimstage.errors import (
 )
 from gimstage.folder import check_weights, folder_bytes
 from gimstage.inputs import DataSet, Speech
-from gimstage.plan import StagePlan, plan_stage, require_disk
+from gimstage.plan import StagePlan, plan_stage, require_disk, stored_bytes
 from gimstage.probe import ClassProbe, PhoneProbe, Row, SpeakerProbe, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
@@ -49,24 +51,52 @@ class Pipeline:
         self.runs = Runs(root, data.fingerprint(recipe.data.train_split, root))
 
     def plans(self) -> list[StagePlan]:
-        """The cost of every stage of the recipe, in order."""
-        return [self.plan(self.recipe.chain(number)) for number in self.recipe.stages]
+        """The cost of every stage of the recipe, in order.
+
+        Raises:
+            BudgetError: of all stages that do not fit the budget of GPU memory, the largest.
+        """
+        plans, refusals = [], []
+        for number in self.recipe.stages:
+            try:
+                plans.append(self.plan(self.recipe.chain(number)))
+            except BudgetError as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise max(refusals, key=lambda refusal: refusal.smallest_bytes or 0)
+        return plans
 
     def plan(self, chain: Chain) -> StagePlan:
         """The cost of the chain's last stage."""
-        features = self.runs.stage_folder(chain).features
-        return plan_stage(chain, self.data, cached_bytes=folder_bytes(features))
+        calibration = read_calibration(self.calibration_path)
+        return plan_stage(
+            chain,
+            self.data,
+            cached_bytes=folder_bytes(self.runs.stage_folder(chain).features),
+            budget=self.settings.budget,
+            calibration=calibration if calibration and calibration.covers(chain) else None,
+        )
+
+    @property
+    def calibration_path(self) -> Path:
+        """Where the measured speeds of this machine are kept."""
+        return self.root / "calibration.json"
+
+    def calibrate(self) -> Calibration:
+        """Measure this device and the disk of the runs folder for every stage."""
+        chains = [self.recipe.chain(number) for number in self.recipe.stages]
+        return calibrate(chains, self.settings.device, self.calibration_path)
 
     def require_disk(self, numbers: list[int]) -> None:
         """Refuse before a byte is written if what these stages store would not fit."""
-        plans = {n: self.plan(self.recipe.chain(n)) for n in self.recipe.stages}
-        pending = [plans.pop(number) for number in numbers]
+        chains = {number: self.recipe.chain(number) for number in self.recipe.stages}
+        cached = {n: folder_bytes(self.runs.stage_folder(c).features) for n, c in chains.items()}
+        pending = {number: stored_bytes(chains[number], self.data) for number in numbers}
         require_disk(
             f"recipe {self.recipe.name}",
-            sum(max(0, p.cache_bytes - p.cached_bytes) for p in pending),
+            sum(max(0, count - cached[number]) for number, count in pending.items()),
             root=self.root,
-            total_bytes=sum(p.cache_bytes for p in pending)
-            + sum(p.cached_bytes for p in plans.values()),
+            total_bytes=sum((cached | pending).values()),
             max_disk=self.settings.max_disk,
         )
 
@@ -247,6 +277,13 @@ class Pipeline:
     def statuses(self) -> list[Status]:
         """The state of every stage, in order."""
         return [self.runs.status(self.recipe.chain(number)) for number in self.recipe.stages]
+
+    def memory(self, number: str) -> dict[str, Any] | None:
+        """Predicted and measured GPU memory of a stage, from its manifest; None where unknown."""
+        with suppress(CacheError):
+            manifest = self.runs.stage_folder(self.recipe.chain(number)).manifest()
+            return manifest and manifest.get("memory")
+        return None
 
     def probe_statuses(self) -> list[Status]:
         """The state of every probe."""

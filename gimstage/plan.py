@@ -1,8 +1,9 @@
-"""What a recipe will cost before it runs: disk to the byte, operations per step.
+"""What a recipe will cost before it runs: GPU memory, disk to the byte, operations, hours.
 
-Pure arithmetic on the recipe's shapes; reads no pixel and trains nothing.
+Arithmetic on the recipe's shapes, and a trace of a step without numbers; trains nothing.
 """
 
+import math
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,13 +11,37 @@ from typing import Any
 
 import torch
 
+from gimstage.cache import torch_dtype
+from gimstage.calibration import Calibration
 from gimstage.chain import Chain
 from gimstage.errors import BudgetError, DataError
+from gimstage.fit import choose, plain_setting, recomputed_below
 from gimstage.inputs import DataSet
 from gimstage.layout import features_layout
+from gimstage.memory import Budget
 from gimstage.modules import EncoderModule
 from gimstage.sizes import readable
 from gimstage.specs import ImageDataSpec
+
+
+@dataclass(frozen=True)
+class Recompute:
+    """Reading a stage's input from disk against running the modules below again.
+
+    Args:
+        sample_bytes: of one sample's stored input.
+        sample_flops: of a forward pass of all modules below over its crop.
+        crossing_gb_per_tflop: disk speed in GB/s, per TFLOP/s of the device, above which reading is
+            faster.
+        faster: "cache" or "recompute" by the last calibration; None without one.
+        crossing_bytes_per_s: the disk speed at which both take as long, by that calibration.
+    """
+
+    sample_bytes: int
+    sample_flops: int
+    crossing_gb_per_tflop: float
+    faster: str | None
+    crossing_bytes_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -27,12 +52,22 @@ class StagePlan:
         name: its number.
         parameters: of module and objective.
         steps: optimiser steps.
-        flops_per_step: forward and backward of module and projections, a multiply-add being two.
+        flops_per_step: forward and backward of module and objective, and forward of what is
+            recomputed below; a multiply-add being two.
         feature_shape: of the features array, whether or not it is stored.
         encoding: of the features.
         cache_bytes: of everything in features.zarr; 0 where nothing is stored.
         exact: False where compression makes `cache_bytes` an upper bound.
         cached_bytes: what lies there already.
+        read_bytes_per_step: of raw data or stored features.
+        recompute: what reading stored input competes with; None for a first stage.
+        micro_batch: samples whose graph is kept at once.
+        checkpointing: whether blocks are computed again in backward.
+        relative_time: of a step, the plain one being 1.
+        predicted_allocated_bytes: peak of GPU memory of a step: a prediction.
+        predicted_reserved_bytes: the same as the caching allocator holds it.
+        predicted_by_kind: the allocated bytes by what they are for.
+        hours: of training and extraction, by the last calibration; None without one.
     """
 
     name: str
@@ -44,17 +79,41 @@ class StagePlan:
     cache_bytes: int
     exact: bool
     cached_bytes: int
+    read_bytes_per_step: int
+    recompute: Recompute | None
+    micro_batch: int
+    checkpointing: bool
+    relative_time: float
+    predicted_allocated_bytes: int
+    predicted_reserved_bytes: int
+    predicted_by_kind: dict[str, int]
+    hours: float | None
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
         return asdict(self)
 
 
-def plan_stage(chain: Chain, data: DataSet, *, cached_bytes: int) -> StagePlan:
+def plan_stage(
+    chain: Chain,
+    data: DataSet,
+    *,
+    cached_bytes: int,
+    budget: Budget | None,
+    calibration: Calibration | None,
+) -> StagePlan:
     """The cost of the chain's last stage.
+
+    Args:
+        chain: the stage, last of its chain.
+        data: the data set.
+        cached_bytes: of its features on disk already.
+        budget: of GPU memory; None for the plain step.
+        calibration: how fast this device and disk are, where that was measured.
 
     Raises:
         DataError: the split is smaller than a batch.
+        BudgetError: no setting fits the budget.
     """
     spec = chain.last.spec
     steps = require_steps(chain, data.num_samples)
@@ -63,30 +122,107 @@ def plan_stage(chain: Chain, data: DataSet, *, cached_bytes: int) -> StagePlan:
         objective = spec.objective.build(module)
     parameters = [*module.parameters(), *objective.parameters()]
     layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
-    kept = spec.output.store == "features"
+    setting = choose(chain, budget) if budget else plain_setting(chain)
+    below = sum(forward_work(part) for part in recomputed_below(chain))
+    step_work = 3 * step_forward_work(chain, module) + below
     return StagePlan(
         name=str(chain.last.number),
         parameters=sum(p.numel() for p in parameters),
         steps=steps,
-        flops_per_step=3 * 2 * _multiply_adds(chain, module) * spec.train.batch_size,
+        flops_per_step=2 * step_work * spec.train.batch_size,
         feature_shape=layout.arrays[0].shape,
         encoding=spec.output.encoding,
-        cache_bytes=layout.nbytes if kept else 0,
+        cache_bytes=stored_bytes(chain, data),
         exact=layout.exact,
         cached_bytes=cached_bytes,
+        read_bytes_per_step=spec.train.batch_size * _sample_bytes(chain, recomputed_below(chain)),
+        recompute=_recompute(chain, calibration),
+        micro_batch=setting.micro_batch,
+        checkpointing=setting.checkpointing,
+        relative_time=setting.relative_time,
+        predicted_allocated_bytes=setting.peak.allocated_bytes,
+        predicted_reserved_bytes=setting.peak.reserved_bytes,
+        predicted_by_kind=setting.peak.by_kind,
+        hours=_hours(chain, data, steps, setting.relative_time, calibration),
     )
 
 
-def _multiply_adds(chain: Chain, module: EncoderModule) -> int:
-    """Of a forward pass of module and objective over one sample's crop."""
-    shapes, objective = chain.shapes(), chain.last.spec.objective
+def stored_bytes(chain: Chain, data: DataSet) -> int:
+    """Bytes of everything in features.zarr of the last stage, or a bound; 0 if it is not stored."""
+    if chain.last.spec.output.store == "none":
+        return 0
+    return features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64).nbytes
+
+
+def forward_work(chain: Chain) -> int:
+    """Multiply-adds of a forward pass of the last module over one sample's crop."""
+    shapes, module = chain.shapes(), chain.modules()[-1]
+    return units_per_sample(chain) * module.multiply_adds(shapes[-2])
+
+
+def step_forward_work(chain: Chain, module: EncoderModule) -> int:
+    """Multiply-adds of a forward pass of module and objective over one sample's crop."""
     if isinstance(chain.data, ImageDataSpec):
         side = chain.data.live_views().crop_patches
-        patches, length, parallel = side * side, side, side
+        length, parallel = side, side
     else:
-        patches, length, parallel = 1, shapes[-1][0], 1
-    work: int = objective.multiply_adds(length, parallel, module)
-    return work + patches * module.multiply_adds(shapes[-2])
+        length, parallel = chain.shapes()[-1][0], 1
+    work: int = chain.last.spec.objective.multiply_adds(length, parallel, module)
+    return work + forward_work(chain)
+
+
+def units_per_sample(chain: Chain) -> int:
+    """Patches of a crop of an image; 1 for speech, whose crops are encoded whole."""
+    if isinstance(chain.data, ImageDataSpec):
+        return chain.data.live_views().crop_patches ** 2
+    return 1
+
+
+def _sample_bytes(chain: Chain, below: list[Chain]) -> int:
+    """Bytes read for one sample: raw, or as features of the stage that is stored."""
+    first = len(chain.stages) - 1 - len(below)
+    if first == 0:
+        if isinstance(chain.data, ImageDataSpec):
+            return 3 * chain.data.views.crop_px**2
+        return 2 * chain.unit_shape[0]
+    output = chain.stages[first - 1].spec.output
+    itemsize = torch_dtype(output.encoding).itemsize
+    return units_per_sample(chain) * math.prod(chain.shapes()[first]) * itemsize
+
+
+def _recompute(chain: Chain, calibration: Calibration | None) -> Recompute | None:
+    if chain.upstream is None:
+        return None
+    itemsize = torch_dtype(chain.upstream.last.spec.output.encoding).itemsize
+    sample_bytes = units_per_sample(chain) * math.prod(chain.shapes()[-2]) * itemsize
+    flops = 2 * sum(forward_work(part) for part in chain.below())
+    faster, crossing = None, None
+    if calibration is not None:
+        seconds = sum(calibration.forward_s(part) for part in chain.below())
+        crossing = sample_bytes / seconds
+        faster = "cache" if calibration.read_bytes_per_s > crossing else "recompute"
+    return Recompute(sample_bytes, flops, sample_bytes / 1e9 / (flops / 1e12), faster, crossing)
+
+
+def _hours(
+    chain: Chain, data: DataSet, steps: int, relative_time: float, calibration: Calibration | None
+) -> float | None:
+    """Of training, and of extraction where features are stored."""
+    if calibration is None:
+        return None
+    spec = chain.last.spec
+    below = sum(calibration.forward_s(part) for part in recomputed_below(chain))
+    seconds = steps * spec.train.batch_size * (calibration.step_s(chain) * relative_time + below)
+    if spec.output.store == "features":
+        shapes = chain.shapes()
+        units = math.prod(_feature_shape(chain, data)) / math.prod(shapes[-1])
+        crops = units / units_per_sample(chain)
+        seconds += crops * (calibration.forward_s(chain) + below)
+    return seconds / 3600
+
+
+def _feature_shape(chain: Chain, data: DataSet) -> tuple[int, ...]:
+    return features_layout(chain, data, fingerprint="", weights_sha256="").arrays[0].shape
 
 
 def require_steps(chain: Chain, num_samples: int) -> int:

@@ -1,7 +1,7 @@
 """Whether what a stage left behind may be trusted, for the recipe as it stands now.
 
-A stage's state is read off its folder: *missing* (nothing), *partial* (begun), *done*, *stale* (made
-by another recipe, upstream or data), *damaged* (the manifest promises what is not there).
+A stage's state is read off its folder: *missing* (nothing), *partial* (begun), *done*, *stale*
+(made by another recipe, upstream or data), *damaged* (the manifest promises what is not there).
 """
 
 from collections.abc import Mapping

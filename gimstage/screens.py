@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -20,6 +20,7 @@ from gimstage.sizes import readable
 if TYPE_CHECKING:
     from gimstage.data.check import DataReport
     from gimstage.data.check_speech import SpeechReport
+    from gimstage.memory import Budget
     from gimstage.plan import StagePlan
 
 COLOURS = {"done": "green", "partial": "yellow", "stale": "magenta", "damaged": "red"}
@@ -128,19 +129,34 @@ def rows_table(recipe: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def status_table(recipe: str, entries: Sequence[Mapping[str, Any]], *, why: bool) -> Table:
     """States of stages and probes, with the first reason or all of them."""
-    table = _table(recipe, "stage", "state", "fingerprint", "why")
+    table = _table(recipe, "stage", "state", "fingerprint", "GPU memory", "why")
     for entry in entries:
         reasons = entry["why"] if why else entry["why"][:1]
         colour = COLOURS.get(entry["state"], "dim")
         more = len(entry["why"]) - len(reasons)
         text = "\n".join(map(escape, reasons)) + (f"  (+{more} more, see --why)" if more else "")
         state = f"[{colour}]{entry['state']}[/]"
-        table.add_row(entry["name"], state, entry["fingerprint"][:12], text)
+        memory = _memory_cell(entry.get("memory"))
+        table.add_row(entry["name"], state, entry["fingerprint"][:12], memory, text)
     return table
 
 
-def plan_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Table:
-    """What each stage costs."""
+def _memory_cell(memory: Mapping[str, Any] | None) -> str:
+    if not memory:
+        return ""
+    predicted = f"{readable(memory['predicted_reserved_bytes'])} predicted"
+    measured = memory["measured_reserved_bytes"]
+    return predicted if measured is None else f"{readable(measured)} measured, {predicted}"
+
+
+def plan_tables(
+    recipe: str, plans: Sequence[StagePlan], free_bytes: int, budget: Budget | None
+) -> Group:
+    """What each stage costs: work and disk, then memory and hours."""
+    return Group(_disk_table(recipe, plans, free_bytes), "", _memory_table(recipe, plans, budget))
+
+
+def _disk_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Table:
     numbers = ("parameters", "steps", "GFLOP/step", "disk")
     table = _table(
         f"{recipe}: the plan", "stage", *numbers, "features", "encoding", numbers=numbers
@@ -160,6 +176,49 @@ def plan_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Tabl
     table.caption = f"{readable(total)} ({total:,} bytes) of features, {readable(free_bytes)} free"
     table.caption_justify = "left"
     return table
+
+
+def _memory_table(recipe: str, plans: Sequence[StagePlan], budget: Budget | None) -> Table:
+    numbers = ("micro-batch", "time", "allocated", "reserved", "read/step", "hours")
+    table = _table(
+        f"{recipe}: GPU memory of a step, predicted",
+        "stage",
+        *numbers,
+        "checkpointing",
+        "input from",
+        numbers=numbers,
+    )
+    for plan in plans:
+        table.add_row(
+            plan.name,
+            str(plan.micro_batch),
+            f"× {plan.relative_time:.2f}",
+            readable(plan.predicted_allocated_bytes),
+            readable(plan.predicted_reserved_bytes),
+            readable(plan.read_bytes_per_step),
+            "–" if plan.hours is None else f"{plan.hours:,.2f}",
+            "yes" if plan.checkpointing else "no",
+            _input_from(plan),
+        )
+    note = "a prediction, not validated on CUDA; batch and negatives never change"
+    if budget is not None:
+        note = (
+            f"{readable(budget.total_bytes)} less {readable(budget.context_bytes)} context, "
+            f"{readable(budget.workspace_bytes)} workspace, {readable(budget.margin_bytes)} margin "
+            f"leave {readable(budget.for_tensors)} for tensors\n{note}"
+        )
+    table.caption, table.caption_justify = note, "left"
+    return table
+
+
+def _input_from(plan: StagePlan) -> str:
+    """Where the input had better come from, and what that depends on."""
+    choice = plan.recompute
+    if choice is None:
+        return "data"
+    if choice.faster is None or choice.crossing_bytes_per_s is None:
+        return f"cache above {choice.crossing_gb_per_tflop:.2g} GB/s per TFLOP/s"
+    return f"{choice.faster} (cache above {readable(choice.crossing_bytes_per_s)}/s)"
 
 
 def inspect_table(stage: str, found: Mapping[str, Any]) -> Table:

@@ -4,6 +4,7 @@ The order of writing is the order of trust: weights.safetensors appears when tra
 shards of features.zarr one by one, manifest.json last of all.
 """
 
+import logging
 import platform
 import time
 from collections.abc import Mapping
@@ -18,9 +19,11 @@ from gimstage.cache import verify
 from gimstage.chain import Chain, fingerprint
 from gimstage.device import device_name
 from gimstage.extract import extraction
+from gimstage.fit import Setting, choose, plain_setting
 from gimstage.folder import features_usable, file_sha256, folder_bytes
 from gimstage.inputs import DataSet, Source, output_source
 from gimstage.layout import features_layout
+from gimstage.memory import Budget
 from gimstage.metrics import read_lines
 from gimstage.plan import require_steps
 from gimstage.progress import Progress, Watch
@@ -28,6 +31,8 @@ from gimstage.runs import Runs
 from gimstage.stack import new_parts
 from gimstage.tensors import read_tensors
 from gimstage.train import Training
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,14 @@ class Settings:
         workers: reading threads.
         max_disk: the most bytes all features of the recipe may take; None for as many as fit.
         checkpoint_every_s: seconds between checkpoints.
+        budget: GPU memory to keep within; None for as much as the plain step takes.
     """
 
     device: torch.device
     workers: int
     max_disk: int | None
     checkpoint_every_s: float
+    budget: Budget | None = None
 
 
 class StageWork:
@@ -64,6 +71,17 @@ class StageWork:
         self.chain, self.data, self.runs = chain, data, runs
         self.settings, self.watch = settings, watch
         self.folder = runs.stage_folder(chain)
+        self.setting = self._setting()
+
+    def _setting(self) -> Setting | None:
+        """How to take the training step; None where nothing bounds it and nothing is measured.
+
+        Raises:
+            BudgetError: nothing fits the budget.
+        """
+        if self.settings.budget is not None:
+            return choose(self.chain, self.settings.budget)
+        return plain_setting(self.chain) if self.settings.device.type == "cuda" else None
 
     def run(self) -> None:
         """Bring the stage to "done", from wherever it is.
@@ -74,7 +92,7 @@ class StageWork:
         """
         upstream = self.runs.require(self.chain.upstream) if self.chain.upstream else None
         self.folder.drop_damaged_weights()
-        start_measuring(self.settings.device)
+        cap_memory(self.settings.device, self.settings.budget)
         source = output_source(self.runs, self.data, self.chain.upstream, self.settings.device)
         self._verify_input(self.chain.upstream)
         self._train(source)
@@ -118,6 +136,8 @@ class StageWork:
                 fingerprint=self.runs.training_fingerprint(chain),
                 total_steps=require_steps(chain, self.data.num_samples),
                 device=self.settings.device,
+                micro_batch=self._micro_batch(),
+                checkpointing=bool(self.setting and self.setting.checkpointing),
             )
             training.restore()
             training.run(
@@ -128,6 +148,9 @@ class StageWork:
                 watch=self.watch,
             )
         folder.install()
+
+    def _micro_batch(self) -> int:
+        return self.setting.micro_batch if self.setting else self.chain.last.spec.train.batch_size
 
     def _extract(self, source: Source) -> dict[str, Any] | None:
         """Store what the stage hands on; its part of the manifest."""
@@ -179,11 +202,25 @@ class StageWork:
                 "upstream_weights_sha256": upstream and upstream["weights_sha256"],
                 "training": training_record(folder.metrics),
                 "features": features,
-                "peak_memory_bytes": peak_memory(self.settings.device),
+                "memory": self._memory(),
                 "device": device_name(self.settings.device),
                 "versions": versions(),
             }
         )
+
+    def _memory(self) -> dict[str, Any] | None:
+        """Memory of the step: budget, setting, prediction, and on a GPU what was measured."""
+        if self.setting is None:
+            return None
+        budget, peak = self.settings.budget, self.setting.peak
+        return {
+            "budget_bytes": budget and budget.total_bytes,
+            "micro_batch": self.setting.micro_batch,
+            "checkpointing": self.setting.checkpointing,
+            "predicted_allocated_bytes": peak.allocated_bytes,
+            "predicted_reserved_bytes": peak.reserved_bytes,
+            **measured_memory(self.settings.device),
+        }
 
 
 def training_record(metrics: Path) -> dict[str, Any]:
@@ -195,15 +232,30 @@ def training_record(metrics: Path) -> dict[str, Any]:
     return {"steps": last["step"], "seconds": last["seconds"], "first": first, "last": last}
 
 
-def start_measuring(device: torch.device) -> None:
-    """Let the peak of GPU memory count from here."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+def measured_memory(device: torch.device) -> dict[str, int | None]:
+    """The most bytes of GPU memory since `cap_memory`; None on other devices."""
+    on_gpu = device.type == "cuda"
+    return {
+        "measured_allocated_bytes": torch.cuda.max_memory_allocated(device) if on_gpu else None,
+        "measured_reserved_bytes": torch.cuda.max_memory_reserved(device) if on_gpu else None,
+    }
 
 
-def peak_memory(device: torch.device) -> int | None:
-    """The most bytes of GPU memory allocated at once since then; None on other devices."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+def cap_memory(device: torch.device, budget: Budget | None) -> None:
+    """Hold this process to the budget on CUDA, and let its peak count from here.
+
+    On other devices a budget is planned with, not enforced, and that is said aloud.
+    """
+    if device.type != "cuda":
+        if budget is not None:
+            _log.warning("--gpu-mem is planned with, not enforced, on %s", device.type)
+        return
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    total = torch.cuda.get_device_properties(device).total_memory
+    # The context lies outside the allocator that is capped here.
+    share = 1.0 if budget is None else (budget.total_bytes - budget.context_bytes) / total
+    torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ and Adam's state to the same bits as if it had never stopped.
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,51 +18,17 @@ from torch import Tensor
 from gimstage.chain import Chain
 from gimstage.device import laid_out, placed
 from gimstage.draws import generator
-from gimstage.errors import CheckpointError
+from gimstage.errors import BudgetError, CheckpointError
 from gimstage.folder import RunFolder
-from gimstage.inputs import Source, TrainingDraws, prefetched, to_device
+from gimstage.inputs import Source, TrainingDraws, Where, prefetched, to_device
 from gimstage.metrics import Metrics, not_finite
-from gimstage.modules import EncoderModule
-from gimstage.objectives import Objective
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.stack import new_parts
+from gimstage.step import Load, training_step
 from gimstage.tensors import read_header, read_tensors, save_tensors
 
 READ_AHEAD = 2  # batches read while one is trained on
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
-
-
-def training_step(
-    module: EncoderModule,
-    objective: Objective,
-    *,
-    optimiser: torch.optim.Optimizer,
-    batch: Tensor,
-    rng: torch.Generator,
-    precision: str,
-) -> Tensor:
-    """One optimiser step; returns loss, accuracy and the loss per prediction step, (2 + K,).
-
-    Args:
-        module: encoder module.
-        objective: objective with `draw` and `forward`.
-        optimiser: of the parameters of both.
-        batch: its input, (B, G, G, C, y, x) or (B, T, C) float32, on its device.
-        rng: of the negatives.
-        precision: "float32", or "bfloat16" for autocast.
-    """
-    bf16 = precision == "bfloat16"
-    with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=bf16):
-        # Full maps live on only as long as autograd needs them.
-        codes, contexts = module.codes_and_contexts(batch)
-        draws = objective.draw(codes.shape, rng)
-        result = objective(codes, contexts, draws)
-    optimiser.zero_grad(set_to_none=True)
-    result.loss.backward()
-    optimiser.step()
-    return torch.cat(
-        [result.loss.detach()[None], result.accuracy[None], result.loss_per_step.detach()]
-    )
 
 
 class Training:
@@ -73,6 +40,8 @@ class Training:
         fingerprint: of everything that decides its weights.
         total_steps: optimiser steps of the whole training.
         device: where it computes.
+        micro_batch: samples whose graph is kept at once; the batch size or more for all.
+        checkpointing: whether blocks are computed again in backward instead of kept.
     """
 
     def __init__(
@@ -83,11 +52,14 @@ class Training:
         fingerprint: str,
         total_steps: int,
         device: torch.device,
+        micro_batch: int,
+        checkpointing: bool,
     ) -> None:
         self.stage, self.spec = chain.last, chain.last.spec.train
         self.folder, self.fingerprint, self.total_steps = folder, fingerprint, total_steps
         module, objective = new_parts(chain)
         self.module = placed(module, device).train()
+        self.module.checkpointing, self.micro_batch = checkpointing, micro_batch
         self.objective = objective.to(device).train()
         self.named = {
             **{f"module.{n}": p for n, p in self.module.named_parameters()},
@@ -184,15 +156,8 @@ class Training:
         """
         began, first_step = time.perf_counter(), self.step
         saved = began
-        for batch, idle_s in self._batches(source, draws, workers):
-            values = training_step(
-                self.module,
-                self.objective,
-                optimiser=self.optimiser,
-                batch=batch,
-                rng=generator(self.spec.seed, "negatives", self.position, self.step),
-                precision=self.spec.precision,
-            )
+        for load, labels, idle_s in self._batches(source, draws, workers):
+            values = self._step(load, labels)
             self.step += 1
             self.metrics.add(self.step, values, idle_s)
             now = time.perf_counter()
@@ -206,17 +171,46 @@ class Training:
                 raise Interrupted
         self._finish()
 
+    def _step(self, load: Load, labels: Tensor | None) -> Tensor:
+        """One step.
+
+        Raises:
+            BudgetError: it takes more GPU memory than there is, or than is allowed.
+        """
+        try:
+            return training_step(
+                self.module,
+                self.objective,
+                optimiser=self.optimiser,
+                load=load,
+                count=self.spec.batch_size,
+                labels=labels,
+                rng=generator(self.spec.seed, "negatives", self.position, self.step),
+                precision=self.spec.precision,
+                micro_batch=self.micro_batch,
+            )
+        except torch.OutOfMemoryError as error:
+            # Not saved anew: an update that ran out of memory half way has left half of it.
+            raise BudgetError(
+                f"stage {self.stage.key}, step {self.step + 1}",
+                f"out of GPU memory: {str(error).split('. ')[0]}",
+                "a step within the memory allowed",
+                "its last checkpoint is kept; allow more, or have a leaner step chosen: --gpu-mem "
+                "below what is free, --gpu-margin above 10 %",
+            ) from error
+
     def _batches(
         self, source: Source, draws: TrainingDraws, workers: int
-    ) -> Iterator[tuple[Tensor, float]]:
-        """Module input of every remaining step, and the seconds spent waiting for it."""
+    ) -> Iterator[tuple[Load, Tensor | None, float]]:
+        """Input and labels of every remaining step, and the seconds spent waiting for them."""
         count = self.spec.batch_size
         buffers = [source.buffer(count, draws.size) for _ in range(READ_AHEAD + 1)]
         places = (draws(step) for step in range(self.step, self.total_steps))
         asked = time.perf_counter()
         for raw, where in prefetched(source, places, buffers=buffers, workers=workers):
             waited = time.perf_counter() - asked
-            yield laid_out(source.prepare(to_device(raw, self.device), where)), waited
+            load = partial(load_part, source, raw, where, self.device)
+            yield load, draws.labels(where), waited
             asked = time.perf_counter()
 
     def _report(self, watch: Watch, steps: int, seconds: float) -> None:
@@ -246,3 +240,11 @@ class Training:
         for name, parameter in self.named.items():
             if not bool(torch.isfinite(parameter).all()):
                 raise not_finite(self.stage.key, self.step, f"{name} is not finite")
+
+
+def load_part(
+    source: Source, raw: Tensor, where: Where, device: torch.device, first: int, last: int
+) -> Tensor:
+    """Module input on the device, of the samples of a batch from `first` to before `last`."""
+    part = to_device(raw[first:last], device)
+    return laid_out(source.prepare(part, where.part(first, last)))

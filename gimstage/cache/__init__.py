@@ -28,6 +28,7 @@ from gimstage.cache.format import (
     SmallLayout,
     StoreLayout,
     pick_shard_rows,
+    torch_dtype,
 )
 from gimstage.cache.reader import FeatureReader
 from gimstage.cache.store import verify
@@ -49,5 +50,6 @@ __all__ = [
     "encode_into",
     "fidelity",
     "pick_shard_rows",
+    "torch_dtype",
     "verify",
 ]

@@ -25,6 +25,7 @@ from gimstage.progress import Interrupted, Watch
 from gimstage.sizes import parse_bytes
 
 if TYPE_CHECKING:
+    from gimstage.memory import Budget
     from gimstage.pipeline import Pipeline
 
 WIDTH = 110  # of tables where stdout is not a terminal
@@ -139,10 +140,26 @@ RECIPE = [
     option("--seed", type=int, default=None, help="Replace the recipe's seeds; runs as NAME@SEED."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document."),
 ]
+DEVICE = option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+DISK = option(
+    "--max-disk", "--disk", default=None, help="Most the features may take, such as 200GB."
+)
+MEMORY = [
+    option("--gpu-mem", default=None, help="GPU memory to keep within, such as 2GB."),
+    option("--gpu-context", default="500MB", help="Of it, set aside for the CUDA context."),
+    option("--gpu-workspace", default="128MB", help="Of it, set aside for memory inside kernels."),
+    option(
+        "--gpu-margin",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.1,
+        help="Share of the rest kept free.",
+    ),
+]
 COMPUTE = [
-    option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps."),
+    DEVICE,
     option("--workers", type=click.IntRange(1, 64), default=2, help="Reading threads."),
-    option("--max-disk", default=None, help="Most the features may take, such as 200GB."),
+    DISK,
+    *MEMORY,
     option(
         "--checkpoint-every",
         type=click.FloatRange(0),
@@ -174,7 +191,7 @@ def open_pipeline(
     max_disk: str | None = None,
     checkpoint_every: float = 60.0,
     watch: Watch | None = None,
-    **_: Any,
+    **options: Any,
 ) -> Pipeline:
     """The pipeline that a command's options ask for."""
     from gimstage.device import find_device
@@ -189,6 +206,23 @@ def open_pipeline(
         workers=workers,
         max_disk=parse_bytes("--max-disk", max_disk) if max_disk else None,
         checkpoint_every_s=checkpoint_every,
+        budget=_budget(**options) if options.get("gpu_mem") else None,
     )
     found = find_data(loaded.data, data, runs)
     return Pipeline(loaded, found, root=runs, settings=settings, watch=watch or Watch())
+
+
+def _budget(
+    *, gpu_mem: str, gpu_context: str, gpu_workspace: str, gpu_margin: float, **_: Any
+) -> Budget:
+    from gimstage.memory import Budget
+
+    def aside(name: str, text: str) -> int:
+        return 0 if text.strip() == "0" else parse_bytes(name, text)
+
+    return Budget(
+        total_bytes=parse_bytes("--gpu-mem", gpu_mem),
+        context_bytes=aside("--gpu-context", gpu_context),
+        workspace_bytes=aside("--gpu-workspace", gpu_workspace),
+        margin_share=gpu_margin,
+    )

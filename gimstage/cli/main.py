@@ -12,6 +12,9 @@ import click
 from gimstage import __version__, screens
 from gimstage.cli.base import (
     COMPUTE,
+    DEVICE,
+    DISK,
+    MEMORY,
     RECIPE,
     answer,
     guarded,
@@ -20,7 +23,7 @@ from gimstage.cli.base import (
     watching,
     with_options,
 )
-from gimstage.errors import GimstageError
+from gimstage.errors import BudgetError
 
 if TYPE_CHECKING:
     from gimstage.pipeline import Pipeline
@@ -101,7 +104,10 @@ def _answer_rows(recipe: Recipe, rows: list[dict[str, Any]], as_json: bool) -> N
 def status(why: bool, as_json: bool, **options: Any) -> None:
     """Show which stages are missing, partial, done, stale or damaged."""
     pipeline = open_pipeline(**options)
-    stages = [asdict(s) | {"why": list(s.why)} for s in pipeline.statuses()]
+    stages = [
+        asdict(s) | {"why": list(s.why), "memory": pipeline.memory(s.name)}
+        for s in pipeline.statuses()
+    ]
     probes = [asdict(s) | {"why": list(s.why)} for s in pipeline.probe_statuses()]
     document = {"recipe": pipeline.recipe.name, "stages": stages, "probes": probes}
     picture = screens.status_table(pipeline.recipe.name, stages + probes, why=why)
@@ -109,32 +115,38 @@ def status(why: bool, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@with_options(RECIPE)
-@option("--max-disk", default=None, help="Most the features may take, such as 200GB.")
+@with_options(RECIPE, [DEVICE, DISK, *MEMORY])
+@click.option("--calibrate", is_flag=True, help="Measure this device and disk first.")
 @guarded
-def plan(as_json: bool, **options: Any) -> None:
-    """Show what every stage will cost: operations, disk, to the byte."""
+def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
+    """Show what every stage will cost: GPU memory, operations, disk to the byte, hours."""
     pipeline = open_pipeline(**options)
-    plans = pipeline.plans()
-    free = pipeline.free_disk()
-    error = None
+    if calibrate:
+        pipeline.calibrate()
+    plans, error = [], None
     try:
+        plans = pipeline.plans()
         pipeline.require_disk(list(pipeline.recipe.stages))
-    except GimstageError as refusal:
+    except BudgetError as refusal:
         error = refusal
+    free, budget = pipeline.free_disk(), pipeline.settings.budget
     document = {
         "recipe": pipeline.recipe.name,
         "fits": error is None,
         "free_bytes": free,
         "cache_bytes": sum(p.cache_bytes for p in plans),
+        "budget": budget and asdict(budget),
         "stages": [p.as_json() for p in plans],
     }
     if error is not None:
+        document["smallest_bytes"] = error.smallest_bytes
         document["error"] = {"type": type(error).__name__, "message": str(error)}
-    answer(document, screens.plan_table(pipeline.recipe.name, plans, free), as_json=as_json)
+    if plans or as_json:
+        picture = screens.plan_tables(pipeline.recipe.name, plans, free, budget)
+        answer(document, picture, as_json=as_json)
+    if error is not None and as_json:
+        sys.exit(1)
     if error is not None:
-        if as_json:
-            sys.exit(1)
         raise error
 
 

@@ -71,6 +71,7 @@ class TrainingDraws:
         seed: of order and views.
         size: of a place, in patches per side or rows.
         draw: a random view of each of the samples it is given.
+        labels: of the samples at such places, for an objective that needs them.
     """
 
     num_samples: int
@@ -78,6 +79,7 @@ class TrainingDraws:
     seed: int
     size: int
     draw: Callable[[torch.Generator, Ints], Where]
+    labels: Callable[[Where], Tensor | None] = lambda where: None
 
     @property
     def steps_per_epoch(self) -> int:

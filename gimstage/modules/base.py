@@ -18,11 +18,19 @@ class EncoderModule(nn.Module, ABC):
         out_channels: channels of its features.
         unit_axes: axes of one unit of input, the last ones; units are encoded alone. A unit is a
             patch (C, y, x) or a sequence (T, C).
+        uses_batch_statistics: whether units meet after all, as in batch normalisation; then a batch
+            cannot be cut into micro-batches.
+        checkpointing: whether blocks are computed again in backward instead of kept; the gradient
+            is the same.
+        checkpoints: how many blocks there are to do that with.
     """
 
     in_channels: int
     out_channels: int
     unit_axes: int
+    uses_batch_statistics: bool = False
+    checkpointing: bool = False
+    checkpoints: int = 0
 
     @property
     @abstractmethod

@@ -35,6 +35,7 @@ class FoldedAlexNet(EncoderModule):
     """
 
     unit_axes = 5
+    uses_batch_statistics = True
 
     def __init__(self, *, in_channels: int, widths: Sequence[int], global_channels: int) -> None:
         super().__init__()
@@ -61,11 +62,6 @@ class FoldedAlexNet(EncoderModule):
     @property
     def rectified(self) -> bool:
         """True: a maximum over ReLU."""
-        return True
-
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """True: it normalises by mean and variance of the batch."""
         return True
 
     def forward(self, x: Tensor) -> Tensor:

@@ -41,11 +41,6 @@ class PixelCNN(nn.Module):
         )
         self.out = nn.Conv2d(channels, channels, 1)
 
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """False: every grid is read alone."""
-        return False
-
     def forward(self, codes: Tensor) -> Tensor:
         """The contexts (B, L, S, C) of codes (B, L, S, C)."""
         vertical = horizontal = codes.permute(0, 3, 1, 2)

@@ -12,8 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gimstage.modules.base import EncoderModule, Shape
 
@@ -122,7 +124,7 @@ class ResNetModule(EncoderModule):
             made = _BLOCKS[block](channels, width, stride if number == 0 else 1)
             self.blocks.append(made)
             channels = made.out_channels
-        self.out_channels = channels
+        self.out_channels, self.checkpoints = channels, blocks
 
     @property
     def reads_through_relu(self) -> bool:
@@ -150,7 +152,10 @@ class ResNetModule(EncoderModule):
         if self.stem is not None:
             y = self.stem(y)
         for block in self._blocks:
-            y = block(y)
+            if self.checkpointing and torch.is_grad_enabled():
+                y = checkpoint(block, y, use_reentrant=False, preserve_rng_state=False)
+            else:
+                y = block(y)
         return y.view(*x.shape[:-3], *y.shape[1:])
 
     def pool(self, features: Tensor) -> Tensor:

@@ -134,6 +134,11 @@ class Conv1dModule(SequenceModule):
         return self._convolved(x, 0), None
 
     def _convolved(self, x: Tensor, padding: int) -> Tensor:
+        if self.in_channels == 1:
+            # As a matrix product the rows of a waveform come out time-major, so neither the loss
+            # nor the hand-off copies this largest of all maps. Unfolding wider inputs would cost.
+            windows = F.pad(x[..., 0], (padding, padding)).unfold(-1, self.kernel, self.stride)
+            return F.linear(windows, self.conv.weight[:, 0], self.conv.bias).relu_()
         rows = x.flatten(0, -3).transpose(1, 2).contiguous()
         y = F.conv1d(rows, self.conv.weight, self.conv.bias, self.stride, padding)
         features: Tensor = y.relu_().transpose(1, 2).unflatten(0, x.shape[:-2])

@@ -40,6 +40,7 @@ class VGGLayer(EncoderModule):
     """
 
     unit_axes = 3
+    uses_batch_statistics = True
 
     def __init__(
         self,
@@ -67,11 +68,6 @@ class VGGLayer(EncoderModule):
     def rectified(self) -> bool:
         """False: leaky ReLU lets a hundredth of negative values through."""
         return False
-
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """True: it normalises by mean and variance of the batch."""
-        return True
 
     def forward(self, x: Tensor) -> Tensor:
         """What is handed on, (…, C', y', x'), for maps (…, C, y, x)."""

@@ -27,17 +27,24 @@ class Result:
 
 
 class Objective(nn.Module, ABC):
-    """A loss on codes, with weights of its own; drawing is apart from computing."""
+    """A loss on codes, with weights of its own; drawing is apart from computing.
+
+    Attributes:
+        label_kind: the labels it needs: "sample" for one a sample, "frame" for one every 10 ms,
+            None for none.
+    """
+
+    label_kind: str | None = None
 
     @abstractmethod
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Any:
         """Everything random in one evaluation, for codes of `shape`, from a CPU generator."""
 
     @abstractmethod
-    def forward(self, z: Tensor, c: Tensor, draws: Any) -> Result:
+    def forward(self, z: Tensor, c: Tensor, draws: Any, labels: Tensor | None = None) -> Result:
         """The loss of codes z and contexts c under what `draw` returned."""
 
-    def __call__(self, z: Tensor, c: Tensor, draws: Any) -> Result:
+    def __call__(self, z: Tensor, c: Tensor, draws: Any, labels: Tensor | None = None) -> Result:
         """As `forward`; says its type, which nn.Module does not."""
-        result: Result = super().__call__(z, c, draws)
+        result: Result = super().__call__(z, c, draws, labels)
         return result

@@ -79,11 +79,6 @@ class DeepInfoMax(Objective):
         self.global_net = _ScoringNet(global_channels, hidden_channels)
         self.loss = {"infonce": dim_infonce, "jsd": dim_jsd}[loss]
 
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """True: the scoring nets normalise by mean and variance of the batch."""
-        return True
-
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         """Nothing: all pairs are compared."""
 

@@ -109,7 +109,7 @@ class InfoNCE(Objective):
             negatives = [by_target[d:] for d in self.distances]
         return Draws(start, tuple(negatives))
 
-    def forward(self, z: Tensor, c: Tensor, draws: Draws) -> Result:
+    def forward(self, z: Tensor, c: Tensor, draws: Draws, labels: Tensor | None = None) -> Result:
         """The loss of predicting codes from contexts, with gradient into both and into every W_k.
 
         Args:
@@ -117,6 +117,7 @@ class InfoNCE(Objective):
             c: contexts of the same layout, (…, C of contexts), or what `context` makes them of; z
                 itself where no context module stands between.
             draws: what `draw` returned for z's shape.
+            labels: not looked at.
 
         Returns:
             Loss, loss per step and contrastive accuracy: the share of anchors no negative of which
@@ -125,11 +126,16 @@ class InfoNCE(Objective):
         Raises:
             ValueError: the shapes of z, c and draws do not fit together.
         """
-        c = c if self.context is None else self.context(c)
+        same, c = c is z and self.context is None, c if self.context is None else self.context(c)
         anchors = self._check(z, c, draws)
+        begin, end = draws.start, draws.start + anchors[0] + self.distances[0]
+        if same:
+            z, inside = _WithStretch.apply(z, begin, end)  # type: ignore[no-untyped-call]
+        else:
+            inside = c[:, begin:end]
         # Projecting the context, whichever side W_k is said to project, changes neither scores
         # nor gradients, and lets the candidates of all steps be rows of one tensor.
-        queries = self._queries(c, draws.start, anchors)
+        queries = self._queries(inside, anchors)
         index = self._candidates(z.shape, draws).to(z.device, non_blocking=True)
         rows = z.reshape(-1, self.code_channels).to(queries.dtype)
         scores: Tensor = _Scores.apply(queries, rows, index)  # type: ignore[no-untyped-call]
@@ -188,10 +194,10 @@ class InfoNCE(Objective):
             raise ValueError(f"negatives {found}; expected {expected}")
         return anchors
 
-    def _queries(self, c: Tensor, start: int, anchors: list[int]) -> Tensor:
-        """Every step's projected contexts end to end, (M of all steps, C of codes)."""
-        inside = c[:, start : start + anchors[0] + self.distances[0]]
-        if c.ndim == 3:
+    def _queries(self, inside: Tensor, anchors: list[int]) -> Tensor:
+        """Every step's projected contexts of the window end to end, (M of all, C of codes)."""
+        dtype = torch.promote_types(inside.dtype, torch.float32)
+        if inside.ndim == 3:
             inside = inside[:, :, None]
         # Position first, so that the anchors of each step are one stretch of memory.
         inside = inside.permute(1, 2, 0, 3).contiguous()
@@ -202,7 +208,7 @@ class InfoNCE(Objective):
             F.linear(inside[:count].flatten(0, 2), weight)
             for count, weight in zip(anchors, weights, strict=True)
         ]
-        return torch.cat(projected).to(torch.promote_types(c.dtype, torch.float32))
+        return torch.cat(projected).to(dtype)
 
     def _candidates(self, shape: tuple[int, ...], draws: Draws) -> Tensor:
         """Row numbers of [positive, negatives] for the anchors of all steps, (M, 1 + negatives)."""
@@ -221,6 +227,25 @@ def _row_numbers(shape: tuple[int, ...]) -> Tensor:
         raise ValueError(f"codes {tuple(shape)}; expected (B, L, C) or (B, L, S, C)")
     batch, length, parallel = (*shape[:-1], 1)[:3]
     return torch.arange(batch * length * parallel).view(batch, length, parallel).permute(1, 2, 0)
+
+
+class _WithStretch(torch.autograd.Function):
+    """A tensor and a stretch of its axis 1, whose gradients meet in one tensor of that size.
+
+    By itself autograd would hold two: the stretch's gradient, widened with zeros, and the tensor's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor]:
+        """Z and z[:, begin:end]."""
+        ctx.begin, ctx.end = begin, end
+        return z.view_as(z), z[:, begin:end]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_stretch: Tensor) -> tuple[Tensor, None, None]:
+        """Their sum; the first one's tensor, which nobody else holds, is added to."""
+        grad[:, ctx.begin : ctx.end] += grad_stretch
+        return grad, None, None
 
 
 class _Scores(torch.autograd.Function):

@@ -72,11 +72,6 @@ class Predsim(Objective):
         self.head = nn.Linear(channels * positions, num_classes)
         nn.init.zeros_(self.head.weight)
 
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """True: it compares the samples of a batch."""
-        return True
-
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         """Nothing: no part of it is random."""
 

@@ -60,11 +60,6 @@ class Supervised(Objective):
         self.frames = frames
         self.head = nn.Linear(channels, num_classes)
 
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """False: every sample is classified alone."""
-        return False
-
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         """Nothing: no part of it is random."""
 

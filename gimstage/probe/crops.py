@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,7 @@ from gimstage.specs import ClassProbeSpec, ConvergedProtocol, PaperProtocol, Spe
 from gimstage.views import FRAME_SAMPLES, Crops, Ints, LiveSpans
 
 Codes = dict[str, Floats]  # by role: "train" (V, N, F), "test" (1, N, F)
+C = TypeVar("C", Crops, LiveSpans)
 Protocol = PaperProtocol | ConvergedProtocol
 
 PIXELS, MFCCS = "pixels", "mfcc"
@@ -217,7 +218,10 @@ class SpeakerProbe(CropProbe):
                 rngs = [generator(protocol.seed, "probe-view", view) for view in views]
                 starts = [stored.draw(rng, samples, frames)[1] for rng in rngs]
             source = self.speech.waves(split, self.kept[role], stored)
-            batches = [_spans(samples, start * FRAME_SAMPLES, frames) for start in starts]
+            count = frames * FRAME_SAMPLES
+            batches = [
+                _in_batches(LiveSpans(samples, start * FRAME_SAMPLES, count)) for start in starts
+            ]
             found = self._mean_codes(source, frames * FRAME_SAMPLES, batches, stacks)
             if self.mfcc:
                 means = [
@@ -235,17 +239,5 @@ def by_view(parts: list[Floats], views: int) -> Floats:
     return np.concatenate(parts).reshape(views, -1, parts[0].shape[-1])
 
 
-def _cuts(count: int) -> list[slice]:
-    return [slice(start, start + BATCH_CROPS) for start in range(0, count, BATCH_CROPS)]
-
-
-def _in_batches(crops: Crops) -> list[Crops]:
-    return [
-        Crops(crops.sample[cut], crops.y[cut], crops.x[cut], crops.flip[cut], crops.size_px)
-        for cut in _cuts(len(crops))
-    ]
-
-
-def _spans(samples: Ints, first: Ints, frames: int) -> list[LiveSpans]:
-    count = frames * FRAME_SAMPLES
-    return [LiveSpans(samples[cut], first[cut], count) for cut in _cuts(len(samples))]
+def _in_batches(crops: C) -> list[C]:
+    return [crops.part(at, at + BATCH_CROPS) for at in range(0, len(crops), BATCH_CROPS)]

@@ -46,6 +46,11 @@ class Crops:
     def __len__(self) -> int:
         return len(self.sample)
 
+    def part(self, first: int, last: int) -> "Crops":
+        """The entries from `first` to before `last`."""
+        cut = slice(first, last)
+        return Crops(self.sample[cut], self.y[cut], self.x[cut], self.flip[cut], self.size_px)
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -67,6 +72,11 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.sample)
+
+    def part(self, first: int, last: int) -> "Windows":
+        """The entries from `first` to before `last`."""
+        sample, view, row, column = self.starts[first:last].T
+        return Windows(sample, view, row, column, self.size)
 
     @property
     def starts(self) -> Ints:

@@ -13,6 +13,7 @@ but errors, draws and the integers of grids.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class Spans:
 
     def __len__(self) -> int:
         return len(self.entry)
+
+    def part(self, first: int, last: int) -> Self:
+        """The entries from `first` to before `last`."""
+        return type(self)(self.entry[first:last], self.first[first:last], self.count)
 
 
 class LiveSpans(Spans):

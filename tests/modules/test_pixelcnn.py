@@ -57,7 +57,6 @@ def test_a_context_sees_its_own_row_and_those_above_over_all_columns() -> None:
 def test_each_grid_is_read_alone() -> None:
     model, z = pixelcnn(), codes(2, 5, 5, 4)
     assert_close(model(z)[1:], model(z[1:]), **F64)
-    assert not model.uses_batch_statistics
 
 
 def test_the_published_counts_and_the_weights_that_do_not_exist_here() -> None:

@@ -121,9 +121,8 @@ def test_gradient_reaches_codes_and_every_weight() -> None:
     assert all(w.grad is not None and w.grad.any() for w in [z, c, *model.parameters()])
 
 
-def test_it_needs_no_labels_and_the_whole_batch_at_once() -> None:
+def test_it_needs_no_labels() -> None:
     assert objective().label_kind is None
-    assert objective().uses_batch_statistics
 
 
 def test_under_bfloat16_autocast_scores_are_float32() -> None:

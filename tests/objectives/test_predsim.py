@@ -144,9 +144,8 @@ def test_accuracy_is_the_classifiers_share_of_right_labels() -> None:
     assert result(model, z, labels).accuracy.item() == 3 / 4
 
 
-def test_it_needs_a_label_per_sample_and_the_whole_batch_at_once() -> None:
+def test_it_needs_a_label_per_sample() -> None:
     assert predsim().label_kind == "sample"
-    assert predsim().uses_batch_statistics
 
 
 def test_under_bfloat16_autocast_the_loss_is_float32_and_close() -> None:

@@ -90,7 +90,6 @@ def test_every_sample_is_classified_alone(model: Supervised) -> None:
     labels = classes(4) if model.label_kind == "sample" else classes(4, 2)
     halves = [result(model, c[part], labels[part]).loss for part in (slice(2), slice(2, 4))]
     assert_close(result(model, c, labels).loss, sum(halves) / 2, **F64)
-    assert not model.uses_batch_statistics
 
 
 def test_what_has_a_label() -> None:

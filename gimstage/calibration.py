@@ -1,0 +1,159 @@
+"""How fast this device and this disk are, measured in seconds; what estimates of hours rest on.
+
+    runs/calibration.json     {"device", "read_bytes_per_s", "write_bytes_per_s", "stages"}
+
+Speeds of stages are keyed by the fingerprint of what is computed, so a changed module is simply not
+in there yet.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from gimstage.chain import Chain, fingerprint
+from gimstage.device import device_name, laid_out, placed
+from gimstage.errors import DamagedCacheError
+from gimstage.files import write_json
+from gimstage.specs import ImageDataSpec
+from gimstage.stack import new_parts
+from gimstage.step import training_step
+
+SAMPLES = 2  # of a measured step; small, so that it fits any device
+DISK_BYTES = 256_000_000
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Speeds measured here.
+
+    Args:
+        device: what computed.
+        read_bytes_per_s: of a file that is not in memory.
+        write_bytes_per_s: of a file, until it is durable.
+        stages: by the fingerprint of a chain's modules, seconds per sample of a forward pass and of
+            a training step.
+    """
+
+    device: str
+    read_bytes_per_s: float
+    write_bytes_per_s: float
+    stages: dict[str, tuple[float, float]]
+
+    def forward_s(self, chain: Chain) -> float:
+        """Seconds of a forward pass of the last module over one sample's crop."""
+        return self.stages[_key(chain)][0]
+
+    def step_s(self, chain: Chain) -> float:
+        """Seconds of a plain training step of the last stage, per sample."""
+        return self.stages[_key(chain)][1]
+
+    def covers(self, chain: Chain) -> bool:
+        """Whether the chain's stages were measured."""
+        return all(_key(part) in self.stages for part in [*chain.below(), chain])
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """What was measured before; None where nothing was.
+
+    Raises:
+        DamagedCacheError: the file is not one that `calibrate` wrote.
+    """
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        stages = {key: (float(a), float(b)) for key, (a, b) in found.pop("stages").items()}
+        return Calibration(**found, stages=stages)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        cure = "delete it, and calibrate again"
+        raise DamagedCacheError(str(path), "not a calibration", "", cure) from error
+
+
+def calibrate(chains: list[Chain], device: torch.device, path: Path) -> Calibration:
+    """Measure the disk, and a forward pass and a step of every stage, and keep the figures.
+
+    Args:
+        chains: the stages; those below them are measured too.
+        device: where to compute.
+        path: the file to write; its folder lies on the disk to measure.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write, read = _disk(path.parent)
+    parts = {_key(part): part for chain in chains for part in [*chain.below(), chain]}
+    stages = {key: _stage(part, device) for key, part in parts.items()}
+    found = Calibration(device_name(device), read, write, stages)
+    write_json(path, asdict(found))
+    return found
+
+
+def _key(chain: Chain) -> str:
+    return fingerprint(chain.weights_identity(""))
+
+
+def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:
+    """Seconds per sample of a forward pass, and of a step."""
+    module, objective = new_parts(chain)
+    placed(module, device)
+    objective.to(device)
+    optimiser = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-6)
+    shape = chain.shapes()[-2]
+    if isinstance(chain.data, ImageDataSpec):
+        side = chain.data.live_views().crop_patches
+        shape = (side, side, *shape)
+    batch = laid_out(torch.randn(SAMPLES, *shape).to(device))
+
+    @torch.no_grad()
+    def forward() -> None:
+        module(batch)
+
+    def step() -> None:
+        training_step(
+            module,
+            objective,
+            optimiser=optimiser,
+            load=lambda first, last: batch[first:last],
+            count=SAMPLES,
+            labels=None,
+            rng=torch.Generator(),
+            precision=chain.last.spec.train.precision,
+            micro_batch=SAMPLES,
+        )
+
+    return _seconds(forward, device) / SAMPLES, _seconds(step, device) / SAMPLES
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    """The faster of two runs, after one that is not counted."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+    return min(times[1:])
+
+
+def _disk(folder: Path) -> tuple[float, float]:
+    """Bytes per second written until durable, and read back from the disk itself."""
+    block = os.urandom(_BLOCK)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        began = time.perf_counter()
+        for _ in range(DISK_BYTES // _BLOCK):
+            file.write(block)
+        os.fsync(file.fileno())
+        write = time.perf_counter() - began
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        began = time.perf_counter()
+        while file.read(_BLOCK):
+            pass
+        return DISK_BYTES / write, DISK_BYTES / (time.perf_counter() - began)

@@ -1,0 +1,209 @@
+"""The fastest exact way to take a stage's training step within a budget of GPU memory.
+
+Exact: the batch, the negatives and so the gradient stay as they are. What may change is how many
+samples keep their graph at once (the micro-batch, two passes) and whether blocks are computed again
+in backward (checkpointing). A stage that reads recomputed input holds the frozen modules too.
+
+Shape letters: B batch, G patches per side of a crop, C channels, P px per patch side, T rows.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gimstage.chain import Chain, fingerprint
+from gimstage.errors import BudgetError, RecipeError
+from gimstage.inputs import handed_on
+from gimstage.memory import Budget, Peak, predict_peak
+from gimstage.modules import EncoderModule
+from gimstage.objectives import Objective
+from gimstage.sizes import readable
+from gimstage.specs import ImageDataSpec
+from gimstage.stack import Stack, new_parts
+from gimstage.step import training_step
+
+# Time of a step as a multiple of the plain one. In theory a forward pass is a third of it and each
+# measure costs one more: 1.33, and 1.67 for both. `make bench` measures them.
+MICRO_COST, CHECKPOINT_COST = 1.33, 1.25
+HALVING_COST = 0.01  # for every halving of the micro-batch: smaller kernels run a little slower
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to take the training step.
+
+    Args:
+        micro_batch: samples whose graph is kept at once; the batch size for the plain step.
+        checkpointing: whether blocks are computed again in backward.
+        relative_time: of a step, the plain one being 1.
+        peak: predicted.
+    """
+
+    micro_batch: int
+    checkpointing: bool
+    relative_time: float
+    peak: Peak
+
+
+def plain_setting(chain: Chain) -> Setting:
+    """The plain step of the chain's last stage."""
+    batch = chain.last.spec.train.batch_size
+    return Setting(batch, False, 1.0, predicted_peak(chain, batch, False))
+
+
+def choose(chain: Chain, budget: Budget) -> Setting:
+    """The fastest setting of the chain's last stage whose predicted reserved bytes fit.
+
+    Raises:
+        BudgetError: none fits; says how much the leanest needs.
+        RecipeError: the plain step does not fit and the module has batch statistics.
+    """
+    room, batch = _room(budget), chain.last.spec.train.batch_size
+    module = chain.modules()[-1]
+    if module.uses_batch_statistics:
+        setting = plain_setting(chain)
+        if setting.peak.reserved_bytes <= room:
+            return setting
+        raise RecipeError(
+            f"stage {chain.last.key}",
+            f"{readable(setting.peak.reserved_bytes)} predicted for tensors, {readable(room)} left "
+            "for them, and batch statistics, which forbid micro-batches",
+            "a module in which no sample meets another, or more memory",
+        )
+    sizes = [batch]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // 2))
+    tried = []
+    for checkpointing in (False, True) if module.checkpoints > 1 else (False,):
+        tried += _search(chain, sizes, checkpointing, room)
+    fitting = [setting for setting in tried if setting.peak.reserved_bytes <= room]
+    if not fitting:
+        raise _too_small(chain, budget, min(tried, key=lambda s: s.peak.reserved_bytes))
+    return min(fitting, key=lambda setting: setting.relative_time)
+
+
+def _search(chain: Chain, sizes: Sequence[int], checkpointing: bool, room: int) -> list[Setting]:
+    """The whole batch, then by halving the range the largest micro-batch that fits; all tried."""
+    tried = [_setting(chain, sizes[0], checkpointing)]
+    if tried[0].peak.reserved_bytes <= room:
+        return tried
+    low, high = 1, len(sizes) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        tried.append(_setting(chain, sizes[middle], checkpointing))
+        if tried[-1].peak.reserved_bytes <= room:
+            high = middle - 1
+        else:
+            low = middle + 1
+    return tried
+
+
+def _setting(chain: Chain, micro_batch: int, checkpointing: bool) -> Setting:
+    batch = chain.last.spec.train.batch_size
+    time = CHECKPOINT_COST if checkpointing else 1.0
+    if micro_batch < batch:
+        time += MICRO_COST - 1 + HALVING_COST * (batch / micro_batch - 1) ** 0.5
+    return Setting(
+        micro_batch, checkpointing, time, predicted_peak(chain, micro_batch, checkpointing)
+    )
+
+
+def _too_small(chain: Chain, budget: Budget, needed: Setting) -> BudgetError:
+    fixed = budget.context_bytes + budget.workspace_bytes
+    smallest = math.ceil(fixed + needed.peak.reserved_bytes / (1 - budget.margin_share))
+    return BudgetError(
+        f"stage {chain.last.key}, --gpu-mem {readable(budget.total_bytes)}",
+        f"{readable(needed.peak.reserved_bytes)} predicted for tensors at the least (micro-batch "
+        f"{needed.micro_batch}{', checkpointing' if needed.checkpointing else ''}), "
+        f"{readable(_room(budget))} left for them",
+        f"at least {readable(smallest)}: with {readable(budget.context_bytes)} for the context, "
+        f"{readable(budget.workspace_bytes)} for workspaces and {budget.margin_share:.0%} margin",
+        "allow more memory, set less aside (--gpu-context, --gpu-workspace, --gpu-margin), or "
+        'choose a narrower module or precision = "bfloat16"',
+        smallest_bytes=smallest,
+    )
+
+
+def _room(budget: Budget) -> int:
+    """Bytes left for tensors, none where context and workspaces take all."""
+    try:
+        return budget.for_tensors
+    except BudgetError:
+        return 0
+
+
+_known: dict[tuple[str, int, int, bool], Peak] = {}
+
+
+def predicted_peak(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
+    """The predicted peak of a training step of the chain's last stage, on CUDA; traced once."""
+    again = len(recomputed_below(chain))  # a store is not part of what decides numbers
+    key = fingerprint(chain.weights_identity("")), again, micro_batch, checkpointing
+    if key not in _known:
+        _known[key] = _traced(chain, micro_batch, checkpointing)
+    return _known[key]
+
+
+def _traced(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
+    spec, below = chain.last.spec.train, recomputed_below(chain)
+    frozen: list[EncoderModule] = []
+
+    def build() -> tuple[nn.Module, nn.Module]:
+        module, objective = new_parts(chain)
+        module.checkpointing = checkpointing
+        frozen[:] = [new_parts(part)[0] for part in below]
+        return module, objective
+
+    def step(
+        module: EncoderModule, objective: Objective, optimiser: torch.optim.Optimizer, batch: Tensor
+    ) -> None:
+        training_step(
+            module,
+            objective,
+            optimiser=optimiser,
+            load=partial(_load, batch, frozen, below),
+            count=spec.batch_size,
+            labels=None,
+            rng=torch.Generator(),
+            precision=spec.precision,
+            micro_batch=micro_batch,
+        )
+
+    shape = _input_shape(chain, below)
+    return predict_peak(build, step, batch_shape=(spec.batch_size, *shape), resident=False)
+
+
+def recomputed_below(chain: Chain) -> list[Chain]:
+    """The stages below the last that are run again at every step, lowest first."""
+    below: list[Chain] = []
+    part = chain.upstream
+    while part is not None and part.last.spec.output.store == "none":
+        below.insert(0, part)
+        part = part.upstream
+    return below
+
+
+def _input_shape(chain: Chain, below: list[Chain]) -> tuple[int, ...]:
+    """The shape of one sample of what is read: the last module's input, or the recomputed one's."""
+    shape = chain.shapes()[-2 - len(below)]
+    if isinstance(chain.data, ImageDataSpec):
+        side = chain.data.live_views().crop_patches
+        return (side, side, *shape)
+    return shape
+
+
+def _load(
+    batch: Tensor, frozen: list[EncoderModule], below: list[Chain], first: int, last: int
+) -> Tensor:
+    """Module input of some samples: moved to the device, through the frozen modules if any."""
+    x = batch[first:last].to(CPU)
+    with torch.no_grad():
+        for module, part in zip(frozen, below, strict=True):
+            x = handed_on(Stack([module], ["below"])(x), part.last.spec.output)
+    return x
