@@ -1,19 +1,19 @@
 # gimstage: `make` lists what can be made. Everything runs in .venv, which `make setup` builds.
 
-RECIPE ?= demo
+RECIPE ?= demo demo_audio
 RUNS   ?= runs
 SEED   ?=
 ARGS   ?=
 
 PYTHON   ?= python3
 BIN      := .venv/bin
-FOLDER   := stages/$(RECIPE)
-RUN      := $(RUNS)/$(RECIPE)$(SEED:%=@%)
 GIMSTAGE := $(BIN)/gimstage
-OPTIONS   = --recipe $(FOLDER) --runs $(RUNS) $(SEED:%=--seed %) $(ARGS)
 
-# The stages of the recipe, in order: 1 2 3 of 1_first.toml 2_second.toml 3_third.toml.
-STAGES := $(shell ls $(FOLDER) 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)_.*\.toml$$/\1/p' | sort -n)
+# Of the recipe $(1): its folder of runs, the options that name it, and its stages in order, which
+# are 1 2 3 of 1_first.toml 2_second.toml 3_third.toml.
+run      = $(RUNS)/$(1)$(SEED:%=@%)
+options  = --recipe stages/$(1) --runs $(RUNS) $(SEED:%=--seed %) $(ARGS)
+stages   = $(shell ls stages/$(1) 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)_.*\.toml$$/\1/p' | sort -n)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup all test lint bench clean
@@ -33,15 +33,20 @@ setup: .venv/ready ## build .venv with everything gimstage needs
 
 # Make decides the order, by the manifests; gimstage decides the truth, by their fingerprints, and
 # so has the last word: what make takes for fresh although the data changed is run again here.
-all: .venv/ready $(STAGES:%=$(RUN)/%/manifest.json) ## train the whole chain of RECIPE, then probe it
-	@$(GIMSTAGE) run $(OPTIONS)
+all: $(RECIPE:%=all-%) ## train the whole chain of RECIPE (both demos), then probe it
 
 define stage_rule
-$(RUN)/$(2)/manifest.json: $(1:%=$(RUN)/%/manifest.json) $(wildcard $(FOLDER)/$(2)_*.toml) $(wildcard $(FOLDER)/data.toml) | .venv/ready
-	@$(GIMSTAGE) train-stage $(2) $$(OPTIONS)
+$(call run,$(1))/$(3)/manifest.json: $(2:%=$(call run,$(1))/%/manifest.json) $(wildcard stages/$(1)/$(3)_*.toml) $(wildcard stages/$(1)/data.toml) | .venv/ready
+	@$(GIMSTAGE) train-stage $(3) $$(call options,$(1))
 endef
-before :=
-$(foreach stage,$(STAGES),$(eval $(call stage_rule,$(before),$(stage)))$(eval before := $(stage)))
+define recipe_rules
+.PHONY: all-$(1)
+all-$(1): .venv/ready $(foreach stage,$(call stages,$(1)),$(call run,$(1))/$(stage)/manifest.json)
+	@$(GIMSTAGE) run $$(call options,$(1))
+$(eval before :=)
+$(foreach stage,$(call stages,$(1)),$(eval $(call stage_rule,$(1),$(before),$(stage)))$(eval before := $(stage)))
+endef
+$(foreach recipe,$(RECIPE),$(eval $(call recipe_rules,$(recipe))))
 
 test: setup lint ## check style and types, then run every test
 	$(BIN)/pytest
@@ -55,4 +60,4 @@ bench: setup ## measure speed and memory against the bounds in benchmarks/
 	$(BIN)/python benchmarks/run.py
 
 clean: ## remove the runs of RECIPE
-	rm -rf $(RUN)
+	rm -rf $(foreach recipe,$(RECIPE),$(call run,$(recipe)))

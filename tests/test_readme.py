@@ -14,7 +14,7 @@ from gimstage.cli import main
 from gimstage.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
-TINY = ROOT / "tests/recipes/tiny"
+RECIPES = ROOT / "tests/recipes"
 README = (ROOT / "README.md").read_text()
 
 
@@ -25,11 +25,12 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the demo is the tiny recipe, with this Python as its .venv."""
+    """A checkout in which the demos are the tiny recipes, with this Python as its .venv."""
     clone = tmp_path_factory.mktemp("clone")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, clone)
-    shutil.copytree(TINY, clone / "stages/demo")
+    shutil.copytree(RECIPES / "tiny", clone / "stages/demo")
+    shutil.copytree(RECIPES / "tiny_audio", clone / "stages/demo_audio")
     (clone / ".venv/bin").mkdir(parents=True)
     (clone / ".venv/ready").touch()
     (clone / ".venv/bin/activate").write_text("")

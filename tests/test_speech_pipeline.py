@@ -30,7 +30,7 @@ from gimstage.stack import random_stack, trained_stack
 from gimstage.views import Spans
 
 PUBLISHED = [(10, 5, 2), (8, 4, 2), (4, 2, 2), (4, 2, 2), (4, 2, 1)]
-# Rows that the padding of a crop changes, at its left and at its right end (gim.md 2.2).
+# Rows that the padding of a crop changes, at its left and at its right end.
 EDGES = [(1, 0), (1, 0), (2, 1), (2, 2), (2, 1)]
 
 

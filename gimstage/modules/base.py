@@ -18,6 +18,10 @@ class EncoderModule(nn.Module, ABC):
         out_channels: channels of its features.
         unit_axes: axes of one unit of input, the last ones; units are encoded alone. A unit is a
             patch (C, y, x) or a sequence (T, C).
+        code_channels: channels of the codes its objective predicts.
+        reads_through_relu: whether negative inputs are without effect, so that ReLU of them may be
+            stored and handed on in their place.
+        rectified: whether its features are never negative, so that ReLU leaves them as they are.
         uses_batch_statistics: whether units meet after all, as in batch normalisation; then a batch
             cannot be cut into micro-batches.
         checkpointing: whether blocks are computed again in backward instead of kept; the gradient
@@ -27,20 +31,13 @@ class EncoderModule(nn.Module, ABC):
 
     in_channels: int
     out_channels: int
+    code_channels: int
     unit_axes: int
+    reads_through_relu: bool = False
+    rectified: bool = False
     uses_batch_statistics: bool = False
     checkpointing: bool = False
     checkpoints: int = 0
-
-    @property
-    @abstractmethod
-    def reads_through_relu(self) -> bool:
-        """Whether negative inputs are without effect, so that ReLU of them may be stored."""
-
-    @property
-    @abstractmethod
-    def rectified(self) -> bool:
-        """Whether its features are never negative, so that ReLU leaves them as they are."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -54,11 +51,6 @@ class EncoderModule(nn.Module, ABC):
     @abstractmethod
     def pool(self, features: Tensor) -> Tensor:
         """The codes of features, one per position."""
-
-    @property
-    def code_channels(self) -> int:
-        """Channels of the codes its objective predicts."""
-        return self.out_channels
 
     def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What its objective reads: the codes z to predict, the contexts c to predict from.

@@ -1,8 +1,8 @@
 """The encoder of Deep InfoMax: a small AlexNet on every patch, folded to a grid, then two more.
 
 Five convolutions take a 16-pixel patch to one vector, the local code of its place; two more over
-the grid of local codes make the global codes, each of which sees 3×3 places (gim.md 5.1). All are
-trained together from one loss. Every convolution goes without bias into batch normalisation and
+the grid of local codes make the global codes, each of which sees 3×3 places (Hjelm et al. 2019).
+All are trained together from one loss. Every convolution goes without bias into batch normalisation and
 ReLU, max-pooling last; so while training, a patch's code depends on the whole batch.
 
 Shape letters: B batch, G patches per side of the grid, C channels, y x pixels of a patch.
@@ -35,13 +35,15 @@ class FoldedAlexNet(EncoderModule):
     """
 
     unit_axes = 5
+    rectified = True  # a maximum over ReLU
     uses_batch_statistics = True
 
     def __init__(self, *, in_channels: int, widths: Sequence[int], global_channels: int) -> None:
         super().__init__()
         if len(widths) != len(_POOLED):
             raise ValueError(f"{len(widths)} widths; expected {len(_POOLED)}")
-        self.in_channels, self.out_channels = in_channels, widths[-1]
+        self.in_channels = in_channels
+        self.out_channels = self.code_channels = widths[-1]
         self.global_channels = global_channels
         parts, channels = [], in_channels
         for width, pooled in zip(widths, _POOLED, strict=True):
@@ -53,16 +55,6 @@ class FoldedAlexNet(EncoderModule):
             *_normalised(channels, global_channels, kernel=3, padding=0),
             *_normalised(global_channels, global_channels, kernel=1, padding=0),
         )
-
-    @property
-    def reads_through_relu(self) -> bool:
-        """False: negative inputs count."""
-        return False
-
-    @property
-    def rectified(self) -> bool:
-        """True: a maximum over ReLU."""
-        return True
 
     def forward(self, x: Tensor) -> Tensor:
         """The features (…, G, G, C', y', x') of grids of patches (…, G, G, C, y, x).

@@ -3,7 +3,7 @@
 A vertical and a horizontal stream both start as the codes. The vertical one gathers what lies at or
 above a position, the horizontal one what lies beside it, and takes from the vertical one on the
 way. Context row r depends on code rows 0 … r over all columns: legitimate where the first target
-lies below row r (gim.md 1.6, after van den Oord et al. 2016).
+lies below row r (after van den Oord et al. 2016).
 
 Shape letters: B batch, L rows of the patch grid, S its columns, C channels.
 This file imports nothing of gimstage but the base of modules.

@@ -102,6 +102,8 @@ class ResNetModule(EncoderModule):
         stem_channels: channels after the stem; None for no stem.
     """
 
+    unit_axes = 3
+
     def __init__(
         self,
         *,
@@ -114,7 +116,6 @@ class ResNetModule(EncoderModule):
     ) -> None:
         super().__init__()
         self.in_channels = channels = in_channels
-        self.unit_axes = 3
         self.stem = None
         if stem_channels is not None:
             self.stem = nn.Conv2d(in_channels, stem_channels, 5, padding=2)
@@ -124,20 +125,10 @@ class ResNetModule(EncoderModule):
             made = _BLOCKS[block](channels, width, stride if number == 0 else 1)
             self.blocks.append(made)
             channels = made.out_channels
-        self.out_channels, self.checkpoints = channels, blocks
-
-    @property
-    def reads_through_relu(self) -> bool:
-        """Whether negative inputs are without effect: every path out of the input starts in ReLU.
-
-        Then ReLU of a map may be stored and handed on in place of the map.
-        """
-        return self.stem is None and self._blocks[0].shortcut is not None
-
-    @property
-    def rectified(self) -> bool:
-        """False: the sum of a block is left raw."""
-        return False
+        self.out_channels = self.code_channels = channels
+        self.checkpoints = blocks
+        # Every path out of the input starts in ReLU, also the one round the first block.
+        self.reads_through_relu = self.stem is None and self._blocks[0].shortcut is not None
 
     def forward(self, x: Tensor) -> Tensor:
         """The features of every patch, before ReLU.

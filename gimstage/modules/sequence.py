@@ -1,9 +1,9 @@
 """Modules of the audio encoder: strided convolutions and a GRU over time-major sequences.
 
 A sequence is (…, T, C): T rows in time, C channels. The encoder of Greedy InfoMax on speech is five
-convolutions from 16 kHz to one row per 10 ms, each a module, then a GRU (gim.md 2.2, 2.3).
+convolutions from 16 kHz to one row per 10 ms, each a module, then a GRU (Löwe et al. 2019, 4.2).
 
-Row t of a convolution's output depends on few rows of its input: `reach` names them and `valid`
+Row t of a convolution's output depends on few rows of its input: `reach` names them and `advance`
 computes from them alone. So any stretch of a long recording can be encoded by itself, exactly: rows
 outside the recording count as the zeros that padding would have put there. A GRU has no such
 reach, but a state, which `advance` hands from one stretch to the next.
@@ -30,14 +30,16 @@ class Reach(NamedTuple):
 
 
 class SequenceModule(EncoderModule, ABC):
-    """A module on sequences (…, T, C); its features are its codes, one per row."""
+    """A module on sequences (…, T, C); its features are its codes, one per row.
+
+    Attributes:
+        stride: input rows per output row.
+        recurrent: whether a row depends on all rows before it.
+    """
 
     unit_axes = 2
-
-    @property
-    @abstractmethod
-    def stride(self) -> int:
-        """Input rows per output row."""
+    stride: int
+    recurrent: bool = False
 
     @abstractmethod
     def length(self, rows: int) -> int:
@@ -59,11 +61,6 @@ class SequenceModule(EncoderModule, ABC):
             state: what came back for the rows before; None at the beginning of a sequence.
         """
 
-    @property
-    def recurrent(self) -> bool:
-        """Whether a row depends on all rows before it."""
-        return False
-
     def pool(self, features: Tensor) -> Tensor:
         """The features (…, T, C) themselves."""
         return features
@@ -84,38 +81,16 @@ class Conv1dModule(SequenceModule):
         padding: rows of zeros at each end of a whole sequence.
     """
 
+    rectified = True
+
     def __init__(
         self, *, in_channels: int, channels: int, kernel: int, stride: int, padding: int
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels = in_channels, channels
+        self.in_channels = in_channels
+        self.out_channels = self.code_channels = channels
+        self.kernel, self.stride, self.padding = kernel, stride, padding
         self.conv = nn.Conv1d(in_channels, channels, kernel, stride, padding)
-
-    @property
-    def stride(self) -> int:
-        """Input rows per output row."""
-        return self.conv.stride[0]
-
-    @property
-    def kernel(self) -> int:
-        """Input rows that one output row sees."""
-        return self.conv.kernel_size[0]
-
-    @property
-    def padding(self) -> int:
-        """Rows of zeros at each end."""
-        padding: int = self.conv.padding[0]  # type: ignore[assignment]  # never a word here
-        return padding
-
-    @property
-    def reads_through_relu(self) -> bool:
-        """False: negative inputs count."""
-        return False
-
-    @property
-    def rectified(self) -> bool:
-        """True: ReLU is its last act."""
-        return True
 
     def length(self, rows: int) -> int:
         """How many rows come out for a whole sequence of `rows`."""
@@ -160,38 +135,18 @@ class GRUModule(SequenceModule):
             paper's ablation of table 4).
     """
 
+    stride = 1
+    recurrent = True
+
     def __init__(self, *, in_channels: int, channels: int, bptt: bool) -> None:
         super().__init__()
-        self.in_channels, self.out_channels, self.bptt = in_channels, channels, bptt
+        # The codes it predicts are those it reads.
+        self.in_channels = self.code_channels = in_channels
+        self.out_channels, self.bptt = channels, bptt
         self.gru = nn.GRU(in_channels, channels, batch_first=True)
 
-    @property
-    def stride(self) -> int:
-        """One row in, one row out."""
-        return 1
-
-    @property
-    def recurrent(self) -> bool:
-        """True: its state remembers all rows before."""
-        return True
-
-    @property
-    def reads_through_relu(self) -> bool:
-        """False: negative inputs count."""
-        return False
-
-    @property
-    def rectified(self) -> bool:
-        """False: a hidden state lies within -1 … 1."""
-        return False
-
-    @property
-    def code_channels(self) -> int:
-        """Channels of its input: the codes it predicts are those it reads."""
-        return self.in_channels
-
     def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Its input as codes, its output as contexts (gim.md 2.3)."""
+        """Its input as codes, its output as contexts."""
         return x, self(x)
 
     def length(self, rows: int) -> int:
@@ -246,6 +201,8 @@ class ConvGRUModule(SequenceModule):
         bptt: whether gradient flows back through time.
     """
 
+    recurrent = True
+
     def __init__(
         self,
         *,
@@ -266,32 +223,8 @@ class ConvGRUModule(SequenceModule):
             padding=padding,
         )
         self.gru = GRUModule(in_channels=channels, channels=hidden_channels, bptt=bptt)
-        self.in_channels, self.out_channels = in_channels, hidden_channels
-
-    @property
-    def stride(self) -> int:
-        """Input rows per output row."""
-        return self.conv.stride
-
-    @property
-    def recurrent(self) -> bool:
-        """True, as its GRU is."""
-        return True
-
-    @property
-    def reads_through_relu(self) -> bool:
-        """False: negative inputs count."""
-        return False
-
-    @property
-    def rectified(self) -> bool:
-        """False: a hidden state lies within -1 … 1."""
-        return False
-
-    @property
-    def code_channels(self) -> int:
-        """Channels of the convolution."""
-        return self.conv.out_channels
+        self.in_channels, self.code_channels = in_channels, channels
+        self.out_channels, self.stride = hidden_channels, stride
 
     def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The convolution's output as codes, the GRU's as contexts."""

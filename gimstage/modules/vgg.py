@@ -3,7 +3,7 @@
     x ─► convolution ─► batch norm ─► leaky ReLU ─► h ─► dropout ─► max-pool ─► handed on
                                                     └─► its own loss
 
-The published net for 96-pixel RGB images has seven (gim.md 5.2): a 7×7 convolution of stride 2,
+The published net for 96-pixel RGB images has seven: a 7×7 convolution of stride 2,
 five of 3×3, and one linear layer, with max-pooling behind the 2nd, 4th, 5th and 6th. A linear layer
 over a flattened map is a convolution whose kernel covers the map, so it needs no class of its own.
 
@@ -54,20 +54,11 @@ class VGGLayer(EncoderModule):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels = in_channels, channels
+        self.in_channels = in_channels
+        self.out_channels = self.code_channels = channels
         self.max_pool, self.dropout = max_pool, dropout
         self.conv = nn.Conv2d(in_channels, channels, kernel, stride, padding)
         self.norm = nn.BatchNorm2d(channels)
-
-    @property
-    def reads_through_relu(self) -> bool:
-        """False: negative inputs count."""
-        return False
-
-    @property
-    def rectified(self) -> bool:
-        """False: leaky ReLU lets a hundredth of negative values through."""
-        return False
 
     def forward(self, x: Tensor) -> Tensor:
         """What is handed on, (…, C', y', x'), for maps (…, C, y, x)."""

@@ -2,7 +2,7 @@
 
 Two small nets take local and global codes to one space; a pair scores their dot product. All pairs
 of one image are positives; the negatives of a global code are the local codes of all other images
-of the batch (gim.md 5.1, after Hjelm et al. 2019). Nothing is drawn.
+of the batch (Hjelm et al. 2019). Nothing is drawn.
 
 Shape letters: B batch, I local codes of an image, J global ones, C channels.
 This file imports nothing of gimstage but the base of objectives.

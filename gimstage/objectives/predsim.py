@@ -2,7 +2,7 @@
 
 A layer's output h should let a linear classifier tell the classes (pred), and make two samples as
 similar as their labels are (sim), each measured through weights of its own that are then discarded
-(gim.md 5.2, after Nøkland and Eidnes 2019). Nothing is drawn.
+(Nøkland and Eidnes 2019). Nothing is drawn.
 
 Shape letters: B batch, C channels, y x map.
 This file imports nothing of gimstage but objectives: the base, and how labels are checked.

@@ -1,7 +1,7 @@
 """Supervised learning: one linear classifier on codes, trained with what makes them.
 
 Per sample, codes are averaged over all their positions, as for the speaker of a crop or the class
-of an image; per frame, over stretches of time, as for the phones of a crop (gim.md 1.7, 2.8).
+of an image; per frame, over stretches of time, as for the phones of a crop.
 This file imports nothing of gimstage but the base of objectives.
 """
 

@@ -5,7 +5,7 @@
     frames        one label every 10 ms: phones
     mfcc          the features of speech that nothing trained
 
-Two protocols. *paper*: Adam on raw codes for a number of epochs (gim.md 1.8, 2.7). *converged*:
+Two protocols. *paper*: Adam on raw codes for a number of epochs (Löwe et al. 2019). *converged*:
 standardised codes, logistic regression until it no longer improves, L2 chosen on held-out samples;
 it does not depend on the scale of the codes, which differs between modules by a factor of fifty.
 """

@@ -13,7 +13,7 @@ Strengths = Annotated[list[Rate], Field(min_length=1)]
 
 
 class PaperProtocol(Spec):
-    """`[paper]`: Adam on raw codes, fresh crops as training data (gim.md 1.8, 2.7)."""
+    """`[paper]`: Adam on raw codes, fresh crops as training data."""
 
     learning_rate: Rate
     batch_size: Positive
@@ -32,7 +32,7 @@ class ConvergedProtocol(Spec):
 
 
 class FramePaper(Spec):
-    """`[paper]` of phones: Adam, an utterance a step, in the order of the split (gim.md 2.7)."""
+    """`[paper]` of phones: Adam, an utterance a step, in the order of the split."""
 
     learning_rate: Rate
     epochs: Positive

@@ -4,8 +4,8 @@
     stored view      ── a larger grid of `patches` × `patches`, from which a crop is a window
 
 A patch is encoded alone, so encoding a stored view's grid once and cutting a window of
-`crop_patches` × `crop_patches` codes from it equals encoding that crop of the image (gim.md's
-latent views). The origin of the grid and its flip are fixed per stored view; the window moves.
+`crop_patches` × `crop_patches` codes from it equals encoding that crop of the image. The origin of
+the grid and its flip are fixed per stored view; the window moves.
 
 Shape letters: N samples, V stored views, B batch, G patches per side of a grid, P px per patch
 side, C channels. This file imports nothing of gimstage but errors and draws.
@@ -86,7 +86,7 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveViews:
-    """Fresh random crops of the images, as stage 1 sees them (paper appendix; gim.md 1.1).
+    """Fresh random crops of the images, as stage 1 sees them (Löwe et al. 2019, appendix).
 
     Args:
         image_px: side length of the square images, px.
@@ -227,7 +227,7 @@ class StoredViews:
 def patch_grid(images: Tensor, patch_px: int, stride_px: int) -> Tensor:
     """The patches of each image, (B, grid_h, grid_w, C, P, P), of images (B, C, h, w).
 
-    Rows run from top to bottom, columns from left to right (gim.md 1.2).
+    Rows run from top to bottom, columns from left to right.
     """
     tiles = images.unfold(2, patch_px, stride_px).unfold(3, patch_px, stride_px)
     return tiles.permute(0, 2, 3, 1, 4, 5)

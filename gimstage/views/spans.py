@@ -2,7 +2,7 @@
 
 A *frame* is 10 ms, 160 samples. Every crop begins at a frame, and a frame is a whole number of rows
 at every level of the encoder (160 samples, then 32, 8, 4, 2, 1 rows), so one and the same crop is a
-range of samples and, exactly, a range of rows of any cached level (gim.md 2.2).
+range of samples and, exactly, a range of rows of any cached level.
 
 features.zarr holds *entries* laid end to end: whole utterances, or crops of them that never move.
 Rows before an entry's first or after its last count as zeros, as padding has it.

@@ -28,7 +28,7 @@ def gate(x: torch.Tensor) -> torch.Tensor:
 
 
 def plain(model: PixelCNN, z: torch.Tensor) -> torch.Tensor:
-    """As published: 3×3 vertical kernels, the bottom row of which is zero (gim.md 1.6)."""
+    """As published: 3×3 vertical kernels, the bottom row of which is zero."""
     v = h = z.permute(0, 3, 1, 2)
     for number, layer in enumerate(model.layers):
         kernel = F.pad(layer.vertical.weight, (0, 0, 0, 1))

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gimstage.modules import Conv1dModule, ConvGRUModule, GRUModule, SequenceModule
 from gimstage.objectives import InfoNCE
 
-# Kernel, stride and padding of the published five (gim.md 2.2).
+# Kernel, stride and padding of the published five.
 PUBLISHED = [(10, 5, 2), (8, 4, 2), (4, 2, 2), (4, 2, 2), (4, 2, 1)]
 F64 = {"rtol": 1e-12, "atol": 1e-12}
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gimstage.modules.vgg import VGGLayer
 
 F64 = {"rtol": 1e-10, "atol": 1e-10}
-# channels, kernel, stride, padding and max-pool of the published seven (gim.md 5.2).
+# channels, kernel, stride, padding and max-pool of the published seven.
 PUBLISHED = [
     (128, 7, 2, 3, False),
     (256, 3, 1, 1, True),

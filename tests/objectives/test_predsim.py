@@ -12,7 +12,7 @@ from gimstage.objectives import Result
 from gimstage.objectives.predsim import Predsim, similarity_loss, similarity_matrix
 
 F64 = {"rtol": 1e-10, "atol": 1e-12}
-# channels and side of h of the published seven layers (gim.md 5.2).
+# channels and side of h of the published seven layers.
 PUBLISHED = [(128, 48), (256, 48), (256, 24), (512, 24), (512, 12), (512, 6), (1024, 1)]
 
 
