@@ -270,3 +270,94 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(home: Path, tmp_pa
         assert process.wait() == 0
     assert tensors_and_shards(again) == tensors_and_shards(home)
     assert not list((again / "runs/tiny").rglob("*.part"))
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic speech, written by the command line."""
+    folder = tmp_path_factory.mktemp("speech") / "data"
+    result = gimstage("data", "demo-audio", folder, "--speakers", 2, "--train", 2, "--test", 1)
+    assert (result.exit_code, result.stdout) == (0, f"synthetic speech is in {folder}\n")
+    return folder
+
+
+def test_speech_is_checked_and_drawn(speech: Path, tmp_path: Path) -> None:
+    png = tmp_path / "sheet.png"
+    screen = gimstage("data", "check", speech, "--png", png).stdout
+    assert re.search(r"│ train │ +2 │ +4 │", screen)
+    assert re.search(r"│ test  │ +2 │ +2 │", screen)
+    assert f"spectrograms: {png}" in screen
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_utterances_too_short_for_a_crop_are_counted_and_named(speech: Path) -> None:
+    report = document("data", "check", speech, "--crop-frames", 10_000)
+    train = report["splits"][0]
+    assert train["too_short"] == 4
+    assert len(train["too_short_first"]) == 4
+
+
+def test_speech_without_phone_labels_is_still_checked(speech: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(speech, tmp_path / "copy"))
+    next(copy.rglob("converted_aligned_phones.txt")).unlink()
+    assert "0 (0 %)" in gimstage("data", "check", copy).stdout
+
+
+def test_the_plan_shows_memory_and_what_a_budget_leaves(home: Path) -> None:
+    screen = gimstage("plan", *at(home), "--gpu-mem", "700MB").stdout
+    assert "GPU memory of a step, predicted" in screen
+    assert (
+        "700.0 MB less 500.0 MB context, 128.0 MB workspace, 7.2 MB margin leave 64.8 MB" in screen
+    )
+    plan = document("plan", *at(home), "--gpu-mem", "700MB")
+    assert plan["fits"]
+    names = {"micro_batch", "checkpointing", "predicted_allocated_bytes", "cache_bytes"}
+    assert names | {"predicted_reserved_bytes", "flops_per_step"} <= plan["stages"][0].keys()
+
+
+def test_a_budget_too_small_says_what_would_do(home: Path) -> None:
+    result = gimstage("plan", *at(home), "--gpu-mem", "100MB", "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert not found["fits"]
+    assert 628_000_000 < found["smallest_bytes"] < 700_000_000
+    assert found["error"]["message"] == gimstage(
+        "plan", *at(home), "--gpu-mem", "100MB"
+    ).stderr.removeprefix("error ").rstrip("\n")
+
+
+@pytest.mark.parametrize("size", ["2", "2 potatoes", "-1GB"])
+def test_a_budget_without_sense_is_refused(home: Path, size: str) -> None:
+    result = gimstage("plan", *at(home), "--gpu-mem", size)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"error --gpu-mem: '{size}'; expected a positive number and one of TB, GB, MB, kB, B\n"
+    )
+
+
+def test_a_calibration_is_kept_and_gives_hours(home: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(home, tmp_path / "copy"))
+    assert document("plan", *at(copy))["stages"][0]["hours"] is None
+    assert document("plan", *at(copy), "--calibrate")["stages"][0]["hours"] > 0
+    assert document("plan", *at(copy))["stages"][2]["recompute"]["faster"] in ("cache", "recompute")
+
+
+def test_channels_are_drawn_to_a_file_of_the_stages_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = document("inspect", 2, "--png", *at(home))
+    assert found["png"] == "tiny-2.png"
+    assert (tmp_path / "tiny-2.png").exists()
+
+
+def test_a_recipe_is_found_as_the_folder_one_stands_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home / "tiny")
+    found = document("status", "--recipe", ".", "--runs", home / "runs")
+    assert found["recipe"] == "tiny"
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("GIMSTAGE_RECIPE", "")
+    result = gimstage("status", "--runs", home / "runs")
+    assert result.stderr.startswith("error recipe stages/demo: no such folder")

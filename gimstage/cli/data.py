@@ -84,7 +84,7 @@ def demo(folder: Path, as_json: bool, **counts: int) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @option("--speakers", type=click.IntRange(2), default=12, help="Speakers.")
 @option("--train", type=click.IntRange(1), default=16, help="Training utterances of each.")
-@option("--test", type=click.IntRange(1), default=8, help="Test utterances of each.")
+@option("--test", type=click.IntRange(1), default=16, help="Test utterances of each.")
 @option("--seed", type=click.IntRange(0), default=1, help="Seed.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @guarded

@@ -141,9 +141,12 @@ def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
     if error is not None:
         document["smallest_bytes"] = error.smallest_bytes
         document["error"] = {"type": type(error).__name__, "message": str(error)}
-    if plans or as_json:
-        picture = screens.plan_tables(pipeline.recipe.name, plans, free, budget)
-        answer(document, picture, as_json=as_json)
+    if as_json:
+        answer(document, "", as_json=True)
+    elif plans:
+        answer(
+            document, screens.plan_tables(pipeline.recipe.name, plans, free, budget), as_json=False
+        )
     if error is not None and as_json:
         sys.exit(1)
     if error is not None:
