@@ -156,7 +156,7 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, entry: int, title: s
     time = (np.arange(count) + 0.5) * seconds / count
     for channel in order[:TRACED]:
         bottom.plot(time, rows[:, channel], linewidth=0.8, label=f"channel {channel}")
-    bottom.legend(fontsize=7, ncols=TRACED, loc="upper right")
+    bottom.legend(fontsize=7, ncols=TRACED, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     bottom.set(xlabel="seconds", ylabel="value")
     figure.savefig(png, dpi=100, format="png")
 

@@ -93,7 +93,8 @@ class Extraction(ABC):
         """Fix the ranges of `uint8`, and measure what the encoding loses."""
         values = self.sample()
         where = f"stage {self.key}, the samples it is measured on"
-        check_values(values, self.output.encoding, where=where, first_row=0)
+        rectified = self.output.relu
+        check_values(values, self.output.encoding, where=where, first_row=0, rectified=rectified)
         if self.output.encoding == "uint8":
             self.affine = calibrate(values, channel_axis=self.channel_axis)
         return fidelity(
@@ -169,7 +170,9 @@ class Extraction(ABC):
         """Check features and put them into rows of a block as they are stored."""
         encoding = self.output.encoding
         where = f"stage {self.key}"
-        check_values(features, encoding, where=where, first_row=first_row)
+        check_values(
+            features, encoding, where=where, first_row=first_row, rectified=self.output.relu
+        )
         encode_into(block["features"][rows], features, encoding, affine=self.affine)
 
     def _block(self, turn: int, make: Callable[[torch.dtype], Block]) -> Block:

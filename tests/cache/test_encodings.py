@@ -132,7 +132,7 @@ def test_a_value_that_cannot_be_stored_is_refused(
     values = torch.ones(3, 2, 2)
     values[1, 0, 1] = bad
     with pytest.raises(CacheError) as caught:
-        check_values(values, encoding, where="stage demo/2", first_row=40)
+        check_values(values, encoding, where="stage demo/2", first_row=40, rectified=False)
     assert str(caught.value) == message
 
 
@@ -141,7 +141,7 @@ def test_the_largest_value_allowed_is_stored_exactly(
     encoding: stores.Encoding, limit: float
 ) -> None:
     values = torch.tensor([[limit, -limit]])
-    check_values(values, encoding, where="m", first_row=0)
+    check_values(values, encoding, where="m", first_row=0, rectified=False)
     assert torch.equal(decode(encode(values, encoding), encoding), values)
 
 
@@ -184,3 +184,13 @@ def test_a_gpu_encodes_and_decodes_the_same(encoding: stores.Encoding, gaussian:
     assert torch.equal(here, there.cpu())
     back = decode(there, encoding, affine=affine).cpu()
     torch.testing.assert_close(back, decode(here, encoding, affine=affine), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1e6])
+def test_rectified_values_are_refused_by_their_largest_alone(wrong: float) -> None:
+    values = torch.ones(3, 4)
+    check_values(values, "float16", where="m", first_row=0, rectified=True)
+    values[2, 1] = wrong
+    with pytest.raises(CacheError) as caught:
+        check_values(values, "float16", where="m", first_row=0, rectified=True)
+    assert str(caught.value).startswith("m, row 2: values from ")
