@@ -242,6 +242,16 @@ def _shown(key: str, value: Any) -> str:
     return escape(str(value))
 
 
+def report_table(page: Path, rows: Sequence[Mapping[str, str]]) -> Table:
+    """Published figures beside ours, and where the whole report lies."""
+    table = _table("published and ours", "table", "recipes", "system", "published", "ours")
+    for row in rows:
+        cells = (row["table"], row["base"], row["system"], row["published"], row["ours"])
+        table.add_row(*map(escape, cells))
+    table.caption, table.caption_justify = f"the report: {page}", "left"
+    return table
+
+
 def verify_line(recipe: str, checked: Sequence[Mapping[str, Any]]) -> str:
     """One line on what was verified."""
     names = ", ".join(entry["stage"] for entry in checked) or "none"

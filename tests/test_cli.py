@@ -361,3 +361,16 @@ def test_a_recipe_is_found_as_the_folder_one_stands_in(
     monkeypatch.setenv("GIMSTAGE_RECIPE", "")
     result = gimstage("status", "--runs", home / "runs")
     assert result.stderr.startswith("error recipe stages/demo: no such folder")
+
+
+def test_a_report_of_finished_runs_is_one_page(home: Path, tmp_path: Path) -> None:
+    found = document("report", "--runs", home / "runs", "--out", tmp_path / "out")
+    assert found["page"] == str(tmp_path / "out/index.html")
+    assert "<title>" in (tmp_path / "out/index.html").read_text()
+    assert {row["table"] for row in found["rows"]} >= {"1"}
+
+
+def test_a_report_over_no_runs_is_refused(tmp_path: Path) -> None:
+    result = gimstage("report", "--runs", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error {tmp_path}: ")

@@ -116,6 +116,17 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, **{"show_default": True, **settings})
 
 
+RUNS = option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of all runs."
+)
+DATA = option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=None,
+    envvar="GIMSTAGE_DATA",
+    help="Folder of the data set.",
+)
+JSON = option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 RECIPE = [
     option(
         "--recipe",
@@ -124,21 +135,10 @@ RECIPE = [
         show_default="$GIMSTAGE_RECIPE, else stages/demo",
         help="Folder of the recipe's TOML files.",
     ),
-    option(
-        "--runs",
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        help="Folder of all runs.",
-    ),
-    option(
-        "--data",
-        type=click.Path(path_type=Path),
-        default=None,
-        envvar="GIMSTAGE_DATA",
-        help="Folder of the data set.",
-    ),
+    RUNS,
+    DATA,
     option("--seed", type=int, default=None, help="Replace the recipe's seeds; runs as NAME@SEED."),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    JSON,
 ]
 DEVICE = option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
 DISK = option(

@@ -12,10 +12,13 @@ import click
 from gimstage import __version__, screens
 from gimstage.cli.base import (
     COMPUTE,
+    DATA,
     DEVICE,
     DISK,
+    JSON,
     MEMORY,
     RECIPE,
+    RUNS,
     answer,
     guarded,
     open_pipeline,
@@ -191,3 +194,20 @@ def verify(as_json: bool, **options: Any) -> None:
     checked = pipeline.verify()
     picture = screens.verify_line(pipeline.recipe.name, checked)
     answer({"recipe": pipeline.recipe.name, "verified": checked}, picture, as_json=as_json)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@option(
+    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
+)
+@with_options([RUNS, DATA, JSON])
+@guarded
+def report(names: tuple[str, ...], out: Path, runs: Path, data: Path | None, as_json: bool) -> None:
+    """Set the paper's tables and figures beside those of finished runs: RUNs, or all of them."""
+    from gimstage.report import collect, summary, write_report
+
+    with watching(quiet=as_json) as watch:
+        page = write_report(runs, names, out=out, data=data, watch=watch)
+    rows = summary(collect(runs, names))
+    answer({"page": str(page), "rows": rows}, screens.report_table(page, rows), as_json=as_json)

@@ -1,0 +1,259 @@
+"""All runs below a folder, the seeds of one recipe together, what cannot be averaged apart.
+
+    runs/RECIPE[@SEED]/STAGE-or-PROBE/manifest.json ─► runs ─► groups ─► report
+
+Runs of one group differ in nothing but their seeds: same data, same stages, same probes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gimstage.chain import differences
+from gimstage.errors import GimstageError, nearest
+from gimstage.report.folders import Notes, Run, read_run
+from gimstage.report.published import Kind, base_of
+
+KINDS: dict[str, Kind] = {
+    "stl10": "images",
+    "demo_images": "images",
+    "librispeech": "speech",
+    "demo_speech": "speech",
+}
+_SHOWN_DIFFERENCES = 3
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one recipe that differ in their seeds only.
+
+    Args:
+        recipe: its name.
+        runs: the recipe's own seeds first, then ascending.
+        apart: in what they differ from the recipe's first group; empty for that one.
+    """
+
+    recipe: str
+    runs: tuple[Run, ...]
+    apart: tuple[str, ...] = ()
+
+    @cached_property
+    def base(self) -> str:
+        """The recipe its rows belong beside."""
+        return base_of(self.recipe)[0]
+
+    @property
+    def label(self) -> str:
+        """The recipe, and the runs where it has several groups."""
+        return f"{self.recipe} ({', '.join(self.names)})" if self.apart else self.recipe
+
+    @property
+    def names(self) -> list[str]:
+        """Of its runs."""
+        return [run.name for run in self.runs]
+
+    @property
+    def kind(self) -> Kind | None:
+        """What its data is of."""
+        source = next((i["data"].get("source") for i in self._identities() if "data" in i), "")
+        return KINDS.get(source)
+
+    @property
+    def training_data(self) -> str | None:
+        """SHA-256 of the split its stages were trained on; None without stages."""
+        return next((s.identity["data_sha256"] for r in self.runs for s in r.stages.values()), None)
+
+    @property
+    def training_split(self) -> str | None:
+        """The name of the split its stages were trained on; None without stages."""
+        stages = [stage for run in self.runs for stage in run.stages.values()]
+        return next((s.identity["data"].get("train_split") for s in stages), None)
+
+    @property
+    def probe_data(self) -> str | None:
+        """SHA-256 of the probes' splits, train and test in one word; None without probes."""
+        for run in self.runs:
+            for probe in run.probes.values():
+                shas = probe.identity["data_sha256"]
+                return f"{shas.get('train', '')}{shas.get('test', '')}"
+        return None
+
+    def _identities(self) -> list[Mapping[str, Any]]:
+        stages = [stage.identity for run in self.runs for stage in run.stages.values()]
+        return stages + [probe.identity for run in self.runs for probe in run.probes.values()]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the runs have to tell.
+
+    Args:
+        root: the runs folder.
+        groups: by recipe, then by first run.
+        notes: on what was left out or kept apart.
+    """
+
+    root: Path
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+
+    def of(self, recipe: str) -> list[Group]:
+        """The groups of a recipe."""
+        return [group for group in self.groups if group.recipe == recipe]
+
+    def bases(self, kind: Kind) -> list[str]:
+        """The bases whose recipes have data of a kind, in order of name."""
+        return sorted({group.base for group in self.groups if group.kind == kind})
+
+    @cached_property
+    def samples(self) -> Mapping[str, int]:
+        """Samples of the splits trained on, by SHA-256, where any run tells."""
+        stages = [s for group in self.groups for run in group.runs for s in run.stages.values()]
+        return {s.identity["data_sha256"]: s.samples for s in stages if s.samples is not None}
+
+
+def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
+    """Read every finished stage and probe.
+
+    Args:
+        runs_root: the runs folder.
+        names: of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`; None or
+            none of them for every run there is.
+
+    Raises:
+        GimstageError: there is no such run, or none at all.
+    """
+    notes: Notes = []
+    folders = sorted(p for p in _subfolders(runs_root) if _holds_runs(p))
+    chosen = [path for path in folders if not names or _asked_for(path.name, names)]
+    known = {path.name for path in folders} | {path.name.partition("@")[0] for path in folders}
+    for name in names or []:
+        if known and name not in known:
+            raise GimstageError(f"run '{name}'", f"not in {runs_root}", cure=nearest(name, known))
+    found = [run for run in (read_run(path, notes) for path in chosen) if run is not None]
+    if not found:
+        raise GimstageError(
+            str(runs_root),
+            "no finished run in it" if runs_root.is_dir() else "no such folder",
+            "a folder RECIPE/STAGE with a manifest.json",
+            "run `gimstage run --recipe stages/demo` first, or name another folder with --runs",
+        )
+    found = _without_stale_rows(found, runs_root, notes)
+    trained = {s.weights_sha256: s.identity for run in found for s in run.stages.values()}
+    groups: list[Group] = []
+    for recipe in sorted({run.recipe for run in found}):
+        own = [run for run in found if run.recipe == recipe]
+        groups += _grouped(recipe, sorted(own, key=_plain_first), trained)
+    return Report(runs_root, tuple(groups), (*notes, *_apart_notes(groups)))
+
+
+def _subfolders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+
+
+def _holds_runs(path: Path) -> bool:
+    # A folder of data lies there too; one that has only begun holds a lock or a metrics file.
+    return any(path.glob("*/manifest.json")) or any(path.glob("*/lock"))
+
+
+def _asked_for(folder: str, names: Sequence[str]) -> bool:
+    return folder in names or folder.partition("@")[0] in names
+
+
+def _plain_first(run: Run) -> tuple[bool, int]:
+    return run.seed is not None, run.seed or 0
+
+
+def _without_stale_rows(runs: list[Run], root: Path, notes: Notes) -> list[Run]:
+    """The runs without probes that were fitted to other weights than lie there now."""
+    now = {f"{r.name}/{s.number}": s.weights_sha256 for r in runs for s in r.stages.values()}
+    kept = []
+    for run in runs:
+        probes = {}
+        for name, probe in run.probes.items():
+            fitted = probe.identity.get("weights") or {}
+            moved = [k for k, sha in fitted.items() if _is_sha(sha) and now.get(k, sha) != sha]
+            if moved:
+                notes.append(
+                    f"{root / run.name / name / 'manifest.json'}: fitted to other weights of "
+                    f"{', '.join(moved)} than lie there now; left out until its probe is run again"
+                )
+            else:
+                probes[name] = probe
+        kept.append(replace(run, probes=probes))
+    return [run for run in kept if run.stages or run.probes]
+
+
+def _grouped(recipe: str, runs: list[Run], trained: Mapping[str, Any]) -> list[Group]:
+    """Put each run to the first group that it differs from in nothing but seeds.
+
+    Args:
+        recipe: their name.
+        runs: of it.
+        trained: identities of all stages, by the SHA-256 of their weights.
+    """
+    parts = {run.name: _parts(run, trained) for run in runs}
+
+    def apart(one: Run, other: Run) -> list[str]:
+        """In what two runs differ among what both have finished."""
+        common = [key for key in parts[one.name] if key in parts[other.name]]
+        return differences(*({key: parts[r.name][key] for key in common} for r in (one, other)))
+
+    groups: list[list[Run]] = []
+    for run in runs:
+        home = next((group for group in groups if not any(apart(o, run) for o in group)), None)
+        if home is None:
+            groups.append([run])
+        else:
+            home.append(run)
+    return [Group(recipe, tuple(g), _short(apart(groups[0][0], g[0]))) for g in groups]
+
+
+def _parts(run: Run, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The identities of a run's stages and probes without seeds."""
+    identities = {f"stage {number}": stage.identity for number, stage in run.stages.items()}
+    identities |= {name: probe.identity for name, probe in run.probes.items()}
+    return {key: _seedless(identity, trained) for key, identity in identities.items()}
+
+
+def _seedless(tree: Any, trained: Mapping[str, Any]) -> Any:
+    """An identity without seeds, and with what weights were trained by in place of their bits."""
+    if isinstance(tree, list):
+        return [_seedless(value, trained) for value in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    plain = {key: value for key, value in tree.items() if key != "seed"}
+    if isinstance(weights := plain.get("weights"), Mapping):
+        plain["weights"] = {
+            re.sub(r"@\d+", "", key): trained.get(value) if _is_sha(value) else value
+            for key, value in weights.items()
+        }
+    return {key: _seedless(value, trained) for key, value in plain.items()}
+
+
+def _is_sha(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _short(lines: Sequence[str]) -> tuple[str, ...]:
+    """Differences of identities, each once, though every stage's identity repeats those below."""
+    inner = r"^.*?((?:data_sha256|data\.|algorithms\.).*)$", r"^.*(stage \d+\..*)$"
+    for pattern in inner:
+        lines = [re.sub(pattern, r"\1", line) for line in lines]
+    return tuple(dict.fromkeys(lines))
+
+
+def _apart_notes(groups: Sequence[Group]) -> list[str]:
+    notes = []
+    for group in groups:
+        if group.apart:
+            more = len(group.apart) - _SHOWN_DIFFERENCES
+            shown = "; ".join(group.apart[:_SHOWN_DIFFERENCES])
+            shown += f" (and {more} more)" if more > 0 else ""
+            first = next(other for other in groups if other.recipe == group.recipe)
+            names = ", ".join(group.names), ", ".join(first.names)
+            notes.append(f"{names[0]} is not averaged with {names[1]}: {shown}")
+    return notes

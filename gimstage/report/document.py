@@ -1,0 +1,169 @@
+"""The report as one document: words, tables and figures in order, whatever they are written as."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gimstage.report.collect import Report
+from gimstage.report.costs import Measured
+from gimstage.report.drawing import Drawing
+from gimstage.report.grids import Grid, accuracy_grid, cost_grid, memory_grid, module_grids
+from gimstage.report.modules import MemoryTable, ModuleTable, memory_tables, module_table
+from gimstage.report.published import MEMORY_TITLE, PAPER
+from gimstage.report.tables import Row, Table, paper_tables
+
+TITLE = "Greedy InfoMax with gimstage, beside the paper"
+INTRODUCTION = (
+    "Our figures are read from the manifests and metrics of finished runs; nothing was trained or "
+    f"probed for this page. Published figures are those of {PAPER}.",
+    "The base recipes of gimstage train one module after another, each to its end: the iterative "
+    "arm of the paper's figure 3. The paper's tables 1, 3 and 4 are simultaneous training, all "
+    "modules in one loop; rows of ours that are trained so are named simultaneous.",
+    "A figure is the mean ± the standard deviation of the sample, then in brackets the number of "
+    "seeds. Protocol paper is the paper's probe, Adam for a fixed number of epochs; protocol "
+    "converged is regularised logistic regression run until it converges. Figures of different "
+    "protocols, data or settings are never averaged.",
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and what stands below it."""
+
+    heading: str
+    parts: tuple[Grid | Drawing, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """All that the report says.
+
+    Args:
+        notes: on what was left out or kept apart.
+        sections: in order.
+    """
+
+    notes: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that the report counts: what its tables are made of."""
+
+    papers: tuple[Table, ...]
+    memories: tuple[MemoryTable, ...]
+    modules: tuple[ModuleTable, ...]
+
+
+def all_figures(report: Report) -> Figures:
+    """The tables of the paper, and every recipe stage by stage."""
+    return Figures(
+        tuple(paper_tables(report)),
+        tuple(memory_tables(report)),
+        tuple(module_table(report, group) for group in report.groups),
+    )
+
+
+def compose(
+    report: Report, figures: Figures, drawings: Sequence[Drawing], notes: Sequence[str]
+) -> Document:
+    """Put everything in order.
+
+    Args:
+        report: the runs.
+        figures: of them.
+        drawings: that were made.
+        notes: why others were not.
+    """
+    sections = [Section("Runs", (_runs_grid(report),))]
+    for number in (1, 2, 3, 4):
+        grids: list[Grid] = []
+        for table in figures.papers:
+            grids += [accuracy_grid(table), cost_grid(table)] if table.number == number else []
+        grids += map(memory_grid, figures.memories) if number == 2 else []
+        sections.append(Section(f"Table {number}", tuple(grids)))
+    if drawings:
+        sections.append(Section("Figures", tuple(drawings)))
+    modules = [grid for table in figures.modules for grid in module_grids(table)]
+    sections.append(Section("All modules", tuple(modules)))
+    return Document((*report.notes, *notes), tuple(sections))
+
+
+def _runs_grid(report: Report) -> Grid:
+    rows = []
+    for group in report.groups:
+        stages = sorted({str(number) for run in group.runs for number in run.stages}, key=int)
+        probes = sorted({name for run in group.runs for name in run.probes})
+        rows.append(
+            (
+                group.recipe,
+                ", ".join(group.names),
+                group.kind or "–",
+                ", ".join(stages) or "–",
+                ", ".join(probes) or "–",
+            )
+        )
+    heads = ("recipe", "runs", "data", "stages", "probes")
+    caption = "Runs of one line differ in their seeds only, and are averaged."
+    return Grid("Runs behind this page", caption, heads, frozenset(), tuple(rows))
+
+
+def as_json(document: Document, figures: Figures, drawings: Sequence[Drawing]) -> dict[str, Any]:
+    """Everything as plain JSON values, unrounded."""
+    return {
+        "format": 1,
+        "notes": list(document.notes),
+        "tables": [_table_json(table) for table in figures.papers],
+        "memory": [
+            {"number": 2, "title": MEMORY_TITLE, **asdict(table)} for table in figures.memories
+        ],
+        "modules": [_modules_json(table) for table in figures.modules],
+        "figures": [asdict(drawing) for drawing in drawings],
+    }
+
+
+def _table_json(table: Table) -> dict[str, Any]:
+    return {
+        "number": table.number,
+        "title": table.title,
+        "base": table.base,
+        "rows": [_row_json(row) for row in table.rows],
+        "notes": list(table.notes),
+    }
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    return {
+        "system": row.system.name,
+        "run": row.run,
+        "published": {task: asdict(figure) for task, figure in row.published.items()},
+        "published_note": row.system.source,
+        "ours": [
+            {"task": task, "protocol": protocol, **_measured_json(cell)}
+            for (task, protocol), cell in row.cells.items()
+        ],
+        "took": [asdict(cost) for cost in row.costs],
+        "notes": list(row.notes),
+    }
+
+
+def _measured_json(measured: Measured) -> dict[str, Any]:
+    counted = {"mean": measured.mean, "std": measured.std, "n": len(measured.values)}
+    return counted | asdict(measured)
+
+
+def _modules_json(table: ModuleTable) -> dict[str, Any]:
+    def plain(row: Any) -> dict[str, Any]:
+        values = {name: getattr(row, name) for name in row.__dataclass_fields__}
+        return {
+            name: _measured_json(value) if isinstance(value, Measured) else value
+            for name, value in values.items()
+        }
+
+    return {
+        "recipe": table.label,
+        "runs": list(table.runs),
+        "stages": [plain(row) for row in table.stages],
+        "probes": [plain(row) for row in table.rows],
+    }

@@ -1,0 +1,293 @@
+"""Tables as text, ready for Markdown, HTML and the terminal alike: one rounding for all of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gimstage.report.costs import Cost, Measured
+from gimstage.report.modules import Memory, MemoryTable, ModuleTable
+from gimstage.report.published import MEMORY_TITLE, Published
+from gimstage.report.tables import Row, Table, protocol_order
+from gimstage.sizes import readable
+
+NOT_RUN, NONE = "not run", "–"
+SPENT = ("steps", "memory predicted", "memory measured", "disk", "training")
+MARKS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of words.
+
+    Args:
+        title: with the table's number.
+        caption: what its figures are.
+        columns: their heads.
+        numbers: indices of the columns to align right.
+        rows: of as many cells as there are columns.
+        notes: below it.
+    """
+
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    numbers: frozenset[int]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def accuracy_grid(table: Table) -> Grid:
+    """A table of the paper: published figures beside ours, per task and protocol."""
+    columns = ["system", *(f"{task}, published" for task in table.tasks)]
+    keys = [(task, protocol) for task in table.tasks for protocol in table.protocols]
+    columns += [*(f"{task}, {protocol}" for task, protocol in keys), "ours from"]
+    marks = _Marks()
+    rows = []
+    for row in table.rows:
+        published = [str(row.published.get(task, NONE)) for task in table.tasks]
+        ours = [
+            percent(row.cells[key]) if key in row.cells else NONE if row.run else NOT_RUN
+            for key in keys
+        ]
+        sources = "; ".join(dict.fromkeys(cell.source for cell in row.cells.values()))
+        name = row.system.name + marks.of(_remarks(row))
+        rows.append((name, *published, *ours, sources or NONE))
+    return Grid(
+        f"Table {table.number}. {table.title}" + _of(table.base),
+        "Per cent; ours as mean ± standard deviation of the sample over n seeds, by protocol.",
+        tuple(columns),
+        frozenset(range(1, len(columns) - 1)),
+        tuple(rows),
+        (*marks.notes, *table.notes),
+    )
+
+
+class _Marks:
+    """Letters behind names, for notes below a table; the same note has one letter."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+
+    def of(self, notes: Iterable[str]) -> str:
+        """What to put behind a name."""
+        for note in notes:
+            self._letters.setdefault(note, MARKS[len(self._letters) % len(MARKS)])
+        letters = ",".join(self._letters[note] for note in notes)
+        return f" [{letters}]" if letters else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What they stand for."""
+        return tuple(f"[{letter}] {note}." for note, letter in self._letters.items())
+
+
+def _remarks(row: Row) -> list[str]:
+    published = [f"published: {row.system.source}"] if row.system.source else []
+    return [*published, *(f"ours {note}" for note in row.notes)]
+
+
+def cost_grid(table: Table) -> Grid:
+    """What stands behind the figures of a table: data, steps, memory, disk, time."""
+    columns = (
+        *("system", "recipe", "seeds", "data", "samples", "probe train / test"),
+        *SPENT,
+    )
+    rows: list[tuple[str, ...]] = []
+    for row in table.rows:
+        rows += [(row.system.name, *_cost_cells(cost)) for cost in row.costs]
+        if not row.costs:
+            sources = [cell.source.partition(",")[0] for cell in row.cells.values()]
+            words = f"see {sources[0]}" if sources else NOT_RUN
+            rows.append((row.system.name, words, *[NONE] * (len(columns) - 2)))
+    return Grid(
+        f"Table {table.number}, what it took" + _of(table.base),
+        "A run's own stages together, as the mean over seeds; memory is of the largest stage, "
+        "reserved on the GPU.",
+        columns,
+        frozenset({2, 4, 5, 6, 7, 8, 9, 10}),
+        tuple(rows),
+        _devices([cost for row in table.rows for cost in row.costs]),
+    )
+
+
+def _devices(costs: Sequence[Any]) -> tuple[str, ...]:
+    """Where the times come from, which only compare on one device."""
+    devices = list(dict.fromkeys(cost.device for cost in costs if cost.device))
+    return (f"Trained on: {'; '.join(devices)}.",) if devices else ()
+
+
+def _cost_cells(cost: Cost) -> tuple[str, ...]:
+    return (
+        cost.recipe,
+        str(cost.seeds),
+        f"{cost.split} {cost.data_sha256[:8]}" if cost.data_sha256 else NONE,
+        count(cost.samples),
+        NONE if cost.probe_samples is None else " / ".join(map(count, cost.probe_samples)),
+        *_spent_cells(cost),
+    )
+
+
+def _spent_cells(cost: Any) -> tuple[str, ...]:
+    return (
+        count(cost.steps),
+        size(cost.predicted_bytes),
+        size(cost.measured_bytes),
+        size(cost.disk_bytes),
+        duration(cost.seconds),
+    )
+
+
+def memory_grid(table: MemoryTable) -> Grid:
+    """Table 2: published GB beside ours, predicted and measured, and shares of the whole."""
+    columns = ("system", "published", "predicted", "measured")
+    shares = ("share, published", "share, predicted", "share, measured")
+    whole = next(row for row in table.rows if "all modules" in row.system)
+    return Grid(
+        f"Table 2. {MEMORY_TITLE}" + _of(table.base),
+        "Reserved GPU memory of the largest stage, the most over the seeds; shares are of Greedy "
+        "InfoMax with all modules at once.",
+        (*columns, *shares),
+        frozenset(range(1, 7)),
+        tuple(_memory_cells(row, whole) for row in table.rows),
+        (
+            "Published without batch size and allocator, so compare the shares.",
+            "Ours are of the batch size in the recipe; only a GPU's memory is measured.",
+            *_devices(table.rows),
+        ),
+    )
+
+
+def _memory_cells(row: Memory, whole: Memory) -> tuple[str, ...]:
+    published = NONE if row.published is None else f"{row.published} GB"
+    ours: tuple[str, ...] = (NOT_RUN, NOT_RUN)
+    if row.recipe:
+        ours = (size(row.predicted_bytes), size(row.measured_bytes))
+    return (
+        row.system,
+        published,
+        *ours,
+        _share(_gigabytes(row.published), _gigabytes(whole.published)),
+        _share(row.predicted_bytes, whole.predicted_bytes),
+        _share(row.measured_bytes, whole.measured_bytes),
+    )
+
+
+def _gigabytes(published: Published | None) -> float | None:
+    return None if published is None else published.value
+
+
+def _share(part: float | None, whole: float | None) -> str:
+    return f"{part / whole:.2f}" if part and whole else NONE
+
+
+def module_grids(table: ModuleTable) -> list[Grid]:
+    """All stages of a recipe, then all probed inputs of it."""
+    grids = []
+    if table.stages:
+        columns = ("stage", "module", "last loss", "loss of guessing", *SPENT)
+        rows = [
+            (
+                row.stage,
+                row.kind,
+                number(row.last_loss, "{:.3f}"),
+                NONE if row.chance_loss is None else f"{row.chance_loss:.3f}",
+                *_spent_cells(row),
+            )
+            for row in table.stages
+        ]
+        title, notes = f"Stages of {table.label}", _devices(table.stages)
+        right = frozenset(range(2, len(columns)))
+        caption = f"Runs: {', '.join(table.runs)}."
+        grids.append(Grid(title, caption, columns, right, tuple(rows), notes))
+    return [*grids, _probe_grid(table)] if table.rows else grids
+
+
+def _probe_grid(table: ModuleTable) -> Grid:
+    """A row per input and task; accuracy, the same before training and the gain per protocol."""
+    by_key = {(row.task, row.stage, row.protocol): row for row in table.rows}
+    protocols = sorted(dict.fromkeys(row.protocol for row in table.rows), key=protocol_order)
+    heads = ["input", "task"]
+    for protocol in protocols:
+        heads += [protocol, f"{protocol}, random init", f"{protocol}, gain"]
+    rows = []
+    for task, stage in dict.fromkeys((row.task, row.stage) for row in table.rows):
+        found = [by_key.get((task, stage, protocol)) for protocol in protocols]
+        cells = [stage, task]
+        for row in found:
+            accuracy, random_init = (row.accuracy, row.random_init) if row else (None, None)
+            cells += [percent(accuracy), percent(random_init), _gain(accuracy, random_init)]
+        chance = next(row.chance for row in found if row)
+        rows.append((*cells, NONE if chance is None else f"{chance.mean:.1f}"))
+    return Grid(
+        f"All modules of {table.label}",
+        "Per cent, by protocol; gain in points over the same module before training. "
+        f"Runs: {', '.join(table.runs)}.",
+        (*heads, "chance"),
+        frozenset(range(2, len(heads) + 1)),
+        tuple(rows),
+    )
+
+
+def _gain(accuracy: Measured | None, random_init: Measured | None) -> str:
+    if accuracy is None or random_init is None:
+        return NONE
+    gain = round(accuracy.mean - random_init.mean, 1) + 0.0  # no minus before a zero
+    return f"{gain:+.1f}".replace("-", "−")
+
+
+def _of(base: str | None) -> str:
+    return f": {base}" if base else ""
+
+
+def percent(measured: Measured | None) -> str:
+    """Mean ± std (n), one digit behind the point."""
+    return number(measured, "{:.1f}")
+
+
+def number(measured: Measured | None, form: str) -> str:
+    """Mean ± std (n) in a form; the std only where there are several seeds."""
+    if measured is None:
+        return NONE
+    std = "" if measured.std is None else " ± " + form.format(measured.std)
+    return f"{form.format(measured.mean)}{std} ({len(measured.values)})"
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands parted."""
+    return NONE if value is None else f"{value:,}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in the unit that suits them."""
+    return NONE if value is None else readable(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, minutes or hours."""
+    if seconds is None:
+        return NONE
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def terminal_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
+    """One row per system of every table for a terminal: table, base, system, figures, cost."""
+    found = []
+    for table in tables:
+        for row in table.rows:
+            ours = [
+                f"{task} {protocol} {percent(cell)}" for (task, protocol), cell in row.cells.items()
+            ]
+            published = [f"{task} {figure}" for task, figure in row.published.items()]
+            found.append(
+                {
+                    "table": str(table.number),
+                    "base": table.base or NONE,
+                    "system": row.system.name,
+                    "published": ", ".join(published) or NONE,
+                    "ours": "\n".join(ours) or (NONE if row.run else NOT_RUN),
+                }
+            )
+    return found

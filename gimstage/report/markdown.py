@@ -1,0 +1,37 @@
+"""The document as Markdown, with figures beside it."""
+
+import re
+
+from gimstage.report.document import INTRODUCTION, TITLE, Document
+from gimstage.report.drawing import Drawing
+from gimstage.report.grids import Grid
+
+
+def to_markdown(document: Document) -> str:
+    """The whole document; figures are linked to as `figures/NAME.png`."""
+    blocks = [f"# {TITLE}", *map(_plain, INTRODUCTION)]
+    if document.notes:
+        blocks += ["## Notes", "\n".join(f"- {_plain(note)}" for note in document.notes)]
+    for section in document.sections:
+        blocks.append(f"## {_plain(section.heading)}")
+        for part in section.parts:
+            blocks += _drawing(part) if isinstance(part, Drawing) else _table(part)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(grid: Grid) -> list[str]:
+    rules = ["---:" if number in grid.numbers else "---" for number in range(len(grid.columns))]
+    lines = [grid.columns, rules, *grid.rows]
+    table = "\n".join(f"| {' | '.join(map(_plain, cells))} |" for cells in lines)
+    notes = ["\n".join(f"- {_plain(note)}" for note in grid.notes)] if grid.notes else []
+    return [f"### {_plain(grid.title)}", _plain(grid.caption), table, *notes]
+
+
+def _drawing(drawing: Drawing) -> list[str]:
+    image = f"![{_plain(drawing.alt)}](figures/{drawing.name}.png)"
+    return [f"### {_plain(drawing.title)}", image, _plain(drawing.caption)]
+
+
+def _plain(text: str) -> str:
+    """A text in which nothing is markup, on one line."""
+    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,46 @@
+"""The raw data behind a run, found again by its fingerprint: nothing else may be drawn from."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gimstage.errors import DataError
+from gimstage.inputs import Images, Speech, find_data
+from gimstage.specs import DATA_SPECS
+
+# A demo's data lies on disk in the form of the real one, but how it was written is no identity.
+_REAL = {"demo_images": "stl10", "demo_speech": "librispeech"}
+
+
+def find_raw(identity: Mapping[str, Any], root: Path, data: Path | None) -> Images | Speech | None:
+    """The data set a stage was trained on; None where no folder holds the same bytes.
+
+    Args:
+        identity: of the stage, its stored views included.
+        root: the runs folder.
+        data: a folder to look at first.
+    """
+    source = _REAL.get(identity["data"]["source"], identity["data"]["source"])
+    spec = DATA_SPECS[source].model_validate({**identity["data"], "source": source})
+    for folder in dict.fromkeys(_folders(root, data)):
+        with suppress(DataError):
+            found = find_data(spec, folder, root)
+            if found.fingerprint(spec.train_split, root) == identity["data_sha256"]:
+                return found
+    return None
+
+
+def _folders(root: Path, data: Path | None) -> Iterator[Path]:
+    """Where data may lie: as told, a demo's below the runs, wherever files were once read."""
+    if data is not None:
+        yield data
+    yield from sorted((root / "data").glob("demo-*"))
+    try:
+        files = [Path(name) for name in json.loads((root / "data/fingerprints.json").read_text())]
+    except (OSError, ValueError, TypeError):
+        return
+    yield from (path.parent for path in files if path.name.endswith("_X.bin"))
+    for up in (2, 3, 4):  # above SPEAKER/CHAPTER: where the folder of a LibriSpeech tree may begin
+        yield from (p.parents[up] for p in files if p.suffix == ".flac" and len(p.parents) > up)

@@ -1,0 +1,208 @@
+"""The paper's tables with our figures beside the published ones, as plain data.
+
+A row is a system; a cell is one task under one protocol, over the seeds of one group. What cannot
+be averaged stands in rows of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from gimstage.chain import differences
+from gimstage.report.collect import Group, Report
+from gimstage.report.costs import Cost, Measured, cost_of
+from gimstage.report.folders import Run
+from gimstage.report.published import (
+    TABLES,
+    PaperTable,
+    Published,
+    Stand,
+    System,
+)
+
+PROTOCOLS = ("paper", "converged")
+BASELINES = ("pixels", "mfcc")
+
+CellKey = tuple[str, str]  # task, protocol
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system of a table.
+
+    Args:
+        system: what the paper says of it.
+        cells: our figures, per cent; none where it was not run.
+        costs: of every recipe behind them; none where they stand in another recipe's runs.
+        notes: on ours.
+    """
+
+    system: System
+    cells: Mapping[CellKey, Measured]
+    costs: tuple[Cost, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def published(self) -> Mapping[str, Published]:
+        """Figures of the paper, by task."""
+        return self.system.published
+
+    @property
+    def run(self) -> bool:
+        """Whether anything of it was."""
+        return bool(self.cells or self.costs)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of accuracies for one base recipe; `base` is None where none was run."""
+
+    number: int
+    title: str
+    base: str | None
+    tasks: tuple[str, ...]
+    protocols: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def paper_tables(report: Report) -> list[Table]:
+    """Tables 1, 3 and 4 for every base; without any figure of ours where no base was run."""
+    return [
+        _paper_table(report, paper, base)
+        for paper in TABLES
+        for base in (*report.bases(paper.kind),) or (None,)
+    ]
+
+
+def _paper_table(report: Report, paper: PaperTable, base: str | None) -> Table:
+    rows = [row for system in paper.systems for row in _rows(report, system, base)]
+    kept = [row for row in rows if row.run or row.published]
+    others = {protocol for row in kept for _, protocol in row.cells} - {*PROTOCOLS}
+    protocols = (*PROTOCOLS, *sorted(others))
+    notes = (*_mixed_data(kept), *_mixed_settings(kept))
+    return Table(paper.number, paper.title, base, paper.tasks, protocols, tuple(kept), notes)
+
+
+def _rows(report: Report, system: System, base: str | None) -> list[Row]:
+    """A row per group of the system's recipes; one without figures of ours where none was run."""
+    tasks = system.recipes
+    groups = {task: report.of(f"{base}{suffix}") if base else [] for task, suffix in tasks.items()}
+    stand: Stand | None = None
+    if base and system.stand and not any(groups.values()):
+        stand, groups = system.stand, {task: report.of(base) for task in tasks}
+    turns = [dict(zip(tasks, turn, strict=True)) for turn in zip_longest(*groups.values())]
+    rows = [_row(report, system, turn, stand) for turn in turns]
+    return [row for row in rows if row.run] or [Row(system, {}, ())]
+
+
+def _row(
+    report: Report, system: System, turn: Mapping[str, Group | None], stand: Stand | None
+) -> Row:
+    groups = {task: group for task, group in turn.items() if group is not None}
+    cells = {
+        (task, protocol): found
+        for task, group in groups.items()
+        for protocol in _protocols(group)
+        if (found := _cell(group, task, protocol, stand))
+    }
+    own = list({group.recipe: group for group in groups.values()}.values())
+    costs = () if stand else tuple(cost_of(report, group) for group in own)
+    apart = tuple(f"kept apart: {'; '.join(g.apart[:2])}" for g in own if g.apart)
+    return Row(system, cells, costs, apart)
+
+
+def _protocols(group: Group) -> list[str]:
+    rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
+    return sorted(dict.fromkeys(row["protocol"] for row in rows), key=protocol_order)
+
+
+def protocol_order(protocol: str) -> int:
+    """The paper's first, then the converged one, then the others."""
+    return PROTOCOLS.index(protocol) if protocol in PROTOCOLS else len(PROTOCOLS)
+
+
+def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measured | None:
+    """A system's figure, per cent, over the runs of a group that have it."""
+    found = [
+        (run, row, value)
+        for run in group.runs
+        if (row := _probed(run, task, protocol, stand)) is not None
+        and (value := row["random_init" if stand == "random" else "accuracy"]) is not None
+    ]
+    if not found:
+        return None
+    first = found[0][1]
+    values = tuple(100 * value for _, _, value in found)
+    names = tuple(run.name for run, _, _ in found)
+    return Measured(values, names, _source(group.recipe, first, stand), _settings(first))
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.get("settings", {}).items() if key != "seed"}
+
+
+def _source(recipe: str, row: Mapping[str, Any], stand: Stand | None) -> str:
+    """Whose figure it is: a recipe and what of it was probed."""
+    stage = row["stage"]
+    input_ = stage if "/" in stage or stage in BASELINES else f"stage {stage}"
+    return f"{recipe}, {input_}" + (" before training" if stand == "random" else "")
+
+
+def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> Mapping[str, Any] | None:
+    """The row of a run's probes that a system's figure is taken from."""
+    rows = [
+        row
+        for probe in run.probes.values()
+        for row in probe.rows
+        if (row["task"], row["protocol"]) == (task, protocol)
+    ]
+    inputs = sorted((row for row in rows if row["stage"] not in BASELINES), key=_stage_order)
+    baselines = [row for row in rows if row["stage"] in BASELINES]
+    if stand in BASELINES:
+        chosen = [row for row in baselines if row["stage"] == stand]
+    elif stand == "no_gar":  # what the GRU reads
+        last = list(run.stages.values())[-1:]
+        chosen = inputs[:-1] if last and last[0].kind == "gru" else []
+    else:
+        chosen = inputs or baselines
+    return chosen[-1] if chosen else None
+
+
+def _stage_order(row: Mapping[str, Any]) -> int:
+    """Stages of the recipe by number; sorting keeps the order of others."""
+    return int(row["stage"]) if row["stage"].isdigit() else 0
+
+
+def _mixed_data(rows: Sequence[Row]) -> Iterator[str]:
+    """A warning where rows that stand side by side are of different data.
+
+    That a supervised system is trained on another split of the same data is no such difference.
+    """
+    costs = list(dict.fromkeys(cost for row in rows for cost in row.costs))
+    trained = {split: [c for c in costs if c.split == split] for split in {c.split for c in costs}}
+    kinds = [
+        (f"trained on the same split '{split}'", "data_sha256", trained[split])
+        for split in sorted(filter(None, trained))
+    ]
+    for what, key, own in [*kinds, ("probed on the same data", "probe_sha256", costs)]:
+        by_data: dict[str, list[str]] = {}
+        for cost in own:
+            if sha := getattr(cost, key):
+                by_data.setdefault(sha, []).append(cost.recipe)
+        if len(by_data) > 1:
+            parts = "; ".join(f"{sha[:8]}: {', '.join(who)}" for sha, who in by_data.items())
+            yield f"Not all rows are {what}, so compare within one only: {parts}."
+
+
+def _mixed_settings(rows: Sequence[Row]) -> Iterator[str]:
+    """A warning where rows that stand side by side are probed with different settings."""
+    for key in dict.fromkeys(key for row in rows for key in row.cells):
+        cells = [row.cells[key] for row in rows if key in row.cells]
+        for cell in cells[1:]:
+            if changes := differences(cells[0].settings, cell.settings):
+                yield (
+                    f"{key[0]}, protocol {key[1]}: {cell.source} is probed with other settings "
+                    f"than {cells[0].source} ({'; '.join(changes)})."
+                )

@@ -1,0 +1,157 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.text import Text
+from written import curve, write_images, write_probe, write_speech, write_stage
+
+from gimstage.report import collect, drawing
+from gimstage.report.drawing import Drawing
+from gimstage.report.losses import curve as curve_of
+from gimstage.report.losses import draw_losses, modules_of
+from gimstage.report.probe_errors import draw_errors, log_ticks
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    runs = tmp_path / "runs"
+    write_images(runs, "small", 0.5)
+    write_images(runs, "small@3", 0.6, seed=3)
+    lines = [
+        line | {"modules": [{"loss": 2.5 - 0.1 * m, "validation_loss": 2.6} for m in range(3)]}
+        for line in curve(20)
+    ]
+    write_stage(runs, "small_simultaneous/1", lines=lines)
+    write_probe(runs, "small_cpc/probe", {"1": 0.45})
+    return runs
+
+
+def losses(runs: Path) -> Drawing:
+    found = draw_losses(collect(runs), "small", runs / "figures")
+    assert found
+    return found
+
+
+def errors(runs: Path, base: str = "small") -> Drawing:
+    found = draw_errors(collect(runs), base, runs / "figures")
+    assert found
+    return found
+
+
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """The texts of every figure that is saved from now on."""
+    found: list[Text] = []
+    save = drawing._save
+
+    def spy(figure: Any, folder: Path, name: str) -> None:
+        save(figure, folder, name)
+        found.extend(text for text in figure.findobj(Text) if text.get_text())
+
+    monkeypatch.setattr(drawing, "_save", spy)
+    return found
+
+
+def test_a_curve_is_the_mean_over_seeds_at_the_steps_all_have(tmp_path: Path) -> None:
+    write_stage(tmp_path, "small/1", lines=[{"step": s, "loss": 2.0} for s in (1, 2, 3)])
+    write_stage(tmp_path, "small@3/1", lines=[{"step": s, "loss": 3.0} for s in (1, 3)], seed=3)
+    found = curve_of(collect(tmp_path).groups[0], 1, "loss")
+    assert found
+    assert (found.steps, found.mean, found.least, found.most) == (
+        [1, 3],
+        [2.5, 2.5],
+        [2.0, 2.0],
+        [3.0, 3.0],
+    )
+
+
+def test_a_stage_that_trains_several_modules_has_a_curve_of_each(runs: Path) -> None:
+    group = collect(runs).of("small_simultaneous")[0]
+    assert modules_of(group) == [1, 2, 3]
+    found = curve_of(group, 3, "loss")
+    assert found
+    assert found.mean[-1] == pytest.approx(2.3)
+
+
+@pytest.mark.parametrize("modules", [None, "three", [], [7], [{"loss": None}], [{"loss": "x"}]])
+def test_modules_of_another_form_draw_nothing_wrong(tmp_path: Path, modules: object) -> None:
+    write_stage(tmp_path, "small/1", lines=[line | {"modules": modules} for line in curve(3)])
+    found = draw_losses(collect(tmp_path), "small", tmp_path / "figures")
+    assert found is None or (tmp_path / f"figures/{found.name}.svg").exists()
+
+
+def test_figure_3_says_what_was_not_run(runs: Path) -> None:
+    assert "Not run" not in losses(runs).caption
+    (runs / "small_simultaneous/1/manifest.json").unlink()
+    assert losses(runs).caption == (
+        "Means over seeds, the range of the seeds shaded. One module after another: small, small@3."
+        " Not run: simultaneous. No validation loss was logged."
+    )
+
+
+def test_figure_3_in_words_has_the_last_losses(runs: Path) -> None:
+    assert losses(runs).alt == (
+        "Line charts of the loss against the training step, one for each of 3 modules. "
+        "Last losses, one module after another: 2.500, 2.500, 2.500. "
+        "Last losses, simultaneous: 2.500, 2.400, 2.300."
+    )
+
+
+def test_figure_3_is_left_out_where_no_loss_was_logged(tmp_path: Path) -> None:
+    write_probe(tmp_path, "small/probe", {"1": 0.5})
+    assert draw_losses(collect(tmp_path), "small", tmp_path) is None
+
+
+def test_figure_4_in_words_has_the_errors(runs: Path) -> None:
+    assert errors(runs).alt == (
+        "Charts of the probes' error against the module on a log scale. "
+        "class, protocol paper: Greedy InfoMax 65.0, 55.0, 45.0; CPC 55.0. "
+        "class, protocol converged: Greedy InfoMax 65.0, 55.0, 45.0; CPC 55.0."
+    )
+
+
+def test_figure_4_says_what_was_not_probed(runs: Path) -> None:
+    assert errors(runs).caption.endswith("Without probes: Greedy InfoMax, simultaneous.")
+
+
+def test_figure_4_is_left_out_where_only_a_baseline_was_probed(tmp_path: Path) -> None:
+    write_probe(tmp_path, "small/probe", {"pixels": 0.5})
+    assert draw_errors(collect(tmp_path), "small", tmp_path) is None
+
+
+def test_an_error_of_nothing_has_its_place_on_the_log_scale(tmp_path: Path) -> None:
+    write_probe(tmp_path, "small/probe", {"1": 0.5, "2": 1.0})
+    drawn = draw_errors(collect(tmp_path), "small", tmp_path / "figures")
+    assert drawn
+    assert "50.0, 0.6" in drawn.alt  # half of one in 80
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 90), (44, 82), (48, 52), (0.3, 0.5), (89, 91)])
+def test_a_log_scale_has_ticks_within_its_limits(low: float, high: float) -> None:
+    ticks = log_ticks(low, high)
+    assert 1 <= len(ticks) <= 10
+    assert all(low <= tick <= high for tick in ticks)
+
+
+def test_no_letter_is_smaller_than_eight_points(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = texts(monkeypatch)
+    losses(runs)
+    write_speech(runs, "audio", 0.6)
+    errors(runs, "audio")
+    assert found
+    assert min(float(text.get_fontsize()) for text in found) >= 8
+
+
+def test_the_same_runs_give_the_same_bytes(runs: Path) -> None:
+    name = losses(runs).name
+    before = [(runs / f"figures/{name}.{form}").read_bytes() for form in ("svg", "png")]
+    losses(runs)
+    assert before == [(runs / f"figures/{name}.{form}").read_bytes() for form in ("svg", "png")]
+
+
+def test_a_loss_that_is_not_finite_has_no_point(tmp_path: Path) -> None:
+    lines = [{"step": 1, "loss": 1.0, "validation_loss": math.inf}]
+    write_stage(tmp_path, "small/1", lines=lines)
+    assert curve_of(collect(tmp_path).groups[0], 1, "validation_loss") is None

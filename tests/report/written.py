@@ -1,0 +1,184 @@
+"""Small runs that the tests of the report write by hand; nothing of them is trained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gimstage.cache import ArrayLayout, FeatureWriter, SmallLayout, StoreLayout, encode
+
+PAPER = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 2, "views": 1}
+CONVERGED = {"views": 1, "l2": [0.01], "validation_share": 0.2}
+IMAGES = {
+    "source": "demo_images",
+    "train_split": "unlabeled",
+    "channels": "gray",
+    "mean": [0.412],
+    "std": [0.257],
+    "views": {"crop_px": 56, "flip": True, "patch_px": 16, "stride_px": 8},
+    "stored_views": {"kind": "grid", "patches": 8, "count": 1, "seed": 2},
+}
+SPEECH = {
+    "source": "demo_speech",
+    "train_split": "train",
+    "mean": 0.0,
+    "std": 0.063,
+    "views": {"crop_frames": 128},
+    "stored_views": {"kind": "utterances", "count": None, "seed": None},
+}
+DIMS = ("sample", "view", "row", "column", "channel", "y", "x")
+UNLABELED, TRAIN, TEST = "e" * 64, "a" * 64, "b" * 64
+
+
+def write_stage(
+    runs: Path,
+    key: str,
+    *,
+    lines: list[dict[str, Any]] | None = None,
+    data: dict[str, Any] = IMAGES,
+    data_sha256: str = UNLABELED,
+    kind: str = "resnet",
+    steps: int = 20,
+    seed: int = 2,
+    **changes: Any,
+) -> Path:
+    """A finished stage `RECIPE/NUMBER`; its folder."""
+    number = int(key.rpartition("/")[2])
+    train = {"steps": steps, "batch_size": 8, "seed": seed}
+    own = {"module": {"kind": kind}, "objective": {"num_negatives": 16}, "train": train}
+    identity = {"algorithms": {"views": 1}, "data": data, "data_sha256": data_sha256}
+    manifest = {
+        "format": 1,
+        "stage": key,
+        "fingerprint": "f" * 64,
+        "identity": identity | {f"stage {i}": own for i in range(1, number + 1)},
+        "weights_sha256": weights(key),
+        "objective_sha256": "0" * 64,
+        "upstream": None,
+        "upstream_weights_sha256": None,
+        "training": {"steps": steps, "seconds": 2.5, "first": None, "last": None},
+        "features": {"shape": [48, 1, 8, 8, 8, 4, 4], "bytes": 1_000_000 * number},
+        "memory": None,
+        "device": "cpu, 1 threads",
+    }
+    folder = _write(runs / key, manifest | changes)
+    lines = curve(steps) if lines is None else lines
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def weights(key: str) -> str:
+    """The made-up SHA-256 of a stage's weights."""
+    return key.encode().hex().ljust(64, "0")[-64:]
+
+
+def curve(steps: int, *, start: float = 2.83, end: float = 2.5) -> list[dict[str, Any]]:
+    """Lines of a loss that falls evenly."""
+    return [
+        {"step": step, "loss": start + (end - start) * step / steps, "seconds": 0.1 * step}
+        for step in range(1, steps + 1)
+    ]
+
+
+def write_probe(
+    runs: Path,
+    key: str,
+    accuracies: dict[str, float],
+    *,
+    task: str = "class",
+    protocols: tuple[str, ...] = ("paper", "converged"),
+    seed: int = 2,
+    epochs: int = 2,
+    data: dict[str, Any] = IMAGES,
+    data_sha256: dict[str, str] | None = None,
+    fitted: dict[str, str] | None = None,
+) -> Path:
+    """A finished probe `RECIPE/PROBE` of accuracies by input; its folder."""
+    settings = {"paper": PAPER | {"epochs": epochs}, "converged": CONVERGED}
+    rows = [
+        {
+            "stage": stage,
+            "task": task,
+            "protocol": protocol,
+            "accuracy": accuracy,
+            "chance": 0.1,
+            "random_init": None if stage in ("pixels", "mfcc") else accuracy / 2,
+            "train_samples": 40,
+            "test_samples": 80,
+            "settings": settings.get(protocol, {}) | {"seed": seed},
+        }
+        for protocol in protocols
+        for stage, accuracy in accuracies.items()
+    ]
+    identity = {
+        "algorithms": {"probe": 1},
+        "probe": {"task": task, **{p: settings.get(p, {}) | {"seed": seed} for p in protocols}},
+        "data": {name: value for name, value in data.items() if name != "stored_views"},
+        "data_sha256": data_sha256 or {"train": TRAIN, "test": TEST},
+        "weights": fitted or {},
+    }
+    return _write(runs / key, {"format": 1, "probe": key, "identity": identity, "rows": rows})
+
+
+def write_images(runs: Path, recipe: str, accuracy: float, *, seed: int = 2, **same: Any) -> None:
+    """Three finished stages and their probe, the last as accurate as that."""
+    for number in (1, 2, 3):
+        write_stage(runs, f"{recipe}/{number}", seed=seed, **same)
+    inputs = {"1": accuracy - 0.2, "2": accuracy - 0.1, "3": accuracy, "pixels": 0.25}
+    write_probe(runs, f"{recipe}/probe", inputs, seed=seed)
+
+
+def write_speech(runs: Path, recipe: str, accuracy: float, *, seed: int = 2) -> None:
+    """Six finished stages and both probes, the last input as accurate as that."""
+    kinds = ["conv1d"] * 5 + ["gru"]
+    for number, kind in enumerate(kinds, start=1):
+        write_stage(runs, f"{recipe}/{number}", seed=seed, kind=kind, data=SPEECH)
+    inputs = {str(n): accuracy - 0.05 * (6 - n) for n in range(1, 7)} | {"mfcc": 0.4}
+    for task in ("phone", "speaker"):
+        write_probe(runs, f"{recipe}/probe_{task}", inputs, task=task, seed=seed, data=SPEECH)
+
+
+def write_store(
+    path: Path, arrays: dict[str, Tensor], *, small: Any = None, **attributes: Any
+) -> list[dict[str, Any]]:
+    """A store of whole arrays, shards of 4 samples or 20 rows; what its manifest says of it."""
+    images = arrays["features"].dim() > 2
+    layout = StoreLayout(
+        arrays=tuple(
+            ArrayLayout(
+                name=name,
+                shape=tuple(values.shape),
+                dims=DIMS[: values.dim()] if images else ("frame", "channel"),
+                encoding="float32",
+                chunk=(1, 1, *values.shape[2:]) if images else (10, values.shape[1]),
+                shard_rows=4 if images else 20,
+            )
+            for name, values in arrays.items()
+        ),
+        small=tuple(
+            SmallLayout(name=name, shape=v.shape, dtype=v.dtype, dims=("entry",))
+            for name, v in (small or {}).items()
+        ),
+        attributes=attributes,
+    )
+    writer = FeatureWriter(path, layout, small=small or {})
+    for number in writer.missing_shards():
+        with writer.shard(number) as shard:
+            rows = layout.arrays[0].rows(number)
+            shard.append(
+                {n: encode(v[rows.start : rows.stop], "float32").numpy() for n, v in arrays.items()}
+            )
+    return writer.finish()
+
+
+def random(*shape: int) -> Tensor:
+    """The same normal values every time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(5))
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
