@@ -17,7 +17,6 @@ from gimstage.cache.format import ABSENT, CRC_BYTES, ArrayLayout
 from gimstage.errors import DamagedCacheError
 
 REBUILD = "delete the file and extract again"
-_BLOCK_BYTES = 1 << 22
 
 
 def crc32c(data: NDArray[Any] | bytes, crc: int = 0) -> int:
@@ -48,13 +47,23 @@ def without_crc(data: bytes, *, where: str) -> bytes:
     return body
 
 
-def file_crc32c(path: Path) -> int:
-    """The crc32c of a whole file, read in blocks."""
-    crc, block = 0, np.empty(_BLOCK_BYTES, np.uint8)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(block.data):
-            crc = crc32c(block[:count], crc)
-    return crc
+class Digest:
+    """The crc32c of a file's content, of which every part is followed by its own crc.
+
+    A crc over data and their crc is the same whatever the data are, so the digest is taken over the
+    crcs alone: it tells a file from any other whole one.
+    """
+
+    def __init__(self) -> None:
+        self._crc = 0
+
+    def add(self, crc: int) -> None:
+        """Take up the crc of the next part."""
+        self._crc = crc32c(crc_bytes(crc), self._crc)
+
+    def __str__(self) -> str:
+        """As manifests spell it: eight hexadecimal digits."""
+        return f"{self._crc:08x}"
 
 
 class Shard:
@@ -63,9 +72,9 @@ class Shard:
     So a reader may forget a shard while one of its threads is still reading from it.
     """
 
-    def __init__(self, path: Path, fd: int, index: NDArray[np.uint64]) -> None:
-        """Take over an open file descriptor and the (chunks, 2) index of offsets and bytes."""
-        self.path, self.fd = path, fd
+    def __init__(self, path: Path, fd: int, index: NDArray[np.uint64], index_crc: int) -> None:
+        """Take over a file descriptor, the (chunks, 2) index of offsets and bytes, and its crc."""
+        self.path, self.fd, self.index_crc = path, fd, index_crc
         self.index: list[list[int]] = index.tolist()
         weakref.finalize(self, os.close, fd)
 
@@ -82,21 +91,24 @@ def open_shard(store: Path, array: ArrayLayout, shard: int) -> Shard:
     except FileNotFoundError:
         raise DamagedCacheError(str(path), "the file is missing", cure="extract again") from None
     try:
-        return Shard(path, fd, _read_index(path, fd, array, shard))
+        return Shard(path, fd, *_read_index(path, fd, array, shard))
     except BaseException:
         os.close(fd)
         raise
 
 
-def _read_index(path: Path, fd: int, array: ArrayLayout, shard: int) -> NDArray[np.uint64]:
-    """The (chunks, 2) offsets and bytes of the chunks present; refused unless all are."""
+def _read_index(
+    path: Path, fd: int, array: ArrayLayout, shard: int
+) -> tuple[NDArray[np.uint64], int]:
+    """The (chunks, 2) offsets and bytes of the chunks present, refused unless all are; its crc."""
     size, wanted = os.fstat(fd).st_size, array.shard_bytes(shard)
     if not (size == wanted if array.exact else array.index_bytes < size <= wanted):
         bound = "" if array.exact else "at most "
         raise DamagedCacheError(str(path), f"{size} bytes", f"{bound}{wanted}", REBUILD)
     end = size - array.index_bytes
     tail = os.pread(fd, array.index_bytes, end)
-    index = np.frombuffer(without_crc(tail, where=f"{path}, index"), "<u8").reshape(-1, 2)
+    body = without_crc(tail, where=f"{path}, index")
+    index = np.frombuffer(body, "<u8").reshape(-1, 2)
     present = index[: array.chunks(shard)]
     offsets, lengths = present.T
     fits = lengths == array.chunk_bytes + CRC_BYTES if array.exact else lengths > CRC_BYTES
@@ -109,4 +121,19 @@ def _read_index(path: Path, fd: int, array: ArrayLayout, shard: int) -> NDArray[
         found = "is absent" if offset == ABSENT else f"has {length} bytes at {offset}"
         whole = f"{array.chunks(shard)} whole chunks in the first {end} bytes"
         raise DamagedCacheError(str(path), f"chunk {bad} {found}", whole, REBUILD)
-    return present
+    return present, crc32c(body)
+
+
+def shard_digest(shard: Shard) -> str:
+    """The digest of a shard, every chunk read and held against its crc.
+
+    Raises:
+        DamagedCacheError: a checksum does not hold.
+    """
+    digest = Digest()
+    for number, (offset, nbytes) in enumerate(shard.index):
+        chunk = os.pread(shard.fd, nbytes, offset)
+        where = f"{shard.path}, chunk {number}"
+        digest.add(crc32c(without_crc(chunk, where=where)))
+    digest.add(shard.index_crc)
+    return str(digest)

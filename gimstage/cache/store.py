@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from gimstage.cache.format import Metadata, SmallLayout, StoreLayout
 from gimstage.cache.parse import parse_store
-from gimstage.cache.shards import REBUILD, file_crc32c, open_shard, without_crc
+from gimstage.cache.shards import (
+    REBUILD,
+    Digest,
+    crc32c,
+    open_shard,
+    shard_digest,
+    without_crc,
+)
 from gimstage.errors import CacheError, DamagedCacheError
 
 
@@ -77,22 +84,32 @@ def verify(
     store, listed = Path(path), {entry["path"]: entry for entry in shards}
     for name in listed:  # metadata first: it says what the other files are
         if name.endswith("zarr.json"):
-            _check_file(store / name, listed[name], read=True)
+            _check_file(store / name, listed[name])
     layout = read_layout(store)
     sharded = {array.path(i): (array, i) for array in layout.arrays for i in range(array.shards)}
     for name in layout.paths:
         if name not in listed:
             raise DamagedCacheError(str(store / name), "not in the manifest", cure="extract again")
         if name in sharded:
-            open_shard(store, *sharded[name])
-        _check_file(store / name, listed[name], read=full or name not in sharded)
+            _check_size(store / name, listed[name]["bytes"])
+            shard = open_shard(store, *sharded[name])
+            if full:
+                _check_digest(store / name, listed[name], shard_digest(shard))
+        else:
+            _check_file(store / name, listed[name])
         read(listed[name]["bytes"])
 
 
-def _check_file(path: Path, entry: Mapping[str, Any], *, read: bool) -> None:
+def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
+    """Compare a small file with its entry in the manifest."""
     _check_size(path, entry["bytes"])
-    if read and (crc := hex_crc(path)) != entry["crc32c"]:
-        raise DamagedCacheError(str(path), f"crc32c {crc}", entry["crc32c"], REBUILD)
+    _check_digest(path, entry, file_digest(path))
+
+
+def _check_digest(path: Path, entry: Mapping[str, Any], digest: str) -> None:
+    if digest != entry["crc32c"]:
+        found, expected = f"content of digest {digest}", entry["crc32c"]
+        raise DamagedCacheError(str(path), found, expected, REBUILD)
 
 
 def _check_size(path: Path, nbytes: int) -> None:
@@ -102,6 +119,13 @@ def _check_size(path: Path, nbytes: int) -> None:
         raise DamagedCacheError(str(path), f"{path.stat().st_size} bytes", str(nbytes), REBUILD)
 
 
-def hex_crc(path: Path) -> str:
-    """The crc32c of a file as manifests spell it: eight hexadecimal digits."""
-    return f"{file_crc32c(path):08x}"
+def file_digest(path: Path) -> str:
+    """The digest of a small file: a small array, which ends in its crc, or a zarr.json.
+
+    Raises:
+        DamagedCacheError: an array's crc does not hold.
+    """
+    data, digest = path.read_bytes(), Digest()
+    whole = path.name == "zarr.json"
+    digest.add(crc32c(data if whole else without_crc(data, where=str(path))))
+    return str(digest)

@@ -27,8 +27,8 @@ from gimstage.cache.format import (
     document,
 )
 from gimstage.cache.parse import first_difference
-from gimstage.cache.shards import crc32c, crc_bytes, open_shard, with_crc, without_crc
-from gimstage.cache.store import hex_crc, read_document
+from gimstage.cache.shards import Digest, crc32c, crc_bytes, open_shard, shard_digest, with_crc
+from gimstage.cache.store import file_digest, read_document
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import appearing, sync_folder
 
@@ -56,7 +56,7 @@ class FeatureWriter:
         self, path: str | Path, layout: StoreLayout, *, small: Mapping[str, Array] | None = None
     ) -> None:
         self.path, self.layout = Path(path), layout
-        self._crcs: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
         files = _small_files(layout, small or {})
         self._refuse_another(files)
         for leftover in self.path.rglob(f"*{PART}"):
@@ -74,7 +74,7 @@ class FeatureWriter:
     @contextmanager
     def shards(self) -> "Iterator[OpenShards]":
         """Shards to write one after another; on leaving, what was not published is removed."""
-        opened = OpenShards(self.path, self.layout, self._crcs)
+        opened = OpenShards(self.path, self.layout, self._digests)
         try:
             yield opened
         finally:
@@ -102,7 +102,7 @@ class FeatureWriter:
             {
                 "path": name,
                 "bytes": (self.path / name).stat().st_size,
-                "crc32c": self._crcs.get(name) or hex_crc(self.path / name),
+                "crc32c": self._digests.get(name) or file_digest(self.path / name),
             }
             for name in self.layout.paths
         ]
@@ -127,10 +127,8 @@ class FeatureWriter:
         """
         path = array.path(shard)
         opened = open_shard(self.path, array, shard)
-        if path not in self._crcs:
-            for offset, nbytes in opened.index:
-                without_crc(os.pread(opened.fd, nbytes, offset), where=str(self.path / path))
-            self._crcs[path] = hex_crc(self.path / path)
+        if path not in self._digests:
+            self._digests[path] = shard_digest(opened)
 
     def _refuse_another(self, small: Mapping[str, bytes]) -> None:
         wanted = self.layout.metadata()
@@ -158,9 +156,9 @@ class FeatureWriter:
 class OpenShards:
     """The shards that a writer has begun and not yet published."""
 
-    def __init__(self, path: Path, layout: StoreLayout, crcs: dict[str, str]) -> None:
-        """Take note of the checksums of what is published in `crcs`."""
-        self._path, self._layout, self._crcs = path, layout, crcs
+    def __init__(self, path: Path, layout: StoreLayout, digests: dict[str, str]) -> None:
+        """Take note of the digests of what is published in `digests`."""
+        self._path, self._layout, self._digests = path, layout, digests
         self._begun: list[ShardWriter] = []
 
     def begin(self, shard: int) -> "ShardWriter":
@@ -174,7 +172,7 @@ class OpenShards:
         Raises:
             CacheError: rows are lacking.
         """
-        self._crcs.update(writer.publish())
+        self._digests.update(writer.publish())
         self._begun.remove(writer)
 
     def discard(self) -> None:
@@ -250,7 +248,8 @@ class _ShardFile:
         self._part = self._final.with_name(self._final.name + PART)
         self._codec = compressor(array.encoding)
         self._index = np.full((array.shard_chunks, 2), ABSENT, "<u8")
-        self._chunks, self._bytes, self._crc, self._started = 0, 0, 0, 0
+        self._chunks, self._bytes, self._started = 0, 0, 0
+        self._digest = Digest()
         # Rows that do not fill a chunk yet; chunks of one row never wait here.
         self._block = np.zeros((array.chunk[0], *array.shape[1:]), array.dtype)
         self._waiting = 0
@@ -276,13 +275,15 @@ class _ShardFile:
         if self._waiting:
             self._block[self._waiting :] = 0  # rows past the end of the array
             self._write_block(self._block)
-        self._write(with_crc(self._index.tobytes()))
+        index = self._index.tobytes()
+        self._digest.add(crc32c(index))
+        self._write(with_crc(index))
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._part, self._final)
         sync_folder(self._final.parent)
-        return f"{self._crc:08x}"
+        return str(self._digest)
 
     def discard(self) -> None:
         self._file.close()
@@ -297,15 +298,15 @@ class _ShardFile:
 
     def _write_chunk(self, values: Array) -> None:
         body = self._codec.encode(values) if self._codec else values.view(np.uint8)
-        start = self._bytes
+        start, crc = self._bytes, crc32c(body)
+        self._digest.add(crc)
         self._write(body)
-        self._write(crc_bytes(crc32c(body)))
+        self._write(crc_bytes(crc))
         self._index[self._chunks] = start, self._bytes - start
         self._chunks += 1
         self._start_writeback()
 
     def _write(self, data: Array | bytes) -> None:
-        self._crc = crc32c(data, self._crc)
         self._file.write(data.data if isinstance(data, np.ndarray) else data)
         self._bytes += len(data)
 
