@@ -16,10 +16,10 @@ options  = --recipe stages/$(1) --runs $(RUNS) $(SEED:%=--seed %) $(ARGS)
 stages   = $(shell ls stages/$(1) 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)_.*\.toml$$/\1/p' | sort -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all test lint bench clean
+.PHONY: help setup all test lint bench bench-memory clean
 
 help: ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo
 	@echo "  make all RECIPE=stl10_small ARGS='--data DIR'    another recipe, on your images"
 
@@ -58,6 +58,9 @@ lint: setup ## check style and types
 
 bench: setup ## measure speed and memory against the bounds in benchmarks/
 	$(BIN)/python benchmarks/run.py
+
+bench-memory: setup ## make the tables of docs/memory.md anew
+	$(BIN)/python benchmarks/memory_table.py
 
 clean: ## remove the runs of RECIPE
 	rm -rf $(foreach recipe,$(RECIPE),$(call run,$(recipe)))

@@ -97,15 +97,15 @@ def test_altered_values_are_named_by_their_chunk(stored: Stored) -> None:
 
 @pytest.mark.parametrize("name", ["features/c.1.0.0.0.0.0.0", "label/c.0"])
 def test_a_whole_file_of_other_content_is_told_from_the_listed_one(
-    stored: Stored, tmp_path: Path, name: str
+    stored: Stored, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
     # A crc over data and their own crc is the same for all data: the digest must not be one.
-    path, listed = stored
+    (path, listed), folder = stored, tmp_path_factory.mktemp("other")
     other = FeatureReader(path).layout
     rows, small = stores.values(other)
     changed = {part: values[::-1].copy() for part, values in rows.items()}
     writer = FeatureWriter(
-        tmp_path / "other",
+        folder,
         other,
         small={
             part: values[::-1].copy() if part == "label" else values
@@ -115,7 +115,7 @@ def test_a_whole_file_of_other_content_is_told_from_the_listed_one(
     for shard in range(other.shards):
         with writer.shard(shard) as file:
             file.append({p: values[other.arrays[0].rows(shard)] for p, values in changed.items()})
-    (path / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    (path / name).write_bytes((folder / name).read_bytes())
     entry = next(each for each in listed if each["path"] == name)
     with pytest.raises(DamagedCacheError) as caught:
         verify(path, listed)
