@@ -54,9 +54,11 @@ class Calibration:
         """Seconds of a plain training step of the last stage, per sample."""
         return self.stages[_key(chain)][1]
 
-    def covers(self, chain: Chain) -> bool:
-        """Whether the chain's stages were measured."""
-        return all(_key(part) in self.stages for part in [*chain.below(), chain])
+    def covers(self, chain: Chain, device: torch.device) -> bool:
+        """Whether the chain's stages were measured, on this device."""
+        return self.device == device_name(device) and all(
+            _key(part) in self.stages for part in [*chain.below(), chain]
+        )
 
 
 def read_calibration(path: Path) -> Calibration | None:
@@ -87,7 +89,9 @@ def calibrate(chains: list[Chain], device: torch.device, path: Path) -> Calibrat
     path.parent.mkdir(parents=True, exist_ok=True)
     write, read = _disk(path.parent)
     parts = {_key(part): part for chain in chains for part in [*chain.below(), chain]}
-    stages = {key: _stage(part, device) for key, part in parts.items()}
+    before = read_calibration(path)
+    known = before.stages if before and before.device == device_name(device) else {}
+    stages = known | {key: _stage(part, device) for key, part in parts.items()}
     found = Calibration(device_name(device), read, write, stages)
     write_json(path, asdict(found))
     return found

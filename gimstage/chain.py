@@ -27,7 +27,7 @@ ALGORITHMS = {
     "infonce": 1,
     "training": 1,
     "encodings": 1,
-    "probe": 1,
+    "probe": 2,
 }
 
 Identity = dict[str, Any]

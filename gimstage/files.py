@@ -38,6 +38,14 @@ def appearing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def read_json(path: Path) -> Any:
+    """The document in a file that `write_json` wrote; None where there is no such file."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write a document as indented JSON, whole or not at all."""
     with appearing(path) as partial:

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from gimstage.chain import Chain, fingerprint
 from gimstage.errors import BudgetError, RecipeError
-from gimstage.inputs import handed_on
+from gimstage.inputs.images import patches_again
+from gimstage.inputs.speech import rows_again
 from gimstage.memory import Budget, Peak, predict_peak
-from gimstage.modules import EncoderModule
+from gimstage.modules import EncoderModule, SequenceModule
 from gimstage.objectives import Objective
 from gimstage.sizes import readable
 from gimstage.specs import ImageDataSpec
-from gimstage.stack import Stack, new_parts
+from gimstage.stack import new_parts
 from gimstage.step import training_step
 
 # Time of a step as a multiple of the plain one. In theory a forward pass is a third of it and each
@@ -190,12 +191,19 @@ def recomputed_below(chain: Chain) -> list[Chain]:
 
 
 def _input_shape(chain: Chain, below: list[Chain]) -> tuple[int, ...]:
-    """The shape of one sample of what is read: the last module's input, or the recomputed one's."""
+    """The shape of one sample of what is read; of speech with the reach of what is recomputed."""
     shape = chain.shapes()[-2 - len(below)]
     if isinstance(chain.data, ImageDataSpec):
         side = chain.data.live_views().crop_patches
         return (side, side, *shape)
-    return shape
+    if not below:
+        return shape
+    rows = chain.shapes()[-2][0]
+    for part in reversed(below):
+        module = part.modules()[-1]
+        assert isinstance(module, SequenceModule)
+        rows = module.reach(0, rows).rows
+    return (rows, *shape[1:])
 
 
 def _load(
@@ -203,7 +211,10 @@ def _load(
 ) -> Tensor:
     """Module input of some samples: moved to the device, through the frozen modules if any."""
     x = batch[first:last].to(CPU)
-    with torch.no_grad():
-        for module, part in zip(frozen, below, strict=True):
-            x = handed_on(Stack([module], ["below"])(x), part.last.spec.output)
+    for module, part in zip(frozen, below, strict=True):
+        output = part.last.spec.output
+        if isinstance(module, SequenceModule):
+            x = rows_again(module, x, output)
+        else:
+            x = patches_again(module, x, output)
     return x

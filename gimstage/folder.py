@@ -1,7 +1,7 @@
 """runs/<recipe>/<stage>/: what a stage leaves behind.
 
     manifest.json        the commit record, renamed into place last
-    weights.safetensors  objective.safetensors  metrics.jsonl
+    weights.safetensors  objective.safetensors  metrics.jsonl  memory.json
     features.zarr/
     checkpoint/          a training under way: its state, its metrics, at last its weights
 
@@ -71,6 +71,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def memory(self) -> Path:
+        """GPU memory of the training: setting, prediction, measurement."""
+        return self.path / "memory.json"
+
+    @property
     def state(self) -> Path:
         """What training continues from; in a `training` folder only."""
         return self.path / "state.safetensors"
@@ -89,6 +94,7 @@ class RunFolder:
         for ready, place in (
             (self.training.objective, self.objective),
             (self.training.metrics, self.metrics),
+            (self.training.memory, self.memory),
             (self.training.weights, self.weights),
         ):
             if ready.exists():

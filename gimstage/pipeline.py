@@ -27,7 +27,7 @@ from gimstage.recipe import Recipe
 from gimstage.runs import Runs, Status
 from gimstage.specs import PhoneProbeSpec, ProbeSpec
 from gimstage.stack import Stack, random_stack, trained_stack
-from gimstage.stagework import Settings, StageWork, versions
+from gimstage.stagework import Settings, StageWork, naming_out_of_memory, versions
 
 _log = logging.getLogger(__name__)
 
@@ -69,12 +69,13 @@ class Pipeline:
     def plan(self, chain: Chain) -> StagePlan:
         """The cost of the chain's last stage."""
         calibration = read_calibration(self.calibration_path)
+        covered = calibration and calibration.covers(chain, self.settings.device)
         return plan_stage(
             chain,
             self.data,
             cached_bytes=folder_bytes(self.runs.stage_folder(chain).features),
             budget=self.settings.budget,
-            calibration=calibration if calibration and calibration.covers(chain) else None,
+            calibration=calibration if covered else None,
         )
 
     @property
@@ -122,7 +123,8 @@ class Pipeline:
             work = StageWork(
                 chain, self.data, runs=self.runs, settings=self.settings, watch=self.watch
             )
-            work.run()
+            with naming_out_of_memory(f"stage {chain.last.key}"):
+                work.run()
         return True
 
     def _done(self, chain: Chain) -> bool:
@@ -163,7 +165,8 @@ class Pipeline:
                 manifest = folder.manifest()
             if manifest is None or manifest["identity"] != identity:
                 folder.withdraw()
-                rows = self._probe_rows(name, spec)
+                with naming_out_of_memory(f"probe {self.recipe.name}/{name}"):
+                    rows = self._probe_rows(name, spec)
                 folder.commit(
                     {
                         "probe": f"{self.recipe.name}/{name}",

@@ -52,8 +52,8 @@ class StagePlan:
         name: its number.
         parameters: of module and objective.
         steps: optimiser steps.
-        flops_per_step: forward and backward of module and objective, and forward of what is
-            recomputed below; a multiply-add being two.
+        flops_per_step: forward and backward of module and objective as the setting has it, and
+            forward of what is recomputed below; a multiply-add being two.
         feature_shape: of the features array, whether or not it is stored.
         encoding: of the features.
         cache_bytes: of everything in features.zarr; 0 where nothing is stored.
@@ -124,7 +124,9 @@ def plan_stage(
     layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
     setting = choose(chain, budget) if budget else plain_setting(chain)
     below = sum(forward_work(part) for part in recomputed_below(chain))
-    step_work = 3 * step_forward_work(chain, module) + below
+    # Backward is two passes; micro-batches and checkpointing each add a forward one.
+    passes = 3 + (setting.micro_batch < spec.train.batch_size) + setting.checkpointing
+    step_work = passes * step_forward_work(chain, module) + below
     return StagePlan(
         name=str(chain.last.number),
         parameters=sum(p.numel() for p in parameters),
@@ -212,17 +214,17 @@ def _hours(
         return None
     spec = chain.last.spec
     below = sum(calibration.forward_s(part) for part in recomputed_below(chain))
-    seconds = steps * spec.train.batch_size * (calibration.step_s(chain) * relative_time + below)
+    # Reading goes on beside computing, writing beside encoding: the slower of the two counts.
+    reading = _sample_bytes(chain, recomputed_below(chain)) / calibration.read_bytes_per_s
+    step = calibration.step_s(chain) * relative_time + below
+    seconds = steps * spec.train.batch_size * max(step, reading)
     if spec.output.store == "features":
-        shapes = chain.shapes()
-        units = math.prod(_feature_shape(chain, data)) / math.prod(shapes[-1])
-        crops = units / units_per_sample(chain)
-        seconds += crops * (calibration.forward_s(chain) + below)
+        layout = features_layout(chain, data, fingerprint="", weights_sha256="")
+        values = units_per_sample(chain) * math.prod(chain.shapes()[-1])
+        crops = math.prod(layout.arrays[0].shape) / values
+        encoding = crops * (calibration.forward_s(chain) + below)
+        seconds += max(encoding, layout.nbytes / calibration.write_bytes_per_s)
     return seconds / 3600
-
-
-def _feature_shape(chain: Chain, data: DataSet) -> tuple[int, ...]:
-    return features_layout(chain, data, fingerprint="", weights_sha256="").arrays[0].shape
 
 
 def require_steps(chain: Chain, num_samples: int) -> int:

@@ -7,8 +7,10 @@ shards of features.zarr one by one, manifest.json last of all.
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ import torch
 from gimstage.cache import verify
 from gimstage.chain import Chain, fingerprint
 from gimstage.device import device_name
+from gimstage.errors import BudgetError
 from gimstage.extract import extraction
+from gimstage.files import read_json, write_json
 from gimstage.fit import Setting, choose, plain_setting
 from gimstage.folder import features_usable, file_sha256, folder_bytes
 from gimstage.inputs import DataSet, Source, output_source
@@ -71,7 +75,6 @@ class StageWork:
         self.chain, self.data, self.runs = chain, data, runs
         self.settings, self.watch = settings, watch
         self.folder = runs.stage_folder(chain)
-        self.setting = self._setting()
 
     def _setting(self) -> Setting | None:
         """How to take the training step; None where nothing bounds it and nothing is measured.
@@ -130,14 +133,16 @@ class StageWork:
         if self.runs.trained(chain):
             return
         if not self.runs.to_install(chain):
+            setting = self._setting()
+            batch = chain.last.spec.train.batch_size
             training = Training(
                 chain,
                 folder.training,
                 fingerprint=self.runs.training_fingerprint(chain),
                 total_steps=require_steps(chain, self.data.num_samples),
                 device=self.settings.device,
-                micro_batch=self._micro_batch(),
-                checkpointing=bool(self.setting and self.setting.checkpointing),
+                micro_batch=setting.micro_batch if setting else batch,
+                checkpointing=bool(setting and setting.checkpointing),
             )
             training.restore()
             training.run(
@@ -146,11 +151,24 @@ class StageWork:
                 workers=self.settings.workers,
                 checkpoint_every_s=self.settings.checkpoint_every_s,
                 watch=self.watch,
+                finishing=partial(self._record_memory, setting),
             )
         folder.install()
 
-    def _micro_batch(self) -> int:
-        return self.setting.micro_batch if self.setting else self.chain.last.spec.train.batch_size
+    def _record_memory(self, setting: Setting | None) -> None:
+        """Leave budget, setting, prediction, and on a GPU what was measured, beside the weights."""
+        record = None
+        if setting is not None:
+            budget = self.settings.budget
+            record = {
+                "budget_bytes": budget and budget.total_bytes,
+                "micro_batch": setting.micro_batch,
+                "checkpointing": setting.checkpointing,
+                "predicted_allocated_bytes": setting.peak.allocated_bytes,
+                "predicted_reserved_bytes": setting.peak.reserved_bytes,
+                **measured_memory(self.settings.device),
+            }
+        write_json(self.folder.training.memory, record)
 
     def _extract(self, source: Source) -> dict[str, Any] | None:
         """Store what the stage hands on; its part of the manifest."""
@@ -202,25 +220,11 @@ class StageWork:
                 "upstream_weights_sha256": upstream and upstream["weights_sha256"],
                 "training": training_record(folder.metrics),
                 "features": features,
-                "memory": self._memory(),
+                "memory": read_json(folder.memory),
                 "device": device_name(self.settings.device),
                 "versions": versions(),
             }
         )
-
-    def _memory(self) -> dict[str, Any] | None:
-        """Memory of the step: budget, setting, prediction, and on a GPU what was measured."""
-        if self.setting is None:
-            return None
-        budget, peak = self.settings.budget, self.setting.peak
-        return {
-            "budget_bytes": budget and budget.total_bytes,
-            "micro_batch": self.setting.micro_batch,
-            "checkpointing": self.setting.checkpointing,
-            "predicted_allocated_bytes": peak.allocated_bytes,
-            "predicted_reserved_bytes": peak.reserved_bytes,
-            **measured_memory(self.settings.device),
-        }
 
 
 def training_record(metrics: Path) -> dict[str, Any]:
@@ -241,6 +245,11 @@ def measured_memory(device: torch.device) -> dict[str, int | None]:
     }
 
 
+@cache
+def _say_once(notice: str) -> None:
+    _log.warning("%s", notice)
+
+
 def cap_memory(device: torch.device, budget: Budget | None) -> None:
     """Hold this process to the budget on CUDA, and let its peak count from here.
 
@@ -248,7 +257,7 @@ def cap_memory(device: torch.device, budget: Budget | None) -> None:
     """
     if device.type != "cuda":
         if budget is not None:
-            _log.warning("--gpu-mem is planned with, not enforced, on %s", device.type)
+            _say_once(f"--gpu-mem is planned with, not enforced, on {device.type}")
         return
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
@@ -262,3 +271,21 @@ def versions() -> dict[str, str]:
     """What computed this: releases of Python and of the libraries whose change moves numbers."""
     packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+@contextmanager
+def naming_out_of_memory(where: str) -> Iterator[None]:
+    """Inside, running out of GPU memory becomes a message.
+
+    Raises:
+        BudgetError: names `where`.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise BudgetError(
+            where,
+            f"out of GPU memory: {str(error).split('. ')[0]}",
+            "what is free, or allowed, to be enough",
+            "what is written is kept: allow more, or free the GPU, and run the same command again",
+        ) from error

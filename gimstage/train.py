@@ -8,7 +8,7 @@ and Adam's state to the same bits as if it had never stopped.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -140,6 +140,7 @@ class Training:
         workers: int,
         checkpoint_every_s: float,
         watch: Watch,
+        finishing: Callable[[], None],
     ) -> None:
         """Train to the last step, then leave weights.safetensors and objective.safetensors.
 
@@ -149,6 +150,7 @@ class Training:
             workers: reading threads.
             checkpoint_every_s: seconds between checkpoints.
             watch: hears of progress, asks to stop.
+            finishing: called after the last step, before the weights are left.
 
         Raises:
             Interrupted: a stop was asked for; the checkpoint holds the last finished step.
@@ -169,6 +171,7 @@ class Training:
                 saved = now
             if stopping:
                 raise Interrupted
+        finishing()
         self._finish()
 
     def _step(self, load: Load, labels: Tensor | None) -> Tensor:
@@ -209,7 +212,9 @@ class Training:
         asked = time.perf_counter()
         for raw, where in prefetched(source, places, buffers=buffers, workers=workers):
             waited = time.perf_counter() - asked
-            load = partial(load_part, source, raw, where, self.device)
+            load: Load = partial(load_part, source, raw, where, self.device)
+            if source.recomputes and self.micro_batch < count:
+                load = _Remembered(load, self.device)
             yield load, draws.labels(where), waited
             asked = time.perf_counter()
 
@@ -248,3 +253,18 @@ def load_part(
     """Module input on the device, of the samples of a batch from `first` to before `last`."""
     part = to_device(raw[first:last], device)
     return laid_out(source.prepare(part, where.part(first, last)))
+
+
+class _Remembered:
+    """Module input that is dear to make, kept on the host from the first pass for the second."""
+
+    def __init__(self, load: Load, device: torch.device) -> None:
+        self._load, self._device = load, device
+        self._kept: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, first: int, last: int) -> Tensor:
+        if (first, last) in self._kept:
+            return self._kept.pop((first, last)).to(self._device)
+        made = self._load(first, last)
+        self._kept[first, last] = made.cpu()
+        return made

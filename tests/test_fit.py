@@ -49,19 +49,18 @@ def test_the_fastest_setting_that_fits_is_chosen() -> None:
     plain = plain_setting(chain).peak.reserved_bytes
     leaner = choose(chain, budget(plain - 1))
     assert leaner.peak.reserved_bytes < plain
-    assert leaner.checkpointing
-    assert leaner.micro_batch == 32
-    small = choose(chain, budget(400_000_000))
-    assert small.micro_batch == 4
-    assert small.peak.reserved_bytes <= 400_000_000
-    assert predicted_peak(chain, 8, False).reserved_bytes > 400_000_000
+    assert leaner.relative_time > 1
+    room = predicted_peak(chain, 4, False).reserved_bytes
+    small = choose(chain, budget(room))
+    assert (small.micro_batch, small.checkpointing) == (4, False)
+    assert predicted_peak(chain, 8, False).reserved_bytes > room
 
 
 def test_the_published_stages_fit_as_the_design_asks() -> None:
     for number in (1, 2, 3):
         chain = chain_of(number, STL10)
-        assert predicted_peak(chain, 32, False).reserved_bytes <= 2.81e9
-        assert predicted_peak(chain, 4, False).reserved_bytes <= 512e6
+        assert predicted_peak(chain, 32, False).reserved_bytes <= 2800 * 2**20
+        assert predicted_peak(chain, 4, False).reserved_bytes <= 512 * 2**20
 
 
 def test_a_budget_below_the_leanest_is_refused_with_what_it_would_take() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped, unused-ignore]
+import soundfile
 from numpy.typing import NDArray
 
 from gimstage.draws import stream_seed

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped, unused-ignore]
+import soundfile
 from numpy.typing import NDArray
 
 from gimstage.data.files import digests, reading
@@ -43,6 +43,7 @@ _RESTORE = "restore the file from its source"
 _CALLER = "correct the recipe or the caller"
 
 _Files = dict[str, Path]
+_Utterances = Iterable["Utterance"]
 _Ids = dict[str, list[str]]  # of each split
 
 _log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ class SpeechSplit:
         return labels
 
     def _say_what_is_unusual(self, lists: _Ids) -> None:
-        if not self.listed:
+        if not self.listed and self.name == SPLITS[0]:  # once for both
             share = f"{len(lists['test']):,} of {sum(map(len, lists.values())):,} utterances"
             what = "%s: no split lists, so a hash of the ids chose %s as test, a fifth per speaker"
             _log.warning(what, self.root, share)
@@ -185,18 +186,18 @@ def open_split(root: Path, split: str) -> SpeechSplit:
     return SpeechSplit(root, split)
 
 
-def refuse_unseen_speakers(train: SpeechSplit, test: SpeechSplit) -> None:
-    """Refuse a test split with speakers that nobody could learn from the train split.
+def refuse_unseen_speakers(root: Path, train: _Utterances, test: _Utterances) -> None:
+    """Refuse test utterances of speakers that nobody could learn from the training ones.
 
     Raises:
         DataError: a speaker of `test` has no utterance in `train`.
     """
-    heard = {utterance.speaker for utterance in train.utterances}
-    strange = _speakers(u.id for u in test.utterances if u.speaker not in heard)
+    heard = {utterance.speaker for utterance in train}
+    strange = _speakers(u.id for u in test if u.speaker not in heard)
     if strange:
         found = f"speakers of 'test' that 'train' lacks: {len(strange):,}, first '{strange[0]}'"
         cure = f"move some of their utterances to {_LISTS['train']}"
-        raise DataError(str(test.root), found, "every speaker of 'test' in 'train' too", cure)
+        raise DataError(str(root), found, "every speaker of 'test' in 'train' too", cure)
 
 
 def fingerprint(root: Path, split: str, memo: Path) -> str:
@@ -376,7 +377,7 @@ def _decode(path: Path, start: int, count: int | None) -> NDArray[np.float32]:
 def _resampled(utterance: Utterance) -> NDArray[np.float32]:
     """A whole file at 16 kHz, (samples,) float32."""
     import torch
-    from torchaudio.functional import resample  # type: ignore[import-untyped, unused-ignore]
+    from torchaudio.functional import resample
 
     stored = torch.from_numpy(_decode(utterance.path, 0, None))
     # torchaudio rounds the length in float32 and may lose a sample; what it pads with is zero too.

@@ -24,7 +24,9 @@ from gimstage.modules import SequenceModule
 from gimstage.views import FRAME_SAMPLES, Spans, StoredSpans
 
 TILE_FRAMES = 400  # 4 s; the first module's output of a tile takes 26 MB at full width
-# What the ranges of `uint8` and the loss of an encoding are measured on: the first 0.32 s of 96.
+# What the ranges of `uint8` and the loss of an encoding are measured on: 0.32 s of 96 entries,
+# early in some and late in others, for speech begins and ends in silence; of a recurrent module,
+# which must begin at the beginning, within the first tile.
 MEASURED_ENTRIES, MEASURED_FRAMES = 96, 32
 
 
@@ -60,11 +62,21 @@ class SequenceExtraction(Extraction):
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
 
     def sample(self) -> Tensor:
-        """Features (n, C) of the beginnings of entries all over the split."""
-        rows = MEASURED_FRAMES * self.rows_per_frame
-        entries = spread(len(self.lengths), MEASURED_ENTRIES)
-        tiles = [_tile(e, 0, min(rows, int(self.lengths[e]))) for e in entries]
-        return torch.cat([values.cpu() for _, values in self._encoded(tiles)])
+        """Features (n, C) of places all over the split, early and late in their entries."""
+        rows, tiles, kept = MEASURED_FRAMES * self.rows_per_frame, [], []
+        for turn, entry in enumerate(spread(len(self.lengths), MEASURED_ENTRIES)):
+            length = int(self.lengths[entry])
+            count = min(rows, length)
+            # Steps of the golden ratio spread places evenly, however many there are.
+            first = int((length - count) * (turn * 0.618034 % 1))
+            if self.module.recurrent:
+                first = min(first, self.tile_rows - count)
+                tiles.append(_tile(entry, 0, first + count))
+            else:
+                tiles.append(_tile(entry, first, count))
+            kept.append(count)
+        encoded = zip(self._encoded(tiles, fresh=True), kept, strict=True)
+        return torch.cat([values[-count:].cpu() for (_, values), count in encoded])
 
     def places(self) -> dict[str, NDArray[Any]]:
         """Where each entry begins in the rows, and which stretch of which utterance it is."""
@@ -107,8 +119,14 @@ class SequenceExtraction(Extraction):
         return tiles
 
     @torch.no_grad()
-    def _encoded(self, tiles: Sequence[Spans]) -> Iterator[tuple[Spans, Tensor]]:
-        """Every tile and its features (n, C) float32 on the device, as they are handed on."""
+    def _encoded(
+        self, tiles: Sequence[Spans], *, fresh: bool = False
+    ) -> Iterator[tuple[Spans, Tensor]]:
+        """Every tile and its features (n, C) float32 on the device, as they are handed on.
+
+        A recurrent module goes on from the tile before, unless a tile begins an entry, or all are
+        `fresh`.
+        """
         reaches = [reach(self.module, tile) for tile in tiles]
         size = max(each.count for each in reaches)
         buffers = [self.source.buffer(1, size) for _ in range(min(len(tiles), READ_AHEAD + 1))]
@@ -116,7 +134,7 @@ class SequenceExtraction(Extraction):
         state = None
         for tile, (raw, where) in zip(tiles, reading, strict=True):
             x = self.source.prepare(to_device(raw, self.device), where)
-            features, state = self.module.advance(x, state if tile.first[0] else None)
+            features, state = self.module.advance(x, state if tile.first[0] and not fresh else None)
             yield tile, features[0].relu_() if self.relu else features[0]
 
 

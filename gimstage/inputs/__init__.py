@@ -17,7 +17,7 @@ from gimstage.inputs.base import (
     Source,
     TrainingDraws,
     Where,
-    handed_on,
+    encoded_again,
     prefetched,
     to_device,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "WaveSource",
     "Where",
     "find_data",
-    "handed_on",
+    "encoded_again",
     "output_source",
     "prefetched",
     "to_device",

@@ -29,13 +29,20 @@ from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.modules import EncoderModule
 from gimstage.specs import DataSpec, OutputSpec
+from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows
 
 Where = Crops | Windows | Spans
 
 
 class Source(ABC):
-    """Batches of module input, raw on the CPU first, then on a device."""
+    """Batches of module input, raw on the CPU first, then on a device.
+
+    Attributes:
+        recomputes: whether `prepare` runs frozen modules, and so is dear.
+    """
+
+    recomputes: bool = False
 
     @abstractmethod
     def buffer(self, count: int, size: int) -> Tensor:
@@ -50,10 +57,27 @@ class Source(ABC):
         """Module input, float32, of what `fill` returned for these places, on any device."""
 
 
-def handed_on(features: Tensor, output: OutputSpec) -> Tensor:
-    """Features as the next stage sees them when nothing is stored."""
-    features = features.relu() if output.relu else features
-    return decode(encode(features, output.encoding), output.encoding)
+@torch.no_grad()
+def encoded_again(
+    module: EncoderModule, run: Callable[[Tensor], Tensor], units: Tensor, output: OutputSpec
+) -> Tensor:
+    """What a frozen module hands on when nothing is stored, tile by tile.
+
+    Args:
+        module: the module.
+        run: its features of a few units, with or without padding.
+        units: (n, …) of its input.
+        output: how it would have stored them: through ReLU, rounded.
+    """
+    size, made = TILE_UNITS[module.unit_axes], units.new_empty(0)
+    for first in range(0, len(units), size):
+        features = run(units[first : first + size])
+        if output.relu and not module.rectified:
+            features.relu_()
+        if not first:
+            made = features.new_empty(len(units), *features.shape[1:])
+        made[first : first + size] = decode(encode(features, output.encoding), output.encoding)
+    return made
 
 
 def pinned(buffer: Tensor) -> Tensor:

@@ -16,17 +16,17 @@ from gimstage.cache import FeatureReader
 from gimstage.chain import Chain
 from gimstage.data.demo import write_demo
 from gimstage.data.stl10 import ImageSplit, fingerprint, normalise, open_split
+from gimstage.device import laid_out
 from gimstage.inputs.base import (
     DataSet,
     Source,
     TrainingDraws,
+    encoded_again,
     given_folder,
-    handed_on,
     pinned,
 )
 from gimstage.modules import EncoderModule
 from gimstage.specs import ImageDataSpec, OutputSpec
-from gimstage.stack import Stack
 from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, patch_grid
 
 
@@ -103,8 +103,10 @@ class GridSource(Source):
 class RecomputedGrids(Source):
     """The stage before, run again on its own source, rounded as its features would have been."""
 
-    def __init__(self, source: Source, stack: Stack, output: OutputSpec) -> None:
-        self.source, self.stack, self.output = source, stack, output
+    recomputes = True
+
+    def __init__(self, source: Source, module: EncoderModule, output: OutputSpec) -> None:
+        self.source, self.module, self.output = source, module.eval(), output
 
     def buffer(self, count: int, size: int) -> Tensor:
         """A buffer of the source below."""
@@ -116,7 +118,14 @@ class RecomputedGrids(Source):
 
     def prepare(self, raw: Tensor, where: Windows) -> Tensor:
         """The frozen module's output, through ReLU and rounding where the recipe says so."""
-        return handed_on(self.stack(self.source.prepare(raw, where)), self.output)
+        return patches_again(self.module, self.source.prepare(raw, where), self.output)
+
+
+def patches_again(module: EncoderModule, patches: Tensor, output: OutputSpec) -> Tensor:
+    """What a frozen module hands on of a patch grid (B, G, G, C, y, x)."""
+    flat = laid_out(patches).flatten(0, 2)
+    features: Tensor = encoded_again(module, module, flat, output).unflatten(0, patches.shape[:3])
+    return features
 
 
 class Images(DataSet):
@@ -213,4 +222,4 @@ class Images(DataSet):
         self, below: Source, module: EncoderModule, output: OutputSpec
     ) -> RecomputedGrids:
         """What a frozen module makes of the source below."""
-        return RecomputedGrids(below, Stack([module], ["below"]), output)
+        return RecomputedGrids(below, module, output)

@@ -26,8 +26,8 @@ from gimstage.inputs.base import (
     DataSet,
     Source,
     TrainingDraws,
+    encoded_again,
     given_folder,
-    handed_on,
     pinned,
 )
 from gimstage.modules import EncoderModule, SequenceModule
@@ -143,6 +143,8 @@ class RecomputedRows(SequenceSource):
         output: how it would have stored its rows.
     """
 
+    recomputes = True
+
     def __init__(self, source: SequenceSource, module: SequenceModule, output: OutputSpec) -> None:
         self.source, self.module, self.output = source, module, output
         self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
@@ -159,12 +161,15 @@ class RecomputedRows(SequenceSource):
         """Read what these rows depend on."""
         return self.source.fill(buffer, self.below(where))
 
-    @torch.no_grad()
     def prepare(self, raw: Tensor, where: Spans) -> Tensor:
         """The frozen module's rows, rounded, zeros outside their entries."""
         x = self.source.prepare(raw, self.below(where))
-        rows, _ = self.module.advance(x, None)
-        return zero_outside(handed_on(rows, self.output), where, self.lengths)
+        return zero_outside(rows_again(self.module, x, self.output), where, self.lengths)
+
+
+def rows_again(module: SequenceModule, x: Tensor, output: OutputSpec) -> Tensor:
+    """What a frozen module hands on of stretches (B, T, C) that hold their reach."""
+    return encoded_again(module, lambda tile: module.advance(tile, None)[0], x, output)
 
 
 def reach(module: SequenceModule, where: Spans) -> Spans:
@@ -204,6 +209,7 @@ class Speech(DataSet):
         super().__init__(spec, root)
         self.spec = spec
         self._splits: dict[str, SpeechSplit] = {}
+        self._kept: dict[str, Ints] = {}
 
     @classmethod
     def find(cls, spec: SpeechDataSpec, data: Path | None, runs: Path) -> Speech:
@@ -245,6 +251,8 @@ class Speech(DataSet):
         Raises:
             DataError: there is none.
         """
+        if split.name in self._kept:
+            return self._kept[split.name]
         crop = self.spec.views.crop_frames
         fits = split.samples // FRAME_SAMPLES >= crop
         kept, short = np.flatnonzero(fits), np.flatnonzero(~fits)
@@ -256,18 +264,16 @@ class Speech(DataSet):
                 "lower crop_frames in [views], or use longer utterances",
             )
         if len(short):
-            names = ", ".join(split.utterances[i].id for i in short[:3])
-            more = ", …" if len(short) > 3 else ""
             _log.warning(
                 "split '%s': %d of %d utterances are shorter than a crop of %d frames and are "
-                "left out: %s%s",
+                "left out: %s",
                 split.name,
                 len(short),
                 len(split),
                 crop,
-                names,
-                more,
+                ", ".join(split.utterances[i].id for i in short),
             )
+        self._kept[split.name] = kept
         return kept
 
     @property

@@ -2,8 +2,8 @@
 
 Five convolutions take a 16-pixel patch to one vector, the local code of its place; two more over
 the grid of local codes make the global codes, each of which sees 3×3 places (Hjelm et al. 2019).
-All are trained together from one loss. Every convolution goes without bias into batch normalisation and
-ReLU, max-pooling last; so while training, a patch's code depends on the whole batch.
+All are trained together from one loss. Every convolution goes without bias into batch normalisation
+and ReLU, max-pooling last; so while training, a patch's code depends on the whole batch.
 
 Shape letters: B batch, G patches per side of the grid, C channels, y x pixels of a patch.
 This file imports nothing of gimstage but the base of modules.

@@ -189,9 +189,10 @@ class SpeakerProbe(CropProbe):
         self.speech, self.mfcc = speech, spec.mfcc and MFCC(spec.mfcc)
         self.baseline = MFCCS if spec.mfcc else None
         self.splits = {role: speech.split(getattr(spec, f"{role}_split")) for role in ROLES}
-        refuse_unseen_speakers(self.splits["train"], self.splits["test"])
         self.kept = {role: speech.long_enough(split) for role, split in self.splits.items()}
         self.labels = {role: split.labels[self.kept[role]] for role, split in self.splits.items()}
+        kept = ([self.splits[role].utterances[i] for i in self.kept[role]] for role in ROLES)
+        refuse_unseen_speakers(speech.root, *kept)
         speakers = len(np.unique(self.labels["train"]))
         self.chance = 1 / speakers
         if speakers < 2:

@@ -10,6 +10,7 @@ Shape letters: T rows in time, L labels of an utterance, C channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from gimstage.data.librispeech import NUM_PHONES, SpeechSplit
 from gimstage.draws import generator, initialising
-from gimstage.inputs import Speech, prefetched, to_device
+from gimstage.errors import NoLabelsError
+from gimstage.inputs import Speech
+from gimstage.modules import SequenceModule
 from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack
 from gimstage.probe.classifiers import converged_classifier
 from gimstage.probe.crops import MFCCS, ROLES
@@ -27,7 +30,7 @@ from gimstage.probe.mfcc import MFCC
 from gimstage.progress import Progress
 from gimstage.specs import FrameConverged, FramePaper, PhoneProbeSpec
 from gimstage.stack import Stack
-from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans
+from gimstage.views import FRAME_SAMPLES, Ints
 
 Predict = Mapping[str, Any]  # by input: codes (L, C) ─► labels (L,)
 
@@ -48,7 +51,27 @@ class PhoneProbe(Probe):
         super().__init__(**settings)
         self.spec, self.speech, self.mfcc = spec, speech, spec.mfcc and MFCC(spec.mfcc)
         self.splits = {role: speech.split(getattr(spec, f"{role}_split")) for role in ROLES}
-        self.labels = {role: split.phones() for role, split in self.splits.items()}
+        self.labels = {role: self._usable(split) for role, split in self.splits.items()}
+
+    def _usable(self, split: SpeechSplit) -> dict[int, Ints]:
+        """The labels that have a code, (L,) of each utterance that has any.
+
+        Raises:
+            NoLabelsError: there is none in the split.
+        """
+        cut = {
+            index: labels[: int(split.samples[index]) // FRAME_SAMPLES - self.spec.offset]
+            for index, labels in split.phones().items()
+        }
+        found = {index: labels for index, labels in cut.items() if len(labels)}
+        if not found:
+            raise NoLabelsError(
+                f"{self.speech.root}, split '{split.name}'",
+                "no labelled utterance is long enough for a label and its code",
+                "one of 25 ms at least",
+                "label longer utterances, or lower offset",
+            )
+        return found
 
     def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
         """One row per protocol and input, MFCCs last."""
@@ -144,49 +167,48 @@ class PhoneProbe(Probe):
 
     def _utterances(self, role: str, stacks: Stacks) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Codes (L, C) of every input and labels (L,) of each labelled utterance, on the CPU."""
-        split, labels = self.splits[role], self.labels[role]
-        for index, wave in self._waves(split, np.array(list(labels), np.int64)):
+        split, wanted = self.splits[role], {*stacks, *(RANDOM + key for key in stacks)}
+        for index, labels in self.labels[role].items():
             self.watch.leave_if_asked()
-            frames = wave.shape[1] // FRAME_SAMPLES
-            count = min(len(labels[index]), frames - self.spec.offset)
-            cut = slice(self.spec.offset, self.spec.offset + count)
+            wave = self._wave(split, index)
+            cut = slice(self.spec.offset, self.spec.offset + len(labels))
             codes = {
                 prefix + name: values[cut].cpu()
                 for prefix, stack in every_stack(stacks)
-                for name, values in frame_codes(stack, wave, frames).items()
+                for name, values in frame_codes(stack, wave.to(self.device)).items()
+                if prefix + name in wanted
             }
             if self.mfcc:  # their windows are the labels' own
-                codes[MFCCS] = self.mfcc(wave[..., 0])[0, :count]
-                count = min(count, len(codes[MFCCS]))
-                codes = {name: values[:count] for name, values in codes.items()}
-            yield codes, torch.from_numpy(labels[index][:count])
+                codes[MFCCS] = _of_length(self.mfcc(wave[..., 0])[0], len(labels))
+            yield codes, torch.from_numpy(labels)
 
-    def _waves(self, split: SpeechSplit, chosen: Ints) -> Iterator[tuple[int, Tensor]]:
-        """Some utterances of a split, whole, (1, T, 1) on the device."""
-        stored = self.speech.spec.whole_utterances(split.samples[chosen] // FRAME_SAMPLES)
-        source = self.speech.waves(split, chosen, stored)
-        counts = (stored.frames * FRAME_SAMPLES).tolist()
-        zero = np.zeros(1, np.int64)
-        places = [LiveSpans(zero + i, zero, count) for i, count in enumerate(counts)]
-        buffers = [source.buffer(1, max(counts)) for _ in range(3)]
-        reading = prefetched(source, places, buffers=buffers, workers=self.workers)
-        for index, (raw, _) in zip(chosen.tolist(), reading, strict=True):
-            yield index, to_device(raw, self.device)
+    def _wave(self, split: SpeechSplit, index: int) -> Tensor:
+        """A whole utterance, normalised, (1, T, 1)."""
+        wave = np.empty(int(split.samples[index]), np.float32)
+        split.read(index, 0, wave)
+        spec = self.speech.spec
+        return torch.from_numpy((wave - np.float32(spec.mean)) / np.float32(spec.std))[
+            None, :, None
+        ]
 
 
-def frame_codes(stack: Stack, wave: Tensor, frames: int) -> dict[str, Tensor]:
+def frame_codes(stack: Stack, wave: Tensor) -> dict[str, Tensor]:
     """Every module's codes of an utterance (1, T, 1), averaged over each 10 ms, (frames, C)."""
-    return {name: _by_frame(rows[0], frames) for name, rows in stack.codes(wave).items()}
+    frames = wave.shape[1] // FRAME_SAMPLES
+    rows = stack.codes(wave[:, : frames * FRAME_SAMPLES])
+    modules = [module for module in stack.parts if isinstance(module, SequenceModule)]
+    means = {}
+    for number, name in enumerate(stack.names, start=1):
+        per_frame = FRAME_SAMPLES // math.prod(module.stride for module in modules[:number])
+        whole = _of_length(rows[name][0], frames * per_frame)
+        means[name] = whole.unflatten(0, (frames, per_frame)).mean(1)
+    return means
 
 
-def _by_frame(rows: Tensor, frames: int) -> Tensor:
-    """Means (frames, C) of the rows (T, C) of each frame; the last frame may lack a few."""
-    per_frame = round(len(rows) / frames)
-    whole = len(rows) // per_frame
-    means: Tensor = rows[: whole * per_frame].unflatten(0, (whole, per_frame)).mean(1)
-    if whole < frames:
-        means = torch.cat([means, rows[whole * per_frame :].mean(0, keepdim=True)])
-    return means[:frames]
+def _of_length(rows: Tensor, count: int) -> Tensor:
+    """The first `count` rows (T, C); where there are a few less, the last one again."""
+    missing = max(0, count - len(rows))
+    return torch.cat([rows, rows[-1:].expand(missing, -1)])[:count]
 
 
 def _head(channels: int, seed: int) -> nn.Linear:

@@ -41,6 +41,8 @@ class MFCC(nn.Module):
     @torch.no_grad()
     def forward(self, waves: Tensor) -> Tensor:
         """Vectors (B, T', 3 · coefficients) of samples (B, T)."""
-        first = self.coefficients(waves.cpu())
+        # Each wave as a sample of one channel: torchaudio floors a spectrogram 80 dB below the
+        # loudest of its channels, and would take a batch of waves for the channels of one sample.
+        first = self.coefficients(waves.cpu()[:, None])[:, 0]
         second = self.deltas(first)
         return torch.cat([first, second, self.deltas(second)], dim=1).transpose(1, 2)

@@ -357,13 +357,14 @@ def test_an_utterance_labelled_twice_is_refused(root, phone_file):
 
 
 def test_speakers_that_train_has_are_accepted(root):
-    refuse_unseen_speakers(open_split(root, "train"), open_split(root, "test"))
+    train, test = open_split(root, "train"), open_split(root, "test")
+    refuse_unseen_speakers(root, train.utterances, test.utterances)
 
 
 def test_speakers_that_train_never_saw_are_refused(root, train_list):
     train_list.write_text("19-2-0000\n")
     train, test = open_split(root, "train"), open_split(root, "test")
-    assert refusal(refuse_unseen_speakers, train, test) == (
+    assert refusal(refuse_unseen_speakers, root, train.utterances, test.utterances) == (
         f"{root}: speakers of 'test' that 'train' lacks: 1, first '84'; expected every speaker of "
         "'test' in 'train' too; move some of their utterances to train_split.txt"
     )
