@@ -11,7 +11,6 @@ from gimstage.calibration import Calibration, calibrate, read_calibration
 from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint
 from gimstage.device import placed
 from gimstage.errors import (
-    BudgetError,
     CacheError,
     DamagedCacheError,
     DataError,
@@ -20,7 +19,7 @@ from gimstage.errors import (
 )
 from gimstage.folder import check_weights, folder_bytes
 from gimstage.inputs import DataSet, Speech
-from gimstage.plan import StagePlan, plan_stage, require_disk, stored_bytes
+from gimstage.plan import StagePlan, plan_stage, plan_stages, require_disk, stored_bytes
 from gimstage.probe import ClassProbe, PhoneProbe, Row, SpeakerProbe, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
@@ -56,15 +55,7 @@ class Pipeline:
         Raises:
             BudgetError: of all stages that do not fit the budget of GPU memory, the largest.
         """
-        plans, refusals = [], []
-        for number in self.recipe.stages:
-            try:
-                plans.append(self.plan(self.recipe.chain(number)))
-            except BudgetError as refusal:
-                refusals.append(refusal)
-        if refusals:
-            raise max(refusals, key=lambda refusal: refusal.smallest_bytes or 0)
-        return plans
+        return plan_stages(map(self.recipe.chain, self.recipe.stages), self.plan)
 
     def plan(self, chain: Chain) -> StagePlan:
         """The cost of the chain's last stage."""

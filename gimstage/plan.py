@@ -5,6 +5,7 @@ Arithmetic on the recipe's shapes, and a trace of a step without numbers; trains
 
 import math
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class StagePlan:
     Args:
         name: its number.
         parameters: of module and objective.
-        steps: optimiser steps.
+        steps: optimiser steps; None, like all that depends on the data, where none was given.
         flops_per_step: forward and backward of module and objective as the setting has it, and
             forward of what is recomputed below; a multiply-add being two.
         feature_shape: of the features array, whether or not it is stored.
@@ -72,12 +73,12 @@ class StagePlan:
 
     name: str
     parameters: int
-    steps: int
+    steps: int | None
     flops_per_step: int
-    feature_shape: tuple[int, ...]
+    feature_shape: tuple[int, ...] | None
     encoding: str
-    cache_bytes: int
-    exact: bool
+    cache_bytes: int | None
+    exact: bool | None
     cached_bytes: int
     read_bytes_per_step: int
     recompute: Recompute | None
@@ -94,9 +95,26 @@ class StagePlan:
         return asdict(self)
 
 
+def plan_stages(chains: Iterable[Chain], plan: Callable[[Chain], StagePlan]) -> list[StagePlan]:
+    """The plan of every chain's last stage.
+
+    Raises:
+        BudgetError: of all stages that do not fit the budget of GPU memory, the largest.
+    """
+    plans, refusals = [], []
+    for chain in chains:
+        try:
+            plans.append(plan(chain))
+        except BudgetError as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise max(refusals, key=lambda refusal: refusal.smallest_bytes or 0)
+    return plans
+
+
 def plan_stage(
     chain: Chain,
-    data: DataSet,
+    data: DataSet | None,
     *,
     cached_bytes: int,
     budget: Budget | None,
@@ -106,7 +124,7 @@ def plan_stage(
 
     Args:
         chain: the stage, last of its chain.
-        data: the data set.
+        data: the data set; without one, what depends on its size is left out.
         cached_bytes: of its features on disk already.
         budget: of GPU memory; None for the plain step.
         calibration: how fast this device and disk are, where that was measured.
@@ -116,12 +134,10 @@ def plan_stage(
         BudgetError: no setting fits the budget.
     """
     spec = chain.last.spec
-    steps = require_steps(chain, data.num_samples)
     with torch.device("meta"):
         module = spec.module.build(chain.modules()[-1].in_channels)
         objective = spec.objective.build(module)
     parameters = [*module.parameters(), *objective.parameters()]
-    layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
     setting = choose(chain, budget) if budget else plain_setting(chain)
     below = sum(forward_work(part) for part in recomputed_below(chain))
     # Backward is two passes; micro-batches and checkpointing each add a forward one.
@@ -130,12 +146,8 @@ def plan_stage(
     return StagePlan(
         name=str(chain.last.number),
         parameters=sum(p.numel() for p in parameters),
-        steps=steps,
         flops_per_step=2 * step_work * spec.train.batch_size,
-        feature_shape=layout.arrays[0].shape,
         encoding=spec.output.encoding,
-        cache_bytes=stored_bytes(chain, data),
-        exact=layout.exact,
         cached_bytes=cached_bytes,
         read_bytes_per_step=spec.train.batch_size * _sample_bytes(chain, recomputed_below(chain)),
         recompute=_recompute(chain, calibration),
@@ -145,8 +157,26 @@ def plan_stage(
         predicted_allocated_bytes=setting.peak.allocated_bytes,
         predicted_reserved_bytes=setting.peak.reserved_bytes,
         predicted_by_kind=setting.peak.by_kind,
-        hours=_hours(chain, data, steps, setting.relative_time, calibration),
+        **_sizes(chain, data, setting.relative_time, calibration),
     )
+
+
+def _sizes(
+    chain: Chain, data: DataSet | None, relative_time: float, calibration: Calibration | None
+) -> dict[str, Any]:
+    """What depends on how much data there is."""
+    if data is None:
+        names = ("steps", "feature_shape", "cache_bytes", "exact", "hours")
+        return dict.fromkeys(names)
+    steps = require_steps(chain, data.num_samples)
+    layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
+    return {
+        "steps": steps,
+        "feature_shape": layout.arrays[0].shape,
+        "cache_bytes": stored_bytes(chain, data),
+        "exact": layout.exact,
+        "hours": _hours(chain, data, steps, relative_time, calibration),
+    }
 
 
 def stored_bytes(chain: Chain, data: DataSet) -> int:

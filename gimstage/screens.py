@@ -153,7 +153,7 @@ def plan_tables(
     recipe: str, plans: Sequence[StagePlan], free_bytes: int, budget: Budget | None
 ) -> Group:
     """What each stage costs: work and disk, then memory and hours."""
-    return Group(_disk_table(recipe, plans, free_bytes), "", _memory_table(recipe, plans, budget))
+    return Group(_disk_table(recipe, plans, free_bytes), "", memory_table(recipe, plans, budget))
 
 
 def _disk_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Table:
@@ -169,23 +169,24 @@ def _disk_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Tab
             f"{plan.steps:,}",
             f"{plan.flops_per_step / 1e9:,.1f}",
             bound + readable(plan.cache_bytes) if plan.cache_bytes else "not stored",
-            " × ".join(map(str, plan.feature_shape)),
+            " × ".join(map(str, plan.feature_shape or ())),
             plan.encoding,
         )
-    total = sum(plan.cache_bytes for plan in plans)
+    total = sum(plan.cache_bytes or 0 for plan in plans)
     table.caption = f"{readable(total)} ({total:,} bytes) of features, {readable(free_bytes)} free"
     table.caption_justify = "left"
     return table
 
 
-def _memory_table(recipe: str, plans: Sequence[StagePlan], budget: Budget | None) -> Table:
+def memory_table(recipe: str, plans: Sequence[StagePlan], budget: Budget | None) -> Table:
+    """How each stage's step is taken, and the GPU memory that takes."""
     numbers = ("micro-batch", "time", "allocated", "reserved", "read/step", "hours")
     table = _table(
         f"{recipe}: GPU memory of a step, predicted",
         "stage",
         *numbers,
         "checkpointing",
-        "input from",
+        "cache pays above",
         numbers=numbers,
     )
     for plan in plans:
@@ -198,7 +199,7 @@ def _memory_table(recipe: str, plans: Sequence[StagePlan], budget: Budget | None
             readable(plan.read_bytes_per_step),
             "–" if plan.hours is None else f"{plan.hours:,.2f}",
             "yes" if plan.checkpointing else "no",
-            _input_from(plan),
+            _cache_above(plan),
         )
     note = "a prediction, not validated on CUDA; batch and negatives never change"
     if budget is not None:
@@ -207,18 +208,20 @@ def _memory_table(recipe: str, plans: Sequence[StagePlan], budget: Budget | None
             f"{readable(budget.workspace_bytes)} workspace, {readable(budget.margin_bytes)} margin "
             f"leave {readable(budget.for_tensors)} for tensors\n{note}"
         )
+    if any(plan.recompute and plan.recompute.faster is None for plan in plans):
+        note += "\n* for every TFLOP/s of the device; --calibrate measures this one"
     table.caption, table.caption_justify = note, "left"
     return table
 
 
-def _input_from(plan: StagePlan) -> str:
-    """Where the input had better come from, and what that depends on."""
+def _cache_above(plan: StagePlan) -> str:
+    """The disk speed above which reading stored features is faster than recomputing them."""
     choice = plan.recompute
     if choice is None:
-        return "data"
+        return "–"
     if choice.faster is None or choice.crossing_bytes_per_s is None:
-        return f"cache above {choice.crossing_gb_per_tflop:.2g} GB/s per TFLOP/s"
-    return f"{choice.faster} (cache above {readable(choice.crossing_bytes_per_s)}/s)"
+        return f"{choice.crossing_gb_per_tflop:.3g} GB/s *"
+    return f"{readable(choice.crossing_bytes_per_s)}/s: {choice.faster}"
 
 
 def inspect_table(stage: str, found: Mapping[str, Any]) -> Table:

@@ -374,3 +374,20 @@ def test_a_report_over_no_runs_is_refused(tmp_path: Path) -> None:
     result = gimstage("report", "--runs", tmp_path, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error {tmp_path}: ")
+
+
+def test_memory_is_planned_without_any_data() -> None:
+    folder = Path(__file__).parents[1] / "stages/librispeech"
+    found = document("plan", "--recipe", folder, "--gpu-mem", "1GB")
+    assert found["fits"]
+    assert [stage["name"] for stage in found["stages"]] == [*"123456"]
+    assert all(stage["steps"] is None for stage in found["stages"])
+    assert (
+        "give --data DIR for steps, disk and hours" in gimstage("plan", "--recipe", folder).stdout
+    )
+
+
+def test_a_recipe_of_probes_alone_has_nothing_to_plan() -> None:
+    folder = Path(__file__).parents[1] / "stages/librispeech_mfcc"
+    result = gimstage("plan", "--recipe", folder)
+    assert (result.exit_code, result.stdout) == (0, "librispeech_mfcc has no stages to plan\n")

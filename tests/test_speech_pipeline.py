@@ -513,3 +513,82 @@ def test_training_draws_lie_within_their_entries(finished: Path) -> None:
             assert (where.first + where.count <= source.lengths[where.entry]).all()
     rng = generator(1, "test")
     assert pipeline.data.stored.draw(rng, np.arange(15), 128)[1].max() > 0
+
+
+def test_a_recurrent_module_goes_on_where_the_shard_before_ended(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequences, "TILE_FRAMES", 32)
+    monkeypatch.setattr(cache_format, "SHARD_TARGET_BYTES", 128 * 6 * 2)
+    shutil.rmtree(features(home, 6))
+    frames, plain = [], sequences.SequenceExtraction._tiles
+
+    def tiles(self: sequences.SequenceExtraction, rows: range) -> list[Spans]:
+        found = plain(self, rows)
+        frames.extend(tile.count for tile in found)
+        return found
+
+    monkeypatch.setattr(sequences.SequenceExtraction, "_tiles", tiles)
+    at(home).train_stage(6)
+    total = zarr.open_group(features(home, 6))["features"].shape[0]
+    shards = len(list((features(home, 6) / "features").glob("c*")))
+    assert shards > 20
+    # No row is computed again but those of tiles that shards share.
+    assert sum(frames) <= total + shards * 32
+
+
+def test_what_an_encoding_loses_is_measured_where_there_is_speech(fresh: Path) -> None:
+    edit(fresh, "1_*.toml", '"float16"', '"uint8"')
+    for utterance in at(fresh).data.train.utterances:
+        wave, rate = soundfile.read(utterance.path, dtype="int16")
+        wave[:6400] = 0  # 0.4 s of silence before every utterance
+        soundfile.write(utterance.path, wave, rate, subtype="PCM_16")
+    pipeline = at(fresh)
+    pipeline.train_stage(1)
+    manifest = json.loads((fresh / "runs/tiny_audio/1/manifest.json").read_text())
+    said = manifest["features"]["fidelity"]["snr_db"]
+    stack = trained_stack(pipeline.runs, pipeline.recipe.chain(1))
+    source, stored = pipeline.data.source(), RowSource(features(fresh, 1))
+    signal = noise = 0.0
+    for entry in range(len(stored.lengths)):
+        exact = stack(whole(source, entry))
+        signal += float(exact.square().sum())
+        noise += float((whole(stored, entry) - exact).square().sum())
+    assert abs(10 * np.log10(signal / noise) - said) < 3
+
+
+def test_the_record_of_memory_outlives_a_new_extraction(fresh: Path) -> None:
+    from gimstage.memory import Budget
+
+    budget = Budget(10**9, context_bytes=0, workspace_bytes=0, margin_share=0.0)
+    at(fresh, budget=budget).train_stage(1)
+    before = at(fresh).memory("1")
+    edit(fresh, "1_*.toml", '"float16"', '"float32"')
+    at(fresh).extract_stage(1)
+    assert before is not None
+    assert at(fresh).memory("1") == before
+
+
+def test_recomputed_input_is_made_once_for_both_passes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gimstage import fit, stagework
+
+    edit(home, "1_*.toml", '"features"', '"none"')
+    shutil.rmtree(features(home, 1))
+    shutil.rmtree(home / "runs/tiny_audio/2")
+    plain = RecomputedRows.prepare
+    calls = []
+
+    def prepare(self: RecomputedRows, raw: torch.Tensor, where: Spans) -> torch.Tensor:
+        calls.append(len(where))
+        return plain(self, raw, where)
+
+    def lean(chain: object, budget: object) -> fit.Setting:
+        return fit.Setting(2, False, 1.3, fit.plain_setting(chain).peak)
+
+    monkeypatch.setattr(RecomputedRows, "prepare", prepare)
+    monkeypatch.setattr(stagework, "choose", lean)
+    at(home, budget=fit.Budget(10**9, 0, 0, 0.0)).train_stage(2)
+    trained = calls[: 6 * 2]
+    assert trained == [2] * 12

@@ -1,5 +1,6 @@
 """One gradient, however the batch is cut: micro-batches and checkpointing, and the plain step."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,36 @@ def test_every_setting_gives_the_plain_gradient(
     plain = gradients(parts, batch, micro_batch=COUNT, checkpointing=False)
     cut = gradients(parts, batch, micro_batch=micro_batch, checkpointing=checkpointing)
     assert plain.keys() == cut.keys()
+    for name, gradient in plain.items():
+        scale = gradient.abs().max().item() or 1.0
+        assert_close(cut[name] / scale, gradient / scale, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("number", "old", "new"),
+    [
+        (5, '"conv1d"', '"conv1d_gru"\nhidden_channels = 6\nbptt = true'),
+        (6, "bptt = true", "bptt = false"),
+        (1, "[train]", '[objective.context]\nkind = "gru"\nchannels = 5\nbptt = true\n\n[train]'),
+        (4, '"batch"', '"sequence"'),
+    ],
+)
+def test_other_modules_of_speech_give_the_plain_gradient_too(
+    tmp_path: Path, number: int, old: str, new: str
+) -> None:
+    folder = Path(shutil.copytree(RECIPES / "tiny_audio", tmp_path / "tiny_audio"))
+    path = next(folder.glob(f"{number}_*.toml"))
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new).replace("relu = true", "relu = false"))
+    for above in range(number + 1, 7):
+        next(folder.glob(f"{above}_*.toml")).unlink()
+    for probe in folder.glob("probe*.toml"):
+        probe.unlink()
+    chain = Recipe.load(folder).chain(number)
+    parts, batch = double(new_parts(chain)), batch_of(chain)
+    plain = gradients(parts, batch, micro_batch=COUNT, checkpointing=False)
+    cut = gradients(parts, batch, micro_batch=2, checkpointing=False)
     for name, gradient in plain.items():
         scale = gradient.abs().max().item() or 1.0
         assert_close(cut[name] / scale, gradient / scale, rtol=0, atol=1e-12)

@@ -27,6 +27,7 @@ from gimstage.sizes import parse_bytes
 if TYPE_CHECKING:
     from gimstage.memory import Budget
     from gimstage.pipeline import Pipeline
+    from gimstage.recipe import Recipe
 
 WIDTH = 110  # of tables where stdout is not a terminal
 
@@ -206,20 +207,35 @@ def open_pipeline(
         workers=workers,
         max_disk=parse_bytes("--max-disk", max_disk) if max_disk else None,
         checkpoint_every_s=checkpoint_every,
-        budget=_budget(**options) if options.get("gpu_mem") else None,
+        budget=open_budget(**options),
     )
     found = find_data(loaded.data, data, runs)
     return Pipeline(loaded, found, root=runs, settings=settings, watch=watch or Watch())
 
 
-def _budget(
-    *, gpu_mem: str, gpu_context: str, gpu_workspace: str, gpu_margin: float, **_: Any
-) -> Budget:
+def open_recipe(*, recipe: Path, seed: int | None, **_: Any) -> Recipe:
+    """The recipe that a command's options ask for."""
+    from gimstage.recipe import Recipe
+
+    return Recipe.load(recipe, seed)
+
+
+def open_budget(
+    *,
+    gpu_mem: str | None = None,
+    gpu_context: str = "0",
+    gpu_workspace: str = "0",
+    gpu_margin: float = 0.0,
+    **_: Any,
+) -> Budget | None:
+    """The budget of GPU memory that a command's options ask for, if any."""
     from gimstage.memory import Budget
 
     def aside(name: str, text: str) -> int:
         return 0 if text.strip() == "0" else parse_bytes(name, text)
 
+    if not gpu_mem:
+        return None
     return Budget(
         total_bytes=parse_bytes("--gpu-mem", gpu_mem),
         context_bytes=aside("--gpu-context", gpu_context),

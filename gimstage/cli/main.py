@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ from gimstage.cli.base import (
     RUNS,
     answer,
     guarded,
+    open_budget,
     open_pipeline,
+    open_recipe,
     option,
     watching,
     with_options,
@@ -29,7 +32,9 @@ from gimstage.cli.base import (
 from gimstage.errors import BudgetError
 
 if TYPE_CHECKING:
+    from gimstage.memory import Budget
     from gimstage.pipeline import Pipeline
+    from gimstage.plan import StagePlan
     from gimstage.recipe import Recipe
 
 
@@ -123,6 +128,10 @@ def status(why: bool, as_json: bool, **options: Any) -> None:
 @guarded
 def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
     """Show what every stage will cost: GPU memory, operations, disk to the byte, hours."""
+    recipe = open_recipe(**options)
+    if recipe.data.demo is None and options["data"] is None:
+        _plan_memory(recipe, open_budget(**options), as_json=as_json)
+        return
     pipeline = open_pipeline(**options)
     if calibrate:
         pipeline.calibrate()
@@ -133,27 +142,51 @@ def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
     except BudgetError as refusal:
         error = refusal
     free, budget = pipeline.free_disk(), pipeline.settings.budget
-    document = {
-        "recipe": pipeline.recipe.name,
-        "fits": error is None,
-        "free_bytes": free,
-        "cache_bytes": sum(p.cache_bytes for p in plans),
-        "budget": budget and asdict(budget),
-        "stages": [p.as_json() for p in plans],
-    }
+    disk = {"free_bytes": free, "cache_bytes": sum(p.cache_bytes or 0 for p in plans)}
+    picture = screens.plan_tables(recipe.name, plans, free, budget) if plans else None
+    extras = disk | {"budget": budget and asdict(budget)}
+    _answer_plan(recipe, plans, extras, picture, error, as_json)
+
+
+def _plan_memory(recipe: Recipe, budget: Budget | None, *, as_json: bool) -> None:
+    """Plan what does not depend on the data: GPU memory and operations."""
+    from gimstage.plan import plan_stage, plan_stages
+
+    error, plans = None, []
+    cost = partial(plan_stage, data=None, cached_bytes=0, budget=budget, calibration=None)
+    try:
+        plans = plan_stages(map(recipe.chain, recipe.stages), cost)
+    except BudgetError as refusal:
+        error = refusal
+    picture = screens.memory_table(recipe.name, plans, budget) if plans else None
+    if picture:
+        picture.caption = f"{picture.caption}\ngive --data DIR for steps, disk and hours"
+    _answer_plan(recipe, plans, {"budget": budget and asdict(budget)}, picture, error, as_json)
+
+
+def _answer_plan(
+    recipe: Recipe,
+    plans: list[StagePlan],
+    extras: dict[str, Any],
+    picture: Any,
+    error: BudgetError | None,
+    as_json: bool,
+) -> None:
+    document = {"recipe": recipe.name, "fits": error is None, **extras}
+    document["stages"] = [plan.as_json() for plan in plans]
     if error is not None:
         document["smallest_bytes"] = error.smallest_bytes
         document["error"] = {"type": type(error).__name__, "message": str(error)}
     if as_json:
         answer(document, "", as_json=True)
-    elif plans:
-        answer(
-            document, screens.plan_tables(pipeline.recipe.name, plans, free, budget), as_json=False
-        )
+    elif picture is not None:
+        answer(document, picture, as_json=False)
     if error is not None and as_json:
         sys.exit(1)
     if error is not None:
         raise error
+    if not plans and not as_json:
+        answer(document, f"{recipe.name} has no stages to plan", as_json=False)
 
 
 @main.command()

@@ -3,7 +3,8 @@
 Tiles are cut from the beginning of each entry, and each is computed from its reach alone (a
 recurrent module also from its state at the tile before), so a recording of hours gives the rows it
 would give in one piece. A shard that begins inside a tile computes the whole tile and drops what
-belongs to the shard before; if the module is recurrent, it starts at the beginning of the entry.
+belongs to the shard before; a recurrent module goes on from its state before that tile, or, where
+the shard before was not computed just now, from the beginning of the entry.
 
 Shape letters: E entries, T rows in time, C channels.
 """
@@ -60,6 +61,9 @@ class SequenceExtraction(Extraction):
         self.tile_rows = TILE_FRAMES * self.rows_per_frame
         self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        # The state at the beginning of the last tile computed and of the one after it, by entry and
+        # first row: where the next shard can go on.
+        self._states: dict[tuple[int, int], Tensor | None] = {}
 
     def sample(self) -> Tensor:
         """Features (n, C) of places all over the split, early and late in their entries."""
@@ -110,11 +114,9 @@ class SequenceExtraction(Extraction):
         for entry in range(first, last + 1):
             length, offset = int(self.lengths[entry]), int(self.offsets[entry])
             begin = max(rows.start - offset, 0) // self.tile_rows * self.tile_rows
-            for start in range(
-                0 if self.module.recurrent else begin,
-                min(length, rows.stop - offset),
-                self.tile_rows,
-            ):
+            if self.module.recurrent and (entry, begin) not in self._states:
+                begin = 0
+            for start in range(begin, min(length, rows.stop - offset), self.tile_rows):
                 tiles.append(_tile(entry, start, min(self.tile_rows, length - start)))
         return tiles
 
@@ -131,10 +133,12 @@ class SequenceExtraction(Extraction):
         size = max(each.count for each in reaches)
         buffers = [self.source.buffer(1, size) for _ in range(min(len(tiles), READ_AHEAD + 1))]
         reading = prefetched(self.source, reaches, buffers=buffers, workers=self.workers)
-        state = None
         for tile, (raw, where) in zip(tiles, reading, strict=True):
             x = self.source.prepare(to_device(raw, self.device), where)
-            features, state = self.module.advance(x, state if tile.first[0] and not fresh else None)
+            entry, first = int(tile.entry[0]), int(tile.first[0])
+            before = None if fresh or not first else self._states[entry, first]
+            features, after = self.module.advance(x, before)
+            self._states = {(entry, first): before, (entry, first + self.tile_rows): after}
             yield tile, features[0].relu_() if self.relu else features[0]
 
 
