@@ -149,8 +149,12 @@ class Pipeline:
         """
         spec = self.recipe.probe(name)
         folder = self.runs.folder(f"{self.recipe.name}/{name}")
-        with folder.lock():
+        with folder.lock(), ExitStack() as held:
             identity = self._probe_identity(spec)
+            if spec.weights == "trained":
+                for chain in map(self.recipe.chain, spec.inputs):
+                    for part in [*chain.below(), chain]:
+                        held.enter_context(self.runs.stage_folder(part).reading())
             manifest = None
             with suppress(DamagedCacheError):  # it is made anew
                 manifest = folder.manifest()

@@ -182,17 +182,33 @@ def test_a_calibration_gives_hours_and_a_verdict(fresh: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("micro_batch", [32, 4])
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_prediction_is_within_ten_per_cent_of_a_gpu(number: int, micro_batch: int) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("recipe", "number", "micro_batch"),
+    [
+        *(("stl10", number, count) for number in (1, 2, 3) for count in (32, 4)),
+        *(("librispeech", number, 8) for number in range(1, 7)),
+    ],
+)
+def test_the_prediction_is_within_ten_per_cent_of_a_gpu(
+    tmp_path: Path, recipe: str, number: int, micro_batch: int, precision: str
+) -> None:
     from gimstage.draws import generator
     from gimstage.stack import new_parts
     from gimstage.step import training_step
 
-    chain, device = chain_of(number, STL10), torch.device("cuda")
+    folder = tmp_path / recipe
+    folder.mkdir()
+    for path in (STL10.parent / recipe).iterdir():
+        text = path.read_text().replace('"float32"', f'"{precision}"')
+        (folder / path.name).write_text(text.replace('store = "none"', 'store = "features"'))
+    chain, device = chain_of(number, folder), torch.device("cuda")
+    batch_size = chain.last.spec.train.batch_size
     module, objective = (part.to(device) for part in new_parts(chain))
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()])
-    batch = torch.randn(32, 7, 7, *chain.shapes()[-2])
+    side = (7, 7) if recipe == "stl10" else ()
+    batch = torch.randn(batch_size, *side, *chain.shapes()[-2])
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     for _ in range(2):
         training_step(
@@ -200,11 +216,22 @@ def test_the_prediction_is_within_ten_per_cent_of_a_gpu(number: int, micro_batch
             objective,
             optimiser=adam,
             load=lambda first, last: batch[first:last].to(device),
-            count=32,
+            count=batch_size,
             labels=None,
             rng=generator(1, "test"),
-            precision="float32",
+            precision=precision,
             micro_batch=micro_batch,
         )
     predicted = predicted_peak(chain, micro_batch, False).allocated_bytes
     assert torch.cuda.max_memory_allocated() == pytest.approx(predicted, rel=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_budget_is_kept_to_and_its_peak_recorded(fresh: Path) -> None:
+    device = torch.device("cuda")
+    limits = Budget(10**9, context_bytes=5 * 10**8, workspace_bytes=10**8, margin_share=0.1)
+    at(fresh, device=device, budget=limits).train_stage(1)
+    memory = at(fresh).memory("1")
+    assert memory is not None
+    assert 0 < memory["measured_allocated_bytes"] <= memory["measured_reserved_bytes"] <= 5 * 10**8
