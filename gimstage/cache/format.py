@@ -96,7 +96,7 @@ class ArrayLayout:
         """The same, as torch names it."""
         return torch_dtype(self.encoding)
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether file sizes are known beforehand; compressed ones are only bounded."""
         return self.encoding not in COMPRESSORS
@@ -263,7 +263,7 @@ class StoreLayout:
                 what = f"{found.shape} {found.dtype}" if found else "no such small array"
                 raise CacheError(name, what, f"{channels} float32, for the uint8 of {array.name}")
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether `nbytes` is exact; with a compressed array it is a bound."""
         return all(array.exact for array in self.arrays)

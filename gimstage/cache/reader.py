@@ -13,7 +13,6 @@ in another, forked or spawned, opens its files anew. Shape letters: B batch; C c
 import math
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,7 +45,7 @@ class _Process:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.shards: OrderedDict[tuple[str, int], Shard] = OrderedDict()
+        self.shards: dict[tuple[str, int], Shard] = {}
         self.pool: ThreadPoolExecutor | None = None
         self.zarr: Any = None
 
@@ -166,17 +165,15 @@ class FeatureReader:
             return process.pool
 
     def _shard(self, array: ArrayLayout, number: int) -> Shard:
-        """An open shard, the least recently used one forgotten for it."""
+        """An open shard; where too many are, the first opened is forgotten for it."""
         process, key = self._here(), (array.name, number)
-        with process.lock:
-            if key in process.shards:
-                process.shards.move_to_end(key)
-                return process.shards[key]
-        shard = open_shard(self.path, array, number)
-        with process.lock:
-            process.shards[key] = shard
-            if len(process.shards) > OPEN_SHARDS:
-                process.shards.popitem(last=False)
+        shard = process.shards.get(key)
+        if shard is None:
+            shard = open_shard(self.path, array, number)
+            with process.lock:
+                process.shards[key] = shard
+                if len(process.shards) > OPEN_SHARDS:
+                    process.shards.pop(next(iter(process.shards)))
         return shard
 
     def _chunks(
@@ -190,6 +187,7 @@ class FeatureReader:
             first: the chunk it begins in, counted through the array.
             phase: where in that chunk it begins.
         """
+        held, shard = -1, None
         for piece in pieces(
             window=window,
             chunk=array.chunk,
@@ -197,8 +195,10 @@ class FeatureReader:
             strides=array.strides,
             itemsize=array.dtype.itemsize,
         ):
-            shard, number = divmod(first + piece.step, array.shard_chunks)
-            yield self._shard(array, shard), number, piece
+            at, number = divmod(first + piece.step, array.shard_chunks)
+            if shard is None or at != held:
+                held, shard = at, self._shard(array, at)
+            yield shard, number, piece
 
     def _fill_direct(
         self, array: ArrayLayout, window: Shape, first: int, phase: Shape, target: memoryview
@@ -268,13 +268,14 @@ def _checked(
             f"{tuple(starts[at].tolist())}",
             f"0 … {tuple(room[:axes].tolist())}",
         )
-    return window, np.pad(starts, ((0, 0), (0, len(window) - axes)))
+    corners = np.zeros((len(out), len(window)), np.int64)  # np.pad takes as long as two reads
+    corners[:, :axes] = starts
+    return window, corners
 
 
 def _read_into(shard: Shard, view: memoryview, offset: int) -> None:
     """Fill `view` from the file; one call, unless the system hands over less."""
-    while view:
-        count = os.preadv(shard.fd, [view], offset)
+    while (count := os.preadv(shard.fd, [view], offset)) < len(view):
         if count == 0:
             found, expected = f"the file ends at byte {offset}", f"{len(view)} more"
             raise DamagedCacheError(str(shard.path), found, expected, REBUILD)

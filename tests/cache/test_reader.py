@@ -388,7 +388,7 @@ def test_open_files_are_few_and_close_with_the_reader(
     assert open_files() == before
 
 
-def test_the_shard_longest_unused_is_closed_first(
+def test_the_shard_opened_first_is_closed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores.write(tmp_path, stores.audio())
@@ -399,7 +399,7 @@ def test_the_shard_longest_unused_is_closed_first(
     )
     rows = np.array([[0], [12], [0], [24], [0]])
     FeatureReader(tmp_path).read("features", torch.empty(5, 1, 5).half(), rows)
-    assert opened == [0, 1, 2]
+    assert opened == [0, 1, 2, 0]
 
 
 def test_an_index_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
