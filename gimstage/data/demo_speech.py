@@ -14,11 +14,10 @@ where chance is 8, 11 to 12 from raw samples and 75 to 87 from mean MFCCs; from 
 the first three modules gain little or lose: conv2 76 to 83 untrained, 66 to 70 trained.
 
 Shapes: t frames of 5 ms, f frequencies from 0 to half the sampling rate.
-Imports `errors` and `draws` only.
+Imports `data.files`, `draws` and `errors` only.
 """
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from gimstage.data.files import new_folder
 from gimstage.draws import stream_seed
 from gimstage.errors import DataError
 
@@ -156,18 +156,8 @@ def write_demo_speech(root: Path, *, seed: int, speakers: int, train: int, test:
     for name, count in {"speakers": speakers, "train": train, "test": test}.items():
         if count < 1:
             raise DataError(f"'{name}'", f"{count}", "at least 1", "ask for more")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DataError(str(root), "it holds something already", "a new folder", "remove it first")
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as temporary:
-            whole = Path(temporary) / "whole"
-            whole.mkdir()
-            _write_tree(whole, seed=seed, speakers=speakers, train=train, test=test)
-            whole.replace(root)
-    except OSError as error:
-        cure = "check the disk's free space and who may write there"
-        raise DataError(str(root), f"it cannot be written ({error.strerror})", cure=cure) from error
+    with new_folder(root) as folder:
+        _write_tree(folder, seed=seed, speakers=speakers, train=train, test=test)
 
 
 def _write_tree(root: Path, *, seed: int, speakers: int, train: int, test: int) -> None:

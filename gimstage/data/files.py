@@ -1,7 +1,7 @@
-"""Reading files so that failure is a message, and remembering what they contain.
+"""Reading and making data sets so that failure is a message, and remembering what files contain.
 
-Serves the data sources: the system's errors become `DataError`, and the digest of a large file is
-computed once. Imports `errors`, nothing else of gimstage.
+Serves the data sources: the system's errors become `DataError`, a new folder appears whole, and
+the digest of a large file is computed once. Imports `errors`, nothing else of gimstage.
 """
 
 import hashlib
@@ -87,7 +87,32 @@ def _save(memo: Path, entries: dict[str, tuple[int, int, str]]) -> None:
         _log.warning("%s cannot be written (%s): files will be read again", memo, error.strerror)
 
 
-def appear(whole: Path, root: Path) -> None:
+@contextmanager
+def new_folder(root: Path) -> Iterator[Path]:
+    """Inside, an empty folder to fill; on leaving it becomes `root`, whole or not at all.
+
+    Args:
+        root: the folder to make; it must not exist, or be empty.
+
+    Raises:
+        DataError: the folder holds something, or cannot be written.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DataError(str(root), "it holds something already", "a new folder", "remove it first")
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as temporary:
+            whole = Path(temporary) / "whole"
+            whole.mkdir()
+            yield whole
+            _appear(whole, root)
+    except OSError as error:
+        found = f"it cannot be written ({error.strerror or error})"
+        cure = "check the disk's free space and who may write there"
+        raise DataError(str(root), found, cure=cure) from error
+
+
+def _appear(whole: Path, root: Path) -> None:
     """Give a finished folder its name, unless another process was faster to write the same.
 
     Raises:

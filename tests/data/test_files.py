@@ -1,4 +1,4 @@
-"""Digests of files and the memo that spares reading them again."""
+"""Digests of files, the memo that spares reading them again, and folders that appear whole."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from gimstage.data.files import digests
+from gimstage.data.files import digests, new_folder
 from gimstage.errors import DataError
 
 
@@ -94,3 +94,30 @@ def test_a_missing_file_has_no_digest(big, memo):
 
 def _full_disk(*_args, **_kwargs):
     raise OSError(28, "No space left on device")
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path):
+    root = tmp_path / "set"
+    with new_folder(root) as folder:
+        (folder / "file").write_bytes(b"ours")
+        root.mkdir()
+        (root / "file").write_bytes(b"theirs")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert (root / "file").read_bytes() == b"theirs"
+
+
+def test_a_folder_that_other_files_filled_meanwhile_is_refused(tmp_path):
+    root = tmp_path / "set"
+
+    def fill():
+        with new_folder(root):
+            root.mkdir()
+            (root / "mine").write_bytes(b"mine")
+
+    with pytest.raises(DataError) as info:
+        fill()
+    assert str(info.value) == (
+        f"{root}: it cannot be written (Directory not empty); "
+        "check the disk's free space and who may write there"
+    )
+    assert [path.name for path in root.iterdir()] == ["mine"]
