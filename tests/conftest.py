@@ -1,6 +1,7 @@
-"""What all tests share: the golden fixtures and where they lie."""
+"""What all tests share: the golden fixtures and where they lie, and homes of small recipes."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from homes import unrun  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 Golden = dict[str, Tensor]
@@ -30,3 +32,15 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str], Golden]:
 
 def _wide(array: Tensor) -> Tensor:
     return array.to(torch.float64 if array.is_floating_point() else torch.int64)
+
+
+@pytest.fixture
+def home(finished: Path, tmp_path: Path) -> Path:
+    """A copy, which may be changed, of the home that the module's own `finished` gives."""
+    return Path(shutil.copytree(finished, tmp_path / "home"))
+
+
+@pytest.fixture
+def fresh(finished: Path, tmp_path: Path) -> Path:
+    """The recipe and data of that home, without any run."""
+    return unrun(finished, tmp_path / "home")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from homes import RECIPES, at, edit, finish, unrun
+from homes import RECIPES, at, edit, finish
 
 from gimstage import fit, train
 from gimstage.chain import Chain
@@ -31,11 +31,6 @@ def budget(total_bytes: int) -> Budget:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finish(tmp_path_factory.mktemp("finished"), "tiny")
-
-
-@pytest.fixture
-def fresh(finished: Path, tmp_path: Path) -> Path:
-    return unrun(finished, tmp_path / "home")
 
 
 def test_a_roomy_budget_takes_the_plain_step() -> None:

@@ -20,7 +20,6 @@ from homes import (
     edit,
     finish,
     states,
-    unrun,
     why,
 )
 
@@ -50,18 +49,6 @@ TINY = RECIPES / "tiny"
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which the tiny recipe has run."""
     return finish(tmp_path_factory.mktemp("finished"), "tiny")
-
-
-@pytest.fixture
-def home(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it that may be changed."""
-    return Path(shutil.copytree(finished, tmp_path / "home"))
-
-
-@pytest.fixture
-def fresh(finished: Path, tmp_path: Path) -> Path:
-    """The recipe and its data without any run."""
-    return unrun(finished, tmp_path / "home")
 
 
 def test_a_finished_chain_is_done_and_is_not_done_again(home: Path) -> None:

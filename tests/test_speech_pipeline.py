@@ -12,7 +12,7 @@ import tensorstore
 import torch
 import xarray
 import zarr
-from homes import CPU, StopAfter, at, bits, edit, finish, recipe_of, states, unrun, why
+from homes import CPU, StopAfter, at, bits, edit, finish, recipe_of, states, why
 from torch.testing import assert_close
 
 import gimstage
@@ -38,18 +38,6 @@ EDGES = [(1, 0), (1, 0), (2, 1), (2, 2), (2, 1)]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which the tiny recipe of speech has run."""
     return finish(tmp_path_factory.mktemp("finished"), "tiny_audio")
-
-
-@pytest.fixture
-def home(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it that may be changed."""
-    return Path(shutil.copytree(finished, tmp_path / "home"))
-
-
-@pytest.fixture
-def fresh(finished: Path, tmp_path: Path) -> Path:
-    """The recipe and its data without any run."""
-    return unrun(finished, tmp_path / "home")
 
 
 def features(home: Path, number: int) -> Path:
