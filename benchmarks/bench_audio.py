@@ -16,15 +16,13 @@ import numpy as np
 import soundfile
 import torch
 from bench_training import CPU, pipeline
-from common import Row, medians
+from common import Row, medians, parts_of, step_with
 
 from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayout
 from gimstage.device import placed
 from gimstage.draws import generator
 from gimstage.inputs import Source, output_source, prefetched
 from gimstage.pipeline import Pipeline
-from gimstage.stack import new_parts
-from gimstage.step import training_step
 from gimstage.train import load_part
 
 STAGES = Path(__file__).parents[1] / "stages"
@@ -70,7 +68,7 @@ def stage_row(pipe: Pipeline, home: Path, *, number: int, reach: float) -> Row:
     recomputed: Source = pipe.data.source()
     for below in range(1, number):
         part = pipe.recipe.chain(below)
-        module = placed(new_parts(part)[0].eval(), CPU)
+        module = placed(parts_of(part)[0].eval(), CPU)
         recomputed = pipe.data.recomputed_source(recomputed, module, part.last.spec.output)
     fast, slow = medians(
         stepping(pipe, number, cached), stepping(pipe, number, recomputed), rounds=5
@@ -84,7 +82,7 @@ def stepping(pipe: Pipeline, number: int, source: Source) -> Callable[[], None]:
     """One training step of a stage on batches of a source."""
     chain = pipe.recipe.chain(number)
     draws = pipe.data.draws(chain)
-    module, objective = new_parts(chain)
+    module, objective = parts_of(chain)
     placed(module, CPU)
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
     buffers = [source.buffer(draws.batch_size, draws.size) for _ in range(3)]
@@ -92,16 +90,13 @@ def stepping(pipe: Pipeline, number: int, source: Source) -> Callable[[], None]:
 
     def step() -> None:
         raw, where = next(batches)
-        training_step(
+        step_with(
             module,
             objective,
-            optimiser=adam,
+            adam,
             load=partial(load_part, source, raw, where, CPU),
             count=len(where),
-            labels=None,
             rng=generator(2, "bench"),
-            precision="float32",
-            micro_batch=len(where),
         )
 
     return step

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from bench_infonce import one_thread
-from common import Row
+from common import Row, parts_of, step_with
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -27,8 +27,6 @@ from gimstage.draws import generator
 from gimstage.memory import Budget, Peak, Step, predict_peak
 from gimstage.recipe import Recipe
 from gimstage.specs import ImageDataSpec
-from gimstage.stack import new_parts
-from gimstage.step import training_step
 
 STAGES = Path(__file__).parents[1] / "stages"
 CPU = torch.device("cpu")
@@ -66,7 +64,7 @@ def timing_rows(number: int) -> Iterator[Row]:
 def timings(number: int) -> dict[tuple[int, bool], tuple[float, str]]:
     """By micro-batch and checkpointing: time of a step as a share of the plain one's, seconds."""
     chain = chain_of(IMAGES, number)
-    module, objective = new_parts(chain)
+    module, objective = parts_of(chain)
     placed(module, CPU)
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
     batch = laid_out(torch.randn(input_shape(chain, TIMED_BATCH), generator=generator(1, "bench")))
@@ -172,7 +170,7 @@ def predicted(
     """The predicted peak of a step that reads stored input, moved to the device part by part."""
 
     def build() -> tuple[torch.nn.Module, torch.nn.Module]:
-        module, objective = new_parts(chain)
+        module, objective = parts_of(chain)
         module.checkpointing = checkpointing
         return module, objective
 
@@ -184,7 +182,7 @@ def predicted(
 
 def recorded(chain: Chain, count: int) -> Record:
     """The same step run for real; the second, which finds Adam's states."""
-    module, objective = new_parts(chain)
+    module, objective = parts_of(chain)
     placed(module, CPU)
     weights = [*module.parameters(), *objective.parameters()]
     adam = torch.optim.Adam(weights, foreach=True)
@@ -238,16 +236,15 @@ def step_on(
     """
 
     def step(module, objective, optimiser, batch) -> None:
-        training_step(
+        step_with(
             module,
             objective,
-            optimiser=optimiser,
+            optimiser,
             load=lambda first, last: load(batch[first:last]),
             count=count,
-            labels=None,
             rng=generator(1, "bench"),
             precision=precision,
-            micro_batch=micro_batch or count,
+            micro_batch=micro_batch,
         )
 
     return step

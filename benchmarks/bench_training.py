@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from common import Row, medians
+from common import Row, medians, parts_of, step_with
 
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
@@ -24,9 +24,7 @@ from gimstage.layout import features_layout
 from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
-from gimstage.stack import new_parts
 from gimstage.stagework import Settings
-from gimstage.step import training_step
 from gimstage.train import load_part
 
 STAGES = Path(__file__).parents[1] / "stages"
@@ -90,7 +88,7 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
     chain = pipe.recipe.chain(number)
     source = output_source(pipe.runs, pipe.data, chain.upstream, CPU)
     draws = pipe.data.draws(chain)
-    module, objective = new_parts(chain)
+    module, objective = parts_of(chain)
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
     buffers = [source.buffer(BATCH, draws.size) for _ in range(3)]
     batches = prefetched(source, map(draws, range(10**6)), buffers=buffers, workers=2)
@@ -103,16 +101,13 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
         began = time.perf_counter()
         raw, where = next(batches)
         waits.append(time.perf_counter() - began)
-        training_step(
+        step_with(
             module,
             objective,
-            optimiser=adam,
+            adam,
             load=partial(load_part, source, raw, where, CPU),
             count=BATCH,
-            labels=None,
             rng=generator(2, "bench"),
-            precision="float32",
-            micro_batch=BATCH,
         )
 
     def bare() -> None:
@@ -134,7 +129,7 @@ def extraction_row(pipe: Pipeline, number: int) -> Row:
     """Extraction to disk against the frozen forward pass over the same patches."""
     chain = pipe.recipe.chain(number)
     source = output_source(pipe.runs, pipe.data, chain.upstream, CPU)
-    module, _ = new_parts(chain)
+    module, _ = parts_of(chain)
     work = extraction(chain, module, pipe.data, source, device=CPU, workers=2)
     assert isinstance(work, GridExtraction)
     layout = features_layout(chain, pipe.data, fingerprint="bench", weights_sha256="")

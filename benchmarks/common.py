@@ -9,6 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
+from gimstage.chain import Chain
+from gimstage.modules import EncoderModule
+from gimstage.objectives import Objective
+from gimstage.stack import Learner, new_learners
+from gimstage.step import Batch, Load, training_step
+
 
 @dataclass(frozen=True)
 class Row:
@@ -44,3 +52,31 @@ def medians(*subjects: Callable[[], object], rounds: int, warmup: int = 1) -> li
             if turn >= warmup:
                 seconds.append(time.perf_counter() - start)
     return [statistics.median(seconds) for seconds in times]
+
+
+def parts_of(chain: Chain) -> tuple[EncoderModule, Objective]:
+    """Module and objective of a stage that has one of each."""
+    (learner,) = new_learners(chain)
+    return learner.module, learner.objective
+
+
+def step_with(
+    module: EncoderModule,
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    *,
+    load: Load,
+    count: int,
+    rng: torch.Generator,
+    precision: str = "float32",
+    micro_batch: int | None = None,
+) -> None:
+    """Gimstage's training step of one module, plain without a micro-batch."""
+    training_step(
+        [Learner(module, objective, position=1, update_every=1)],
+        Batch(load=load, count=count, labels=None, rngs=[rng]),
+        optimiser=optimiser,
+        precision=precision,
+        micro_batch=micro_batch or count,
+        due=[True],
+    )

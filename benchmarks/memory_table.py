@@ -15,6 +15,7 @@ from typing import Any
 import bench_memory as bench
 import torch
 import torch.nn.functional as F  # noqa: N812
+from common import parts_of
 from torch import Tensor, nn
 
 from gimstage.device import find_device, laid_out, placed
@@ -23,7 +24,6 @@ from gimstage.memory import Peak, Step, predict_peak
 from gimstage.modules.pixelcnn import PixelCNN
 from gimstage.objectives import InfoNCE, Result
 from gimstage.objectives.supervised import Supervised
-from gimstage.stack import new_parts
 
 PAGE = Path(__file__).parents[1] / "docs/memory.md"
 BEGIN, END = "<!-- made by `make bench-memory`: -->\n", "<!-- up to here -->\n"
@@ -37,7 +37,7 @@ class Network(nn.Module):
 
     def __init__(self, *, isolated: bool) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(new_parts(chain)[0] for chain in CHAINS)
+        self.parts = nn.ModuleList(parts_of(chain)[0] for chain in CHAINS)
         self.isolated = isolated
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -155,7 +155,7 @@ def alone(number: int) -> Callable[[int, str], Peak]:
 
 def infomax() -> tuple[nn.Module, nn.Module]:
     """All three modules of Greedy InfoMax with their objectives."""
-    return Network(isolated=True), Losses(new_parts(chain)[1] for chain in CHAINS)
+    return Network(isolated=True), Losses(parts_of(chain)[1] for chain in CHAINS)
 
 
 def one_piece(objective: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
@@ -215,7 +215,7 @@ class Way:
             return bench.predicted(chain, BATCH, **self.how)
         step = accumulating(self.how["micro_batch"])
         shape = bench.input_shape(chain, BATCH)
-        return predict_peak(lambda: new_parts(chain), step, batch_shape=shape, resident=False)
+        return predict_peak(lambda: parts_of(chain), step, batch_shape=shape, resident=False)
 
     def measured(self, times: dict[tuple[int, bool], tuple[float, str]]) -> float | None:
         """Its time where the benchmark cut a smaller batch into as many parts."""
@@ -358,7 +358,7 @@ def rounding() -> Iterator[str]:
 def gradient(number: int, micro_batch: int, precision: str) -> Tensor:
     """Of all weights of a stage, end to end, after one step."""
     chain, count = CHAINS[number - 1], bench.TIMED_BATCH
-    module, objective = new_parts(chain)
+    module, objective = parts_of(chain)
     placed(module, bench.CPU)
     weights = [*module.parameters(), *objective.parameters()]
     still = torch.optim.SGD(weights, lr=0.0)

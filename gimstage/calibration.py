@@ -21,8 +21,8 @@ from gimstage.device import device_name, laid_out, placed
 from gimstage.errors import DamagedCacheError
 from gimstage.files import write_json
 from gimstage.specs import ImageDataSpec
-from gimstage.stack import new_parts
-from gimstage.step import training_step
+from gimstage.stack import new_learners, stand_in_labels, whole_module
+from gimstage.step import Batch, training_step
 
 SAMPLES = 2  # of a measured step; small, so that it fits any device
 DISK_BYTES = 256_000_000
@@ -103,10 +103,10 @@ def _key(chain: Chain) -> str:
 
 def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:
     """Seconds per sample of a forward pass, and of a step."""
-    module, objective = new_parts(chain)
-    placed(module, device)
-    objective.to(device)
-    optimiser = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-6)
+    learners = new_learners(chain)
+    module = placed(whole_module(learners), device)
+    objectives = torch.nn.ModuleList(learner.objective for learner in learners).to(device)
+    optimiser = torch.optim.Adam([*module.parameters(), *objectives.parameters()], lr=1e-6)
     shape = chain.shapes()[-2]
     if isinstance(chain.data, ImageDataSpec):
         side = chain.data.live_views().crop_patches
@@ -119,15 +119,17 @@ def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:
 
     def step() -> None:
         training_step(
-            module,
-            objective,
+            learners,
+            Batch(
+                load=lambda first, last: batch[first:last],
+                count=SAMPLES,
+                labels=stand_in_labels(chain, SAMPLES),
+                rngs=[torch.Generator() for _ in learners],
+            ),
             optimiser=optimiser,
-            load=lambda first, last: batch[first:last],
-            count=SAMPLES,
-            labels=None,
-            rng=torch.Generator(),
             precision=chain.last.spec.train.precision,
             micro_batch=SAMPLES,
+            due=[True for _ in learners],
         )
 
     return _seconds(forward, device) / SAMPLES, _seconds(step, device) / SAMPLES

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gimstage.specs import DataSpec, Shape, StageSpec
+from gimstage.specs import DataSpec, ImageDataSpec, Shape, StageSpec
 from gimstage.views import FRAME_SAMPLES
 
 if TYPE_CHECKING:
@@ -24,11 +24,22 @@ ALGORITHMS = {
     "conv1d": 1,
     "gru": 1,
     "conv1d_gru": 1,
+    "pixelcnn": 1,
+    "folded_alexnet": 1,
+    "vgg_layer": 1,
+    "identity": 1,
     "infonce": 1,
+    "supervised": 1,
+    "deep_infomax": 1,
+    "predsim": 1,
     "training": 1,
     "encodings": 1,
     "probe": 2,
 }
+
+# Keys that came later: without a value they are left out of identities, which stay what they were.
+_LATER = {"mode", "module", "modules", "objective", "update_every", "decay"}
+_LATER |= {"validation", "cutout_px", "hidden", "own"}
 
 Identity = dict[str, Any]
 
@@ -54,6 +65,12 @@ class Stage:
         """`RECIPE/NUMBER`, unique below one runs folder."""
         return f"{self.recipe}/{self.number}"
 
+    @property
+    def module_keys(self) -> list[str]:
+        """A name for each of its modules: its key, or `RECIPE/NUMBER.MODULE` of several."""
+        count = len(self.spec.parts)
+        return [self.key] if count == 1 else [f"{self.key}.{n}" for n in range(1, count + 1)]
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -76,24 +93,45 @@ class Chain:
         """The chains of all stages before the last, from the data up."""
         return [Chain(self.data, self.stages[:count]) for count in range(1, len(self.stages))]
 
+    @property
+    def first_position(self) -> int:
+        """The number of the last stage's first module, all modules counted from 1 at the data."""
+        return 1 + sum(len(stage.spec.parts) for stage in self.stages[:-1])
+
     def modules(self) -> "list[EncoderModule]":
-        """The module of every stage, without memory for its weights."""
+        """The module of every stage, several as one, without memory for its weights."""
         import torch
+
+        from gimstage.modules import joined
 
         modules: list[EncoderModule] = []
         channels = self.data.in_channels
         with torch.device("meta"):
             for stage in self.stages:
-                modules.append(stage.spec.module.build(channels))
-                channels = modules[-1].out_channels
+                parts = []
+                for part in stage.spec.parts:
+                    parts.append(part.build(channels))
+                    channels = parts[-1].out_channels
+                modules.append(joined(parts))
         return modules
 
     def shapes(self) -> list[Shape]:
-        """The shapes of one unit, patch or crop: the first module's input, then each output."""
+        """The shapes of one patch or crop of speech: the first module's input, then each output."""
         shapes = [self.unit_shape]
         for module in self.modules():
-            shapes.append(module.output_shape(shapes[-1]))
+            shape = module.output_shape(self.unit_of(module, shapes[-1]))
+            shapes.append(shape[len(shape) - len(shapes[-1]) :])
         return shapes
+
+    def unit_of(self, module: "EncoderModule", shape: Shape) -> Shape:
+        """The shape of what a module encodes alone, if patches or crops of speech have `shape`.
+
+        That very shape, or for a module that encodes whole grids that of the patches of a crop.
+        """
+        grid: Shape = ()
+        if isinstance(self.data, ImageDataSpec):
+            grid = (self.data.live_views().crop_patches,) * 2
+        return (*grid[: module.unit_axes - len(shape)], *shape)
 
     @property
     def unit_shape(self) -> Shape:
@@ -104,33 +142,53 @@ class Chain:
         return (views.crop_frames * FRAME_SAMPLES, *self.data.unit_shape[1:])
 
     @property
+    def crop_frames(self) -> int | None:
+        """Frames of 10 ms in the last stage's crops; None for images."""
+        images = isinstance(self.data, ImageDataSpec)
+        return None if images else self.unit_shape[0] // FRAME_SAMPLES
+
+    @property
     def kinds(self) -> list[str]:
-        """The kind of module of each stage."""
-        return [stage.spec.module.kind for stage in self.stages]
+        """The kinds of modules, losses and context modules of all stages."""
+        return [kind for stage in self.stages for kind in stage.spec.kinds]
+
+    @property
+    def label_kinds(self) -> set[str]:
+        """What the last stage's losses need labels of: a "sample", a "frame", or nothing."""
+        return {kind for loss in filter(None, self.last.spec.losses) if (kind := loss.labelled)}
 
     def weights_identity(self, data_fingerprint: str) -> Identity:
         """Everything that decides the last stage's weights; stages are counted along the chain."""
         first = len(self.stages) == 1
-        parts = ["views", *dict.fromkeys(self.kinds), "infonce", "training"]
+        parts = ["views", *dict.fromkeys(self.kinds), "training"]
         parts += [] if first else ["encodings"]
         # What the demo's other splits hold changes nothing; the split in use has its own SHA-256.
         left_out = {"demo", "stored_views"} if first else {"demo"}
         identity: Identity = {
             "algorithms": {part: ALGORITHMS[part] for part in parts},
-            "data": self.data.model_dump(exclude=left_out),
+            "data": self.data_identity(left_out),
             "data_sha256": data_fingerprint,
         }
         for position, stage in enumerate(self.stages, start=1):
-            own = stage.spec.model_dump(include={"views", "module", "objective", "train"})
+            spec = stage.spec
+            own = spec.model_dump(include={"views", "mode", "module", "modules", "train"})
+            own["objective"] = spec.objective and spec.objective.model_dump()
             handed_on = {} if stage is self.last else {"output": _output(stage)}
-            identity[f"stage {position}"] = own | handed_on
+            identity[f"stage {position}"] = settled(own) | handed_on
+        return identity
+
+    def data_identity(self, left_out: set[str]) -> Identity:
+        """Everything of data.toml that decides numbers, but for some tables."""
+        watched = {"validation": {"evaluations", "batches"}}  # looked at, never learned from
+        exclude: dict[str, Any] = dict.fromkeys(left_out, True) | watched
+        identity: Identity = settled(self.data.model_dump(exclude=exclude))
         return identity
 
     def features_identity(self, data_fingerprint: str) -> Identity:
         """Everything that decides what the last stage hands on."""
         identity = self.weights_identity(data_fingerprint)
         identity["algorithms"]["encodings"] = ALGORITHMS["encodings"]
-        identity["data"] = self.data.model_dump(exclude={"demo"})
+        identity["data"] = self.data_identity({"demo"})
         identity[f"stage {len(self.stages)}"]["output"] = _output(self.last)
         return identity
 
@@ -138,6 +196,16 @@ class Chain:
 def _output(stage: Stage) -> dict[str, Any]:
     # Where the numbers lie does not change them; codes are an extra, not handed on.
     return stage.spec.output.model_dump(exclude={"store", "codes"})
+
+
+def settled(tree: Any) -> Any:
+    """A tree without those of its later keys that have no value."""
+    if isinstance(tree, list | tuple):
+        return [settled(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    given = {k: v for k, v in tree.items() if v is not None or k not in _LATER}
+    return {key: settled(value) for key, value in given.items()}
 
 
 def fingerprint(identity: Mapping[str, Any]) -> str:

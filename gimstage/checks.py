@@ -4,29 +4,71 @@ import math
 
 from gimstage.chain import Chain
 from gimstage.errors import RecipeError
-from gimstage.modules import ResNetModule, SequenceModule
-from gimstage.specs import ImageDataSpec, SpeechDataSpec
+from gimstage.modules import EncoderModule, ResNetModule, SequenceModule
+from gimstage.specs import (
+    ImageDataSpec,
+    InfoNCESpec,
+    ModuleSpec,
+    ObjectiveSpec,
+    SpeechDataSpec,
+)
 from gimstage.views import FRAME_SAMPLES
+
+GRID_AXES = 5  # of a module that encodes whole grids of patches
+_ON_SPEECH = {"conv1d", "gru", "conv1d_gru"}
+_ON_GRIDS = {"pixelcnn", "folded_alexnet"}
+_REMOVE = "remove the table"
 
 
 def check_kind(chain: Chain) -> None:
-    """Refuse a module that cannot read this data, and keys that say nothing of it."""
-    stage, module = chain.last, chain.modules()[-1]
-    where, speech = f"stage {stage.key}", isinstance(chain.data, SpeechDataSpec)
-    if module.unit_axes != len(chain.data.unit_shape):
-        suited = '"conv1d", "gru" or "conv1d_gru"' if speech else '"resnet"'
-        found = f'"{stage.spec.module.kind}" on source = "{chain.data.source}"'
-        raise RecipeError(f"{where} [module] kind", found, suited)
-    if isinstance(chain.data, ImageDataSpec):
-        for key, value in (
-            ("[views]", stage.spec.views),
-            ("[objective.context]", stage.spec.objective.context),
-        ):
-            if value is not None:
-                cure = "remove the table"
-                raise RecipeError(f"{where} {key}", "given for images", "it with speech only", cure)
-    else:
+    """Refuse modules that cannot read this data or each other, and keys that say nothing of it."""
+    where, speech = f"stage {chain.last.key}", isinstance(chain.data, SpeechDataSpec)
+    _check_parts(chain, where)
+    if isinstance(chain.data, SpeechDataSpec):
         _check_speech(chain.data, chain, where)
+    elif chain.last.spec.views is not None:
+        raise RecipeError(f"{where} [views]", "given for images", "it with speech only", _REMOVE)
+    for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
+        if loss is not None:
+            _check_loss(part, loss, where, mode=chain.last.spec.mode, speech=speech)
+
+
+def _check_parts(chain: Chain, where: str) -> None:
+    """Refuse modules that do not suit the data, or in an order in which they cannot be."""
+    kinds, speech = [part.kind for part in chain.last.spec.parts], chain.crop_frames is not None
+    for kind in kinds:
+        if (kind in _ON_SPEECH) != speech:
+            suited = '"conv1d", "gru" or "conv1d_gru"' if speech else "one for images"
+            found = f'"{kind}" on source = "{chain.data.source}"'
+            raise RecipeError(f"{where} [module] kind", found, suited)
+    if len(kinds) > 1 and _ON_GRIDS & {*kinds}:
+        kind = next(kind for kind in kinds if kind in _ON_GRIDS)
+        found = f'"{kind}", which encodes whole grids, among {len(kinds)} modules'
+        raise RecipeError(f"{where} [[modules]] kind", found, "it in a stage of its own")
+    for kind in kinds[:-1]:
+        if kind in ("gru", "conv1d_gru"):
+            found = f'"{kind}" before the last'
+            raise RecipeError(f"{where} [[modules]] kind", found, "a recurrent module at the end")
+
+
+def _check_loss(
+    part: ModuleSpec, loss: ObjectiveSpec, where: str, *, mode: str | None, speech: bool
+) -> None:
+    """Refuse a loss that does not suit its module or the data."""
+    context = getattr(loss, "context", None)
+    if context is not None and (context.kind == "gru") != speech:
+        found = f'kind = "{context.kind}" for {"speech" if speech else "images"}'
+        expected = f'"{"gru" if speech else "pixelcnn"}"'
+        raise RecipeError(f"{where} [objective.context]", found, expected, _REMOVE)
+    if loss.labelled == "frame" and not speech:
+        raise RecipeError(f"{where} [objective] per", '"frame" for images', '"sample"')
+    needed = {"deep_infomax": "folded_alexnet", "predsim": "vgg_layer"}.get(loss.kind)
+    if needed not in (None, part.kind):
+        found = f'"{loss.kind}" for a module of kind "{part.kind}"'
+        raise RecipeError(f"{where} [objective] kind", found, f'it with "{needed}"')
+    if loss.kind == "predsim" and mode == "end_to_end":
+        found = '"predsim" with mode = "end_to_end"'
+        raise RecipeError(f"{where} [objective] kind", found, 'it with mode = "isolated"')
 
 
 def _check_speech(data: SpeechDataSpec, chain: Chain, where: str) -> None:
@@ -46,24 +88,46 @@ def _check_speech(data: SpeechDataSpec, chain: Chain, where: str) -> None:
         raise RecipeError(f"{where} [output] codes", found, expected)
 
 
+def check_output(chain: Chain) -> None:
+    """Refuse to store what could not be read in parts."""
+    output, modules = chain.last.spec.output, chain.modules()
+    several = len(modules[-1].parts) > 1 and isinstance(modules[-1], SequenceModule)
+    if output.store == "features" and (modules[-1].unit_axes == GRID_AXES or several):
+        raise RecipeError(
+            f"stage {chain.last.key} [output] store",
+            f'"features" of {_whole_only(modules[-1])}',
+            '"none": such a stage is probed, and hands nothing on',
+        )
+
+
+def _whole_only(module: EncoderModule) -> str:
+    if module.unit_axes == GRID_AXES:
+        return "a module that encodes whole grids, a crop's not being part of a larger one's"
+    return "several modules on speech in a row, which encode whole sequences only"
+
+
 def check_reach(chain: Chain) -> None:
     """Refuse a crop in which the farthest prediction has nowhere to point to."""
-    objective = chain.last.spec.objective
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        crops, unit, table = f"{side} × {side} patches", "patches a side", "crop_px"
-    else:
-        side = chain.shapes()[-1][0]
-        crops, unit, table = f"{side} rows", "rows", "crop_frames"
-    needed = objective.prediction_gap + objective.prediction_steps + 1
-    if min(side, objective.window or side) < needed:
-        raise RecipeError(
-            f"stage {chain.last.key} [objective]",
-            f"prediction_steps = {objective.prediction_steps} with prediction_gap = "
-            f"{objective.prediction_gap} on crops of {crops}",
-            f"at least {needed} {unit}, in [views] and window",
-            f"enlarge {table}, or predict fewer steps",
-        )
+    rows = chain.shapes()[-2][0]
+    parts = chain.modules()[-1].parts
+    for part, objective in zip(parts, chain.last.spec.losses, strict=True):
+        if isinstance(chain.data, ImageDataSpec):
+            side = chain.data.live_views().crop_patches
+            crops, unit, table = f"{side} × {side} patches", "patches a side", "crop_px"
+        else:
+            rows = side = part.output_shape((rows, part.in_channels))[0]
+            crops, unit, table = f"{side} rows", "rows", "crop_frames"
+        if not isinstance(objective, InfoNCESpec):
+            continue
+        needed = objective.prediction_gap + objective.prediction_steps + 1
+        if min(side, objective.window or side) < needed:
+            raise RecipeError(
+                f"stage {chain.last.key} [objective]",
+                f"prediction_steps = {objective.prediction_steps} with prediction_gap = "
+                f"{objective.prediction_gap} on crops of {crops}",
+                f"at least {needed} {unit}, in [views] and window",
+                f"enlarge {table}, or predict fewer steps",
+            )
 
 
 def check_hand_over(chain: Chain) -> None:
@@ -74,6 +138,13 @@ def check_hand_over(chain: Chain) -> None:
     recurrent = isinstance(giver_module, SequenceModule) and giver_module.recurrent
     giver, reader = chain.upstream.last, chain.last
     output = giver.spec.output
+    several = len(giver_module.parts) > 1 and isinstance(giver_module, SequenceModule)
+    if giver_module.unit_axes == GRID_AXES or several:
+        raise RecipeError(
+            f"stage {reader.key} input",
+            f"stage {giver.key}, {_whole_only(giver_module)}",
+            "a stage whose features can be stored",
+        )
     if output.relu and not (giver_module.rectified or reader_module.reads_through_relu):
         cure = f"set relu = false in stage {giver.number}"
         if isinstance(reader_module, ResNetModule) and reader_module.stem is None:

@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from gimstage.chain import Chain, fingerprint
 from gimstage.errors import BudgetError, RecipeError
 from gimstage.inputs.images import patches_again
-from gimstage.inputs.speech import rows_again
+from gimstage.inputs.rows import rows_again
 from gimstage.memory import Budget, Peak, predict_peak
 from gimstage.modules import EncoderModule, SequenceModule
-from gimstage.objectives import Objective
 from gimstage.sizes import readable
 from gimstage.specs import ImageDataSpec
-from gimstage.stack import new_parts
-from gimstage.step import training_step
+from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
+from gimstage.step import Batch, training_step
 
 # Time of a step as a multiple of the plain one. In theory a forward pass is a third of it and each
 # measure costs one more: 1.33, and 1.67 for both. `make bench` measures them.
@@ -153,27 +152,32 @@ def predicted_peak(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
 
 def _traced(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
     spec, below = chain.last.spec.train, recomputed_below(chain)
+    learners: list[Learner] = []
     frozen: list[EncoderModule] = []
 
     def build() -> tuple[nn.Module, nn.Module]:
-        module, objective = new_parts(chain)
-        module.checkpointing = checkpointing
-        frozen[:] = [new_parts(part)[0] for part in below]
-        return module, objective
+        learners[:] = new_learners(chain)
+        for learner in learners:
+            learner.module.checkpointing = checkpointing
+        frozen[:] = [new_module(part) for part in below]
+        modules, objectives = zip(
+            *((each.module, each.objective) for each in learners), strict=True
+        )
+        return nn.ModuleList(modules), nn.ModuleList(objectives)
 
-    def step(
-        module: EncoderModule, objective: Objective, optimiser: torch.optim.Optimizer, batch: Tensor
-    ) -> None:
+    def step(_: nn.Module, __: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor) -> None:
         training_step(
-            module,
-            objective,
+            learners,
+            Batch(
+                load=partial(_load, batch, frozen, below),
+                count=spec.batch_size,
+                labels=stand_in_labels(chain, spec.batch_size),
+                rngs=[torch.Generator() for _ in learners],
+            ),
             optimiser=optimiser,
-            load=partial(_load, batch, frozen, below),
-            count=spec.batch_size,
-            labels=None,
-            rng=torch.Generator(),
             precision=spec.precision,
             micro_batch=micro_batch,
+            due=[True for _ in learners],
         )
 
     shape = _input_shape(chain, below)

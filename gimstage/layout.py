@@ -13,7 +13,7 @@ import numpy as np
 from gimstage.cache import ArrayLayout, SmallLayout, StoreLayout, pick_shard_rows
 from gimstage.chain import Chain
 from gimstage.inputs import DataSet
-from gimstage.inputs.speech import strides
+from gimstage.inputs.rows import strides
 from gimstage.modules import SequenceModule
 from gimstage.views import FRAME_SAMPLES, StoredSpans, StoredViews
 

@@ -115,7 +115,7 @@ def predict_peak(build: Build, step: Step, *, batch_shape: tuple[int, ...], resi
     """The peak of a training step on CUDA, traced without one.
 
     Args:
-        build: makes module and objective, on the CPU and in torch's default memory format.
+        build: makes module and objective, or lists of them, on the CPU in torch's default layout.
         step: a whole training step on module, objective, optimiser and batch: loss, backward and
             optimiser step. No number in it matters; every `.item()` gives 1.
         batch_shape: of the module's input, float32.
@@ -150,12 +150,13 @@ def _tell_kinds(
 
     def loss_begins(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         ledger.kind = "loss"
-        for codes in _tensors(inputs):
-            if codes.requires_grad:  # where backward leaves the objective
-                codes.register_hook(partial(working_on, "activations"))
+        for codes in (tensor for tensor in _tensors(inputs) if tensor.requires_grad):
+            codes.register_hook(partial(working_on, "activations"))  # backward leaves the objective
 
-    module.register_forward_pre_hook(partial(working_on, "activations"))
-    objective.register_forward_pre_hook(loss_begins)
+    for part in module.modules():
+        part.register_forward_pre_hook(partial(working_on, "activations"))
+    for loss in objective if isinstance(objective, nn.ModuleList) else [objective]:
+        loss.register_forward_pre_hook(loss_begins)
     optimiser.register_step_pre_hook(partial(working_on, "optimiser"))
     optimiser.register_step_post_hook(partial(working_on, "activations"))
 

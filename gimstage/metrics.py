@@ -4,6 +4,8 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ Line = dict[str, Any]
 
 
 class Metrics:
-    """Running means of loss and contrastive accuracy.
+    """Running means of loss and accuracy, of one learner or of several trained side by side.
+
+    The loss of several is the sum of theirs, the accuracy the mean; `modules` tells them apart.
 
     Values stay on the device until they are needed, then are summed one by one, in order: the means
     depend neither on when they were fetched nor on whether training was interrupted.
@@ -29,29 +33,52 @@ class Metrics:
         stage: `RECIPE/NUMBER`, for messages.
         batch_size: samples of a step.
         total_steps: steps of the whole training.
+        evaluations: how often validation is looked at in the course of it; 0 for never.
     """
 
-    def __init__(self, path: Path, *, stage: str, batch_size: int, total_steps: int) -> None:
+    def __init__(
+        self, path: Path, *, stage: str, batch_size: int, total_steps: int, evaluations: int
+    ) -> None:
         self.path, self.stage = path, stage
         self.batch_size, self.total_steps = batch_size, total_steps
         self.interval = max(1, total_steps // LINES)
+        intervals = total_steps // self.interval
+        self._between = self.interval * max(1, intervals // evaluations) if evaluations else 0
+        self._sizes: list[int] = []
         self.lines: list[Line] = []
         self._sums: list[float] = []
         self._count = 0
         self._waiting: list[tuple[int, Tensor]] = []
+        self._validation: Sequence[tuple[float, float]] = ()
         self._since = time.perf_counter()
         self._idle_s = 0.0
 
-    def add(self, step: int, values: Tensor, idle_s: float) -> None:
+    def validates(self, step: int) -> bool:
+        """Whether the validation loss is due after a step, with one of the lines."""
+        if not self._between:
+            return False
+        return step in (1, self.total_steps) or step % self._between == 0
+
+    def add(
+        self,
+        step: int,
+        values: Sequence[Tensor],
+        idle_s: float,
+        validation: Sequence[tuple[float, float]] = (),
+    ) -> None:
         """Take up the values of one step, counted from 1.
 
         Args:
             step: its number.
-            values: loss, accuracy, then the loss of each prediction step, on any device.
+            values: of each learner loss, accuracy, then the loss of each prediction step, on any
+                device.
             idle_s: seconds the step waited for its data.
+            validation: of each learner loss and accuracy on what was held out, where it was due.
         """
         self._idle_s += idle_s
-        self._waiting.append((step, values))
+        self._sizes = [len(each) for each in values]
+        self._validation = validation
+        self._waiting.append((step, torch.cat(list(values))))
         if self._ends_interval(step) or len(self._waiting) >= 256:
             self.settle()
 
@@ -69,8 +96,9 @@ class Metrics:
         steps, tensors = zip(*self._waiting, strict=True)
         self._waiting = []
         for step, values in zip(steps, torch.stack(tensors).cpu().double().tolist(), strict=True):
-            if not math.isfinite(values[0]):
-                raise not_finite(self.stage, step, f"loss is {values[0]}")
+            for learner in self._split(values):
+                if not math.isfinite(learner[0]):
+                    raise not_finite(self.stage, step, f"loss is {learner[0]}")
             self._sums = [
                 a + b for a, b in zip(self._sums or [0.0] * len(values), values, strict=True)
             ]
@@ -82,17 +110,20 @@ class Metrics:
     def loss(self) -> float | None:
         """The latest mean loss."""
         if self._count:
-            return self._sums[0] / self._count
+            return sum(learner[0] for learner in self._split(self._sums)) / self._count
         return self.lines[-1]["loss"] if self.lines else None
 
+    def _split(self, values: Sequence[float]) -> list[Sequence[float]]:
+        """The values of each learner."""
+        ends = list(accumulate(self._sizes))
+        return [values[end - size : end] for end, size in zip(ends, self._sizes, strict=True)]
+
     def _write(self, step: int) -> None:
-        means = [value / self._count for value in self._sums]
+        means = self._split([value / self._count for value in self._sums])
         seconds = time.perf_counter() - self._since
         line = {
             "step": step,
-            "loss": means[0],
-            "accuracy": means[1],
-            "loss_per_step": means[2:],
+            **_summary(means, self._validation),
             "samples_per_s": round(self._count * self.batch_size / seconds, 2),
             "waiting_share": round(self._idle_s / seconds, 4),
             "seconds": round(seconds + (self.lines[-1]["seconds"] if self.lines else 0.0), 3),
@@ -110,7 +141,7 @@ class Metrics:
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, as JSON."""
-        return {"sums": self._sums, "count": self._count}
+        return {"sums": self._sums, "count": self._count, "sizes": self._sizes}
 
     def resume(self, step: int, state: dict[str, Any] | None) -> None:
         """Go on after `step`: later lines of the file are dropped, the interval's sums taken up."""
@@ -120,7 +151,24 @@ class Metrics:
         with appearing(self.path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
         self._sums, self._count = (state["sums"], state["count"]) if state else ([], 0)
+        self._sizes = state["sizes"] if state else []
         self._since = time.perf_counter()
+
+
+def _summary(means: Sequence[Sequence[float]], validation: Sequence[tuple[float, float]]) -> Line:
+    """What a line says of losses and accuracies."""
+    each: list[Line] = [
+        {"loss": loss, "accuracy": accuracy, "loss_per_step": list(steps)}
+        for loss, accuracy, *steps in means
+    ]
+    for entry, (loss, accuracy) in zip(each, validation, strict=False):
+        entry |= {"validation_loss": loss, "validation_accuracy": accuracy}
+    if len(each) == 1:
+        return each[0]
+    keys = ["loss", "accuracy"] + (["validation_loss", "validation_accuracy"] if validation else [])
+    joint = {key: sum(entry[key] for entry in each) for key in keys}
+    joint |= {key: joint[key] / len(each) for key in keys if "accuracy" in key}
+    return {**joint, "loss_per_step": [], "modules": each}
 
 
 def read_lines(path: Path) -> list[Line]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gimstage.cache import verify
 from gimstage.calibration import Calibration, calibrate, read_calibration
-from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint
+from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint, settled
 from gimstage.device import placed
 from gimstage.errors import (
     CacheError,
@@ -47,7 +47,8 @@ class Pipeline:
     ) -> None:
         self.recipe, self.data, self.root = recipe, data, root
         self.settings, self.watch = settings, watch
-        self.runs = Runs(root, data.fingerprint(recipe.data.train_split, root))
+        phones = data.phones_fingerprint(root) if isinstance(data, Speech) else None
+        self.runs = Runs(root, data.fingerprint(recipe.data.train_split, root), phones)
 
     def plans(self) -> list[StagePlan]:
         """The cost of every stage of the recipe, in order.
@@ -211,9 +212,12 @@ class Pipeline:
         chains = {chain.last.key: chain for chain in map(self.recipe.chain, spec.inputs)}
         stacks: dict[str, tuple[Stack, ...]] = {}
         for key, chain in sorted(chains.items(), key=lambda item: -len(item[1].stages)):
-            passing = (pair for pair in stacks.values() if key in pair[0].names)
+            last = chain.last.module_keys[-1]
+            passing = (pair for pair in stacks.values() if last in pair[0].names)
             stacks[key] = next(passing, ()) or self._stacks(chain, spec)
-        chosen = {key: stacks[key] for key in chains}
+        chosen = {
+            name: stacks[key] for key, chain in chains.items() for name in chain.last.module_keys
+        }
         return self._open_probe(spec).rows(self.recipe.name, name, chosen)
 
     def _open_probe(self, spec: ProbeSpec) -> ClassProbe | SpeakerProbe | PhoneProbe:
@@ -234,11 +238,19 @@ class Pipeline:
         data: Identity = {name: self.data.fingerprint(name, self.root) for name in sorted(splits)}
         if isinstance(spec, PhoneProbeSpec) and isinstance(self.data, Speech):
             data["phones"] = self.data.phones_fingerprint(self.root)
-        kinds = dict.fromkeys(kind for chain in chains for kind in chain.kinds)
+        stages = [stage for chain in chains for stage in chain.stages]
+        kinds = dict.fromkeys(part.kind for stage in stages for part in stage.spec.parts)
+        # What only training sees.
+        left_out: dict[str, Any] = {
+            "demo": True,
+            "stored_views": True,
+            "validation": True,
+            "views": {"cutout_px"},
+        }
         return {
             "algorithms": {part: ALGORITHMS[part] for part in ("views", *kinds, "probe")},
-            "probe": spec.model_dump(mode="json"),
-            "data": self.recipe.data.model_dump(mode="json", exclude={"demo", "stored_views"}),
+            "probe": settled(spec.model_dump(mode="json")),
+            "data": self.recipe.data.model_dump(mode="json", exclude=left_out),
             "data_sha256": data,
             "weights": {chain.last.key: self._weights(chain, spec) for chain in chains},
         }
@@ -248,8 +260,12 @@ class Pipeline:
         if spec.weights == "trained":
             return self.runs.require(chain)["weights_sha256"]
         return [
-            {"seed": stage.spec.train.seed, **stage.spec.module.model_dump()}
+            {
+                "seed": stage.spec.train.seed,
+                **part.model_dump(exclude={"objective", "update_every"}),
+            }
             for stage in chain.stages
+            for part in stage.spec.parts
         ]
 
     def verify(self) -> list[dict[str, Any]]:

@@ -20,9 +20,9 @@ from gimstage.fit import choose, plain_setting, recomputed_below
 from gimstage.inputs import DataSet
 from gimstage.layout import features_layout
 from gimstage.memory import Budget
-from gimstage.modules import EncoderModule
 from gimstage.sizes import readable
 from gimstage.specs import ImageDataSpec
+from gimstage.stack import new_learners
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,14 @@ def plan_stage(
     """
     spec = chain.last.spec
     with torch.device("meta"):
-        module = spec.module.build(chain.modules()[-1].in_channels)
-        objective = spec.objective.build(module)
-    parameters = [*module.parameters(), *objective.parameters()]
+        learners = new_learners(chain)
+    parts = [part for learner in learners for part in (learner.module, learner.objective)]
+    parameters = [parameter for part in parts for parameter in part.parameters()]
     setting = choose(chain, budget) if budget else plain_setting(chain)
     below = sum(forward_work(part) for part in recomputed_below(chain))
     # Backward is two passes; micro-batches and checkpointing each add a forward one.
     passes = 3 + (setting.micro_batch < spec.train.batch_size) + setting.checkpointing
-    step_work = passes * step_forward_work(chain, module) + below
+    step_work = passes * step_forward_work(chain) + below
     return StagePlan(
         name=str(chain.last.number),
         parameters=sum(p.numel() for p in parameters),
@@ -168,7 +168,7 @@ def _sizes(
     if data is None:
         names = ("steps", "feature_shape", "cache_bytes", "exact", "hours")
         return dict.fromkeys(names)
-    steps = require_steps(chain, data.num_samples)
+    steps = require_steps(chain, len(data.samples(chain).trained))
     layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
     return {
         "steps": steps,
@@ -188,19 +188,23 @@ def stored_bytes(chain: Chain, data: DataSet) -> int:
 
 def forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of the last module over one sample's crop."""
-    shapes, module = chain.shapes(), chain.modules()[-1]
-    return units_per_sample(chain) * module.multiply_adds(shapes[-2])
+    module, shape = chain.modules()[-1], chain.shapes()[-2]
+    unit = chain.unit_of(module, shape)
+    count = 1 if unit != shape else units_per_sample(chain)
+    return count * module.multiply_adds(unit)
 
 
-def step_forward_work(chain: Chain, module: EncoderModule) -> int:
-    """Multiply-adds of a forward pass of module and objective over one sample's crop."""
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        length, parallel = side, side
-    else:
-        length, parallel = chain.shapes()[-1][0], 1
-    work: int = chain.last.spec.objective.multiply_adds(length, parallel, module)
-    return work + forward_work(chain)
+def step_forward_work(chain: Chain) -> int:
+    """Multiply-adds of a forward pass of modules and objectives over one sample's crop."""
+    work, rows = forward_work(chain), chain.shapes()[-2][0]
+    for part, loss in zip(chain.modules()[-1].parts, chain.last.spec.losses, strict=True):
+        if isinstance(chain.data, ImageDataSpec):
+            length = parallel = chain.data.live_views().crop_patches
+        else:
+            rows = part.output_shape((rows, part.in_channels))[0]
+            length, parallel = rows, 1
+        work += loss.multiply_adds(length, parallel, part) if loss else 0
+    return work
 
 
 def units_per_sample(chain: Chain) -> int:

@@ -3,7 +3,7 @@
     stages/demo/  data.toml  1_first.toml  2_second.toml  3_third.toml  probe.toml
 
 A recipe's name is its folder's name (with `@S` behind it when `--seed S` replaced its seeds). A
-stage names its input: the data, a stage of this recipe, or a stage of a recipe lying beside it.
+stage names its input: the data, a stage of this recipe, or data or a stage of a recipe beside it.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from gimstage.chain import Chain, Stage
-from gimstage.checks import check_hand_over, check_kind, check_reach
+from gimstage.checks import check_hand_over, check_kind, check_output, check_reach
 from gimstage.errors import RecipeError, nearest
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
 from gimstage.specs.reading import read_one_of, read_spec
@@ -52,6 +52,7 @@ class Recipe:
             chain = recipe.chain(number)
             check_kind(chain)
             check_hand_over(chain)
+            check_output(chain)
             check_reach(chain)
             if chain.data != recipe.data:
                 raise RecipeError(
@@ -99,21 +100,24 @@ class Recipe:
                 circle = " → ".join(s.key for s in [*stages[stages.index(stage) :], stage])
                 raise RecipeError(where, f"the inputs form a circle: {circle}", "a way to the data")
             stages.append(stage)
-            if stage.spec.input == "data":
-                return Chain(recipe._data(), tuple(reversed(stages)))
+            if str(stage.spec.input).rpartition("/")[2] == "data":
+                giver = recipe._beside(str(stage.spec.input).rpartition("/")[0])
+                return Chain(giver._data(), tuple(reversed(stages)))
             recipe, stage = recipe._locate(stage.spec.input, where)
 
     def _locate(self, ref: int | str, where: str) -> "tuple[Recipe, Stage]":
         name, _, number = str(ref).rpartition("/")
-        recipe = self
-        if name:
-            recipe = type(self)._read(self.folder.absolute().parent / name, self.seed)
+        recipe = self._beside(name)
         if not number.isdigit() or int(number) not in recipe.stages:
             have = ", ".join(map(str, recipe.stages)) or "none"
             raise RecipeError(
                 where, f"stage {ref} does not exist", f"a stage of {recipe.name}: {have}"
             )
         return recipe, recipe.stages[int(number)]
+
+    def _beside(self, name: str) -> "Recipe":
+        """The recipe of that name beside this one; this one for no name."""
+        return type(self)._read(self.folder.absolute().parent / name, self.seed) if name else self
 
     @property
     def data(self) -> DataSpec:

@@ -42,10 +42,12 @@ class Runs:
     Args:
         root: the runs folder.
         data_sha256: fingerprint of the split the stages are trained on.
+        phones_sha256: of the phone labels; None where there are none.
     """
 
     root: Path
     data_sha256: str
+    phones_sha256: str | None = None
 
     def folder(self, key: str) -> RunFolder:
         """The folder of `RECIPE/NUMBER` or of `RECIPE/PROBE`."""
@@ -57,11 +59,17 @@ class Runs:
 
     def weights_identity(self, chain: Chain) -> Identity:
         """What decides the weights of the chain's last stage, data included."""
-        return chain.weights_identity(self.data_sha256)
+        return self._with_phones(chain, chain.weights_identity(self.data_sha256))
 
     def features_identity(self, chain: Chain) -> Identity:
         """What decides what the chain's last stage hands on, data included."""
-        return chain.features_identity(self.data_sha256)
+        return self._with_phones(chain, chain.features_identity(self.data_sha256))
+
+    def _with_phones(self, chain: Chain, identity: Identity) -> Identity:
+        """The identity, and that of phone labels where a stage learns from them."""
+        if any("frame" in part.label_kinds for part in [*chain.below(), chain]):
+            identity["phones_sha256"] = self.phones_sha256
+        return identity
 
     def status(self, chain: Chain) -> Status:
         """The state of the chain's last stage, and why."""

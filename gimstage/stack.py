@@ -1,10 +1,11 @@
 """Modules of a chain: newly initialised, loaded from a run, frozen, applied in tiles.
 
-A unit is what a module encodes alone: a patch, or a sequence.
+A unit is what a module encodes alone: a patch, a sequence, or a grid of patches.
 Shape letters: B batch, C channels, y x map inside a patch, T rows in time.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,77 @@ from gimstage.device import laid_out
 from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
 from gimstage.folder import RunFolder
-from gimstage.modules import EncoderModule
+from gimstage.modules import EncoderModule, joined
 from gimstage.objectives import Objective
 from gimstage.runs import Runs
 from gimstage.specs import DATA_SPECS, ModuleSpec
 from gimstage.tensors import read_tensors
 
-# Units encoded at once where no gradient is kept, by their number of axes, sequences or patches:
-# the result must not depend on the batch size, and small tiles stay inside the processor's cache.
-TILE_UNITS = {2: 4, 3: 256}
+# Units encoded at once where no gradient is kept, by their number of axes: sequences, patches,
+# grids. The result must not depend on the batch size, and small tiles stay inside the processor's
+# cache.
+TILE_UNITS = {2: 4, 3: 256, 5: 4}
 
 
-def new_parts(chain: Chain) -> tuple[EncoderModule, Objective]:
-    """The last stage's module and objective, initialised from its seed."""
+@dataclass(frozen=True)
+class Learner:
+    """A module and the loss that trains it, and nothing else.
+
+    Args:
+        module: one module, or several joined that one loss trains end to end.
+        objective: its loss.
+        position: number of its last module, counted from 1 at the data.
+        update_every: at every how many steps it is updated.
+    """
+
+    module: EncoderModule
+    objective: Objective
+    position: int
+    update_every: int
+
+
+def new_learners(chain: Chain) -> list[Learner]:
+    """The last stage's modules with their losses, initialised from its seed.
+
+    A module's initial weights depend on its position alone, so they are the same whether modules
+    are trained one after another, side by side or end to end.
+    """
+    spec, shape = chain.last.spec, chain.shapes()[-2]
     channels = chain.modules()[-1].in_channels
-    with initialising(chain.last.spec.train.seed, len(chain.stages)):
-        module: EncoderModule = chain.last.spec.module.build(channels)
-        objective = chain.last.spec.objective.build(module)
-    return module, objective
+    learners: list[Learner] = []
+    waiting: list[EncoderModule] = []
+    for position, (part, loss) in enumerate(
+        zip(spec.parts, spec.losses, strict=True), start=chain.first_position
+    ):
+        with initialising(spec.train.seed, position):
+            waiting.append(part.build(channels))
+            channels = waiting[-1].out_channels
+            if loss is None:
+                continue
+            module = joined(waiting)
+            unit = chain.unit_of(module, shape)
+            objective = loss.build(module, unit, chain.crop_frames)
+        learners.append(Learner(module, objective, position, part.update_every or 1))
+        shape, waiting = module.output_shape(unit)[len(unit) - len(shape) :], []
+    return learners
+
+
+def whole_module(learners: Sequence[Learner]) -> EncoderModule:
+    """The modules of all learners as one."""
+    return joined([learner.module for learner in learners])
+
+
+def new_module(chain: Chain) -> EncoderModule:
+    """The last stage's module, initialised from its seed; several as one."""
+    return whole_module(new_learners(chain))
+
+
+def stand_in_labels(chain: Chain, count: int) -> Tensor | None:
+    """Labels of a batch in form only, for the last stage's losses; None where they need none."""
+    kinds = chain.label_kinds
+    if not kinds:
+        return None
+    return torch.zeros((count, chain.crop_frames or 0) if "frame" in kinds else (count,)).long()
 
 
 class Stack(nn.Module):
@@ -42,14 +96,15 @@ class Stack(nn.Module):
 
     Args:
         modules: module of each stage, lowest first.
-        names: `RECIPE/NUMBER` of each stage.
+        names: of every module, those of a stage with several one by one.
     """
 
-    def __init__(self, modules: Sequence[EncoderModule], names: list[str]) -> None:
+    def __init__(self, modules: Sequence[EncoderModule], names: Sequence[str]) -> None:
         super().__init__()
-        self.parts = tuple(modules)
+        self.parts = tuple(part for module in modules for part in module.parts)
         self.stages = nn.ModuleList(modules).requires_grad_(False).eval()
-        self.names = names
+        self.names = list(names)
+        self.unit_axes = max(part.unit_axes for part in self.parts)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -67,12 +122,12 @@ class Stack(nn.Module):
 
     def _units(self, x: Tensor) -> int:
         """How many leading axes of an input count units."""
-        return x.ndim - self.parts[0].unit_axes
+        return x.ndim - self.unit_axes
 
     def _tiles(self, x: Tensor) -> tuple[Tensor, ...]:
         """A few units at a time, (n, …)."""
         flat = laid_out(x).flatten(0, self._units(x) - 1)
-        tiles: tuple[Tensor, ...] = flat.split(TILE_UNITS[self.parts[0].unit_axes])
+        tiles: tuple[Tensor, ...] = flat.split(TILE_UNITS[self.unit_axes])
         return tiles
 
     def _features(self, x: Tensor) -> Tensor:
@@ -90,8 +145,7 @@ class Stack(nn.Module):
 
 def random_stack(chain: Chain) -> Stack:
     """The chain's modules as they are before training."""
-    parts = [new_parts(part)[0] for part in [*chain.below(), chain]]
-    return Stack(parts, [stage.key for stage in chain.stages])
+    return _stack(chain, [new_module(part) for part in [*chain.below(), chain]])
 
 
 def trained_stack(runs: Runs, chain: Chain) -> Stack:
@@ -101,11 +155,19 @@ def trained_stack(runs: Runs, chain: Chain) -> Stack:
         StaleCacheError: one of the stages is not done.
         DamagedCacheError: its weights are damaged.
     """
-    stack = random_stack(chain)
-    for module, part in zip(stack.parts, [*chain.below(), chain], strict=True):
-        runs.require(part)
-        module.load_state_dict(read_tensors(runs.stage_folder(part).weights))
-    return stack
+    return _stack(chain, [trained_module(runs, part) for part in [*chain.below(), chain]])
+
+
+def trained_module(runs: Runs, chain: Chain) -> EncoderModule:
+    """The last stage's module as trained; raises as `trained_stack`."""
+    runs.require(chain)
+    module = new_module(chain)
+    module.load_state_dict(read_tensors(runs.stage_folder(chain).weights))
+    return module
+
+
+def _stack(chain: Chain, modules: list[EncoderModule]) -> Stack:
+    return Stack(modules, [key for stage in chain.stages for key in stage.module_keys])
 
 
 def stack_from_manifests(folder: Path) -> Stack:
@@ -123,7 +185,9 @@ def stack_from_manifests(folder: Path) -> Stack:
         manifest = _finished(below, weights)
         modules.insert(0, _module_of(manifest))
         modules[0].load_state_dict(read_tensors(RunFolder(below).weights))
-        names.insert(0, manifest["stage"])
+        count = len(modules[0].parts)
+        numbers = [""] if count == 1 else [f".{n}" for n in range(1, count + 1)]
+        names[:0] = [manifest["stage"] + number for number in numbers]
         weights, upstream = manifest["upstream_weights_sha256"], manifest["upstream"]
         below = below.parent.parent / upstream["stage"] if upstream else None
     return Stack(modules, names)
@@ -146,7 +210,9 @@ def _module_of(manifest: Mapping[str, Any]) -> EncoderModule:
     channels = kind.model_construct(**identity["data"]).in_channels
     for key, part in identity.items():
         if key.startswith("stage "):
-            spec = TypeAdapter[ModuleSpec](ModuleSpec).validate_python(part["module"])
-            module: EncoderModule = spec.build(channels)
-            channels = module.out_channels
-    return module
+            parts = []
+            for table in part.get("modules") or [part["module"]]:
+                spec = TypeAdapter[ModuleSpec](ModuleSpec).validate_python(table)
+                parts.append(spec.build(channels))
+                channels = parts[-1].out_channels
+    return joined(parts)

@@ -32,7 +32,7 @@ from gimstage.metrics import read_lines
 from gimstage.plan import require_steps
 from gimstage.progress import Progress, Watch
 from gimstage.runs import Runs
-from gimstage.stack import new_parts
+from gimstage.stack import new_module
 from gimstage.tensors import read_tensors
 from gimstage.train import Training
 
@@ -76,15 +76,15 @@ class StageWork:
         self.settings, self.watch = settings, watch
         self.folder = runs.stage_folder(chain)
 
-    def _setting(self) -> Setting | None:
-        """How to take the training step; None where nothing bounds it and nothing is measured.
+    def _setting(self) -> Setting:
+        """How to take the training step, and what memory that is predicted to take.
 
         Raises:
             BudgetError: nothing fits the budget.
         """
         if self.settings.budget is not None:
             return choose(self.chain, self.settings.budget)
-        return plain_setting(self.chain) if self.settings.device.type == "cuda" else None
+        return plain_setting(self.chain)
 
     def run(self) -> None:
         """Bring the stage to "done", from wherever it is.
@@ -134,15 +134,14 @@ class StageWork:
             return
         if not self.runs.to_install(chain):
             setting = self._setting()
-            batch = chain.last.spec.train.batch_size
             training = Training(
                 chain,
                 folder.training,
                 fingerprint=self.runs.training_fingerprint(chain),
-                total_steps=require_steps(chain, self.data.num_samples),
+                total_steps=require_steps(chain, len(self.data.samples(chain).trained)),
                 device=self.settings.device,
-                micro_batch=setting.micro_batch if setting else batch,
-                checkpointing=bool(setting and setting.checkpointing),
+                micro_batch=setting.micro_batch,
+                checkpointing=setting.checkpointing,
             )
             training.restore()
             training.run(
@@ -155,19 +154,17 @@ class StageWork:
             )
         folder.install()
 
-    def _record_memory(self, setting: Setting | None) -> None:
+    def _record_memory(self, setting: Setting) -> None:
         """Leave budget, setting, prediction, and on a GPU what was measured, beside the weights."""
-        record = None
-        if setting is not None:
-            budget = self.settings.budget
-            record = {
-                "budget_bytes": budget and budget.total_bytes,
-                "micro_batch": setting.micro_batch,
-                "checkpointing": setting.checkpointing,
-                "predicted_allocated_bytes": setting.peak.allocated_bytes,
-                "predicted_reserved_bytes": setting.peak.reserved_bytes,
-                **measured_memory(self.settings.device),
-            }
+        budget = self.settings.budget
+        record = {
+            "budget_bytes": budget and budget.total_bytes,
+            "micro_batch": setting.micro_batch,
+            "checkpointing": setting.checkpointing,
+            "predicted_allocated_bytes": setting.peak.allocated_bytes,
+            "predicted_reserved_bytes": setting.peak.reserved_bytes,
+            **measured_memory(self.settings.device),
+        }
         write_json(self.folder.training.memory, record)
 
     def _extract(self, source: Source) -> dict[str, Any] | None:
@@ -175,7 +172,7 @@ class StageWork:
         chain, folder = self.chain, self.folder
         if chain.last.spec.output.store == "none":
             return None
-        module, _ = new_parts(chain)
+        module = new_module(chain)
         module.load_state_dict(read_tensors(folder.weights))
         work = extraction(
             chain,
@@ -218,7 +215,10 @@ class StageWork:
                 "objective_sha256": file_sha256(folder.objective),
                 "upstream": upstream and {k: upstream[k] for k in ("stage", "fingerprint")},
                 "upstream_weights_sha256": upstream and upstream["weights_sha256"],
-                "training": training_record(folder.metrics),
+                "training": {
+                    "samples": len(self.data.samples(chain).trained),
+                    **training_record(folder.metrics),
+                },
                 "features": features,
                 "memory": read_json(folder.memory),
                 "device": device_name(self.settings.device),

@@ -9,22 +9,23 @@ and Adam's state to the same bits as if it had never stopped.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gimstage.chain import Chain
 from gimstage.device import laid_out, placed
-from gimstage.draws import generator
+from gimstage.draws import drawing, generator
 from gimstage.errors import BudgetError, CheckpointError
 from gimstage.folder import RunFolder
 from gimstage.inputs import Source, TrainingDraws, Where, prefetched, to_device
 from gimstage.metrics import Metrics, not_finite
 from gimstage.progress import Interrupted, Progress, Watch
-from gimstage.stack import new_parts
-from gimstage.step import Load, training_step
+from gimstage.stack import new_learners, whole_module
+from gimstage.step import Batch, Load, training_step, validation_step
 from gimstage.tensors import read_header, read_tensors, save_tensors
 
 READ_AHEAD = 2  # batches read while one is trained on
@@ -57,21 +58,27 @@ class Training:
     ) -> None:
         self.stage, self.spec = chain.last, chain.last.spec.train
         self.folder, self.fingerprint, self.total_steps = folder, fingerprint, total_steps
-        module, objective = new_parts(chain)
-        self.module = placed(module, device).train()
+        self.learners = new_learners(chain)
+        self.module = placed(whole_module(self.learners), device).train()
         self.module.checkpointing, self.micro_batch = checkpointing, micro_batch
-        self.objective = objective.to(device).train()
+        losses = [learner.objective for learner in self.learners]
+        self.objective = losses[0] if len(losses) == 1 else nn.ModuleList(losses)
+        self.objective.to(device).train()
+        parts = {"module": self.module, "objective": self.objective}
         self.named = {
-            **{f"module.{n}": p for n, p in self.module.named_parameters()},
-            **{f"objective.{n}": p for n, p in self.objective.named_parameters()},
+            f"{k}.{n}": p for k, part in parts.items() for n, p in part.named_parameters()
         }
+        # Statistics of batches, which no gradient reaches.
+        self.kept = {f"{k}.{n}": b for k, part in parts.items() for n, b in part.named_buffers()}
         self.optimiser = torch.optim.Adam(self.named.values(), lr=self.spec.learning_rate)
-        self.device, self.step, self.position = device, 0, len(chain.stages)
+        self.device, self.step = device, 0
+        validation = chain.data.validation
         self.metrics = Metrics(
             folder.metrics,
             stage=self.stage.key,
             batch_size=self.spec.batch_size,
             total_steps=total_steps,
+            evaluations=validation.evaluations if validation else 0,
         )
 
     def restore(self) -> None:
@@ -86,8 +93,8 @@ class Training:
             return
         tensors = read_tensors(self.folder.state)
         try:
-            for name, parameter in self.named.items():
-                parameter.data.copy_(tensors[name])
+            for name, value in (self.named | self.kept).items():
+                value.data.copy_(tensors[name])
             self.optimiser.load_state_dict(self._adam_state(tensors))
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
@@ -120,7 +127,7 @@ class Training:
             TrainingError: a loss or weight is not finite; the checkpoint before stays.
         """
         self._refuse_not_finite()
-        tensors = {name: p.detach() for name, p in self.named.items()}
+        tensors = {name: value.detach() for name, value in (self.named | self.kept).items()}
         for name, parameter in self.named.items():
             slots = self.optimiser.state[parameter]
             tensors |= {f"adam.{slot}.{name}": slots[slot] for slot in ADAM_SLOTS}
@@ -161,7 +168,9 @@ class Training:
         for load, labels, idle_s in self._batches(source, draws, workers):
             values = self._step(load, labels)
             self.step += 1
-            self.metrics.add(self.step, values, idle_s)
+            due = self.metrics.validates(self.step)
+            judged = self._validation(source, draws) if due else ()
+            self.metrics.add(self.step, values, idle_s, judged)
             now = time.perf_counter()
             if watch.due() or self.step == self.total_steps:
                 self._report(watch, self.step - first_step, now - began)
@@ -174,24 +183,26 @@ class Training:
         finishing()
         self._finish()
 
-    def _step(self, load: Load, labels: Tensor | None) -> Tensor:
+    def _step(self, load: Load, labels: Tensor | None) -> list[Tensor]:
         """One step.
 
         Raises:
             BudgetError: it takes more GPU memory than there is, or than is allowed.
         """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.spec.rate(self.step, self.total_steps)
+        seed = self.spec.seed
+        dropout = drawing(seed, "dropout", self.step) if self.module.uses_dropout else nullcontext()
         try:
-            return training_step(
-                self.module,
-                self.objective,
-                optimiser=self.optimiser,
-                load=load,
-                count=self.spec.batch_size,
-                labels=labels,
-                rng=generator(self.spec.seed, "negatives", self.position, self.step),
-                precision=self.spec.precision,
-                micro_batch=self.micro_batch,
-            )
+            with dropout:
+                return training_step(
+                    self.learners,
+                    self._batch(load, labels, "negatives", self.step),
+                    optimiser=self.optimiser,
+                    precision=self.spec.precision,
+                    micro_batch=self.micro_batch,
+                    due=[self.step % learner.update_every == 0 for learner in self.learners],
+                )
         except torch.OutOfMemoryError as error:
             # Not saved anew: an update that ran out of memory half way has left half of it.
             raise BudgetError(
@@ -201,6 +212,38 @@ class Training:
                 "its last checkpoint is kept; allow more, or have a leaner step chosen: --gpu-mem "
                 "below what is free, --gpu-margin above 10 %",
             ) from error
+
+    def _batch(self, load: Load, labels: Tensor | None, purpose: str, number: int) -> Batch:
+        rngs = [
+            generator(self.spec.seed, purpose, learner.position, number)
+            for learner in self.learners
+        ]
+        return Batch(load=load, count=self.spec.batch_size, labels=labels, rngs=rngs)
+
+    def _validation(self, source: Source, draws: TrainingDraws) -> list[tuple[float, float]]:
+        """Mean loss and accuracy of every learner on the batches held out.
+
+        Their negatives are the same at every evaluation, so that only training moves the loss.
+        """
+        buffer = source.buffer(self.spec.batch_size, draws.size)
+        sums = torch.zeros(len(self.learners), 2, device=self.device)
+        self._learning(False)
+        for index, where in enumerate(draws.held_out):
+            load = partial(load_part, source, source.fill(buffer, where), where, self.device)
+            values = validation_step(
+                self.learners,
+                self._batch(load, draws.labels(where), "validation-negatives", index),
+                precision=self.spec.precision,
+                micro_batch=self.micro_batch,
+            )
+            sums += torch.stack([each[:2] for each in values])
+        self._learning(True)
+        means: list[tuple[float, float]] = (sums / len(draws.held_out)).tolist()
+        return means
+
+    def _learning(self, on: bool) -> None:
+        self.module.train(on)
+        self.objective.train(on)
 
     def _batches(
         self, source: Source, draws: TrainingDraws, workers: int

@@ -7,12 +7,18 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from gimstage.chain import Chain
 from gimstage.inputs import find_data
+from gimstage.modules import EncoderModule
+from gimstage.objectives import Objective
 from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
+from gimstage.stack import Learner, new_learners
 from gimstage.stagework import Settings
+from gimstage.step import Batch, Load, training_step
 
 RECIPES = Path(__file__).parent / "recipes"
 CPU = torch.device("cpu")
@@ -96,3 +102,33 @@ class StopAfter(Watch):
         if self.looks <= 0:
             self.stop.set()
         return False
+
+
+def parts_of(chain: Chain) -> tuple[EncoderModule, Objective]:
+    """Module and objective of a stage that has one of each."""
+    (learner,) = new_learners(chain)
+    return learner.module, learner.objective
+
+
+def one_step(
+    module: EncoderModule,
+    objective: Objective,
+    *,
+    optimiser: torch.optim.Optimizer,
+    load: Load,
+    count: int,
+    rng: torch.Generator,
+    precision: str,
+    micro_batch: int,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """A training step of one module on one objective; what it returns of it."""
+    (values,) = training_step(
+        [Learner(module, objective, position=1, update_every=1)],
+        Batch(load=load, count=count, labels=labels, rngs=[rng]),
+        optimiser=optimiser,
+        precision=precision,
+        micro_batch=micro_batch,
+        due=[True],
+    )
+    return values

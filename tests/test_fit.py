@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from homes import RECIPES, at, edit, finish
+from homes import RECIPES, at, edit, finish, one_step, parts_of
 
 from gimstage import fit, train
 from gimstage.chain import Chain
@@ -189,8 +189,6 @@ def test_the_prediction_is_within_ten_per_cent_of_a_gpu(
     tmp_path: Path, recipe: str, number: int, micro_batch: int, precision: str
 ) -> None:
     from gimstage.draws import generator
-    from gimstage.stack import new_parts
-    from gimstage.step import training_step
 
     folder = tmp_path / recipe
     folder.mkdir()
@@ -199,20 +197,19 @@ def test_the_prediction_is_within_ten_per_cent_of_a_gpu(
         (folder / path.name).write_text(text.replace('store = "none"', 'store = "features"'))
     chain, device = chain_of(number, folder), torch.device("cuda")
     batch_size = chain.last.spec.train.batch_size
-    module, objective = (part.to(device) for part in new_parts(chain))
+    module, objective = (part.to(device) for part in parts_of(chain))
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()])
     side = (7, 7) if recipe == "stl10" else ()
     batch = torch.randn(batch_size, *side, *chain.shapes()[-2])
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     for _ in range(2):
-        training_step(
+        one_step(
             module,
             objective,
             optimiser=adam,
             load=lambda first, last: batch[first:last].to(device),
             count=batch_size,
-            labels=None,
             rng=generator(1, "test"),
             precision=precision,
             micro_batch=micro_batch,

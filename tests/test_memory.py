@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from homes import parts_of
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -19,7 +20,6 @@ from gimstage.memory import MIB, Budget, CachingAllocator, Ledger, Peak, predict
 from gimstage.modules import GRUModule, ResNetModule
 from gimstage.objectives import InfoNCE
 from gimstage.recipe import Recipe
-from gimstage.stack import new_parts
 
 STAGES = Path(__file__).parents[1] / "stages"
 Parts = tuple[Any, Any]
@@ -129,7 +129,7 @@ def stage(recipe: str, number: int, batch_size: int, **how: Any) -> Peak:
     unit = chain.shapes()[-2]
     shape = (batch_size, 7, 7, *unit) if len(unit) == 3 else (batch_size, *unit)
     return predict_peak(
-        lambda: new_parts(chain), contrasting(**how), batch_shape=shape, resident=True
+        lambda: parts_of(chain), contrasting(**how), batch_shape=shape, resident=True
     )
 
 

@@ -35,6 +35,7 @@ from gimstage.errors import (
     TrainingError,
 )
 from gimstage.inputs import PixelSource, TrainingDraws, output_source, prefetched
+from gimstage.inputs.base import no_labels
 from gimstage.inputs.images import GridSource, RecomputedGrids
 from gimstage.pipeline import Pipeline
 from gimstage.progress import Interrupted, Progress, Watch
@@ -420,7 +421,7 @@ def test_training_holds_the_stages_below_as_they_are(
 
     plain = train.training_step
 
-    def step(*args: object, **kwargs: object) -> torch.Tensor:
+    def step(*args: object, **kwargs: object) -> list[torch.Tensor]:
         with pytest.raises(BusyError), at(home).runs.folder("tiny/1").lock():
             pass
         return plain(*args, **kwargs)
@@ -547,9 +548,9 @@ def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
     plain = train.training_step
     steps: Iterator[int] = iter(range(1, 100))
 
-    def broken(*args: object, **kwargs: object) -> torch.Tensor:
-        values = plain(*args, **kwargs)
-        return values * float("nan") if next(steps) == 7 else values
+    def broken(*args: object, **kwargs: object) -> list[torch.Tensor]:
+        (values,) = plain(*args, **kwargs)
+        return [values * float("nan") if next(steps) == 7 else values]
 
     monkeypatch.setattr(train, "training_step", broken)
     with pytest.raises(TrainingError) as error:
@@ -563,7 +564,13 @@ def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
 
 def test_an_epoch_shows_every_sample_once() -> None:
     draws = TrainingDraws(
-        num_samples=48, batch_size=8, seed=3, size=7, draw=lambda rng, samples: samples
+        samples=np.arange(48),
+        batch_size=8,
+        seed=3,
+        size=7,
+        draw=lambda rng, samples: samples,
+        labels=no_labels,
+        held_out=[],
     )
     epochs = [np.concatenate([draws(6 * epoch + i) for i in range(6)]) for epoch in range(2)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(48))

@@ -121,8 +121,8 @@ def test_inputs_in_a_circle_are_refused(edit: Edit, folder: Path) -> None:
 def test_an_input_with_dots_is_refused(edit: Edit, folder: Path) -> None:
     edit("2_*.toml", "input = 1", 'input = "../tiny/1"')
     assert refusal(folder) == (
-        '2_second.toml input: "../tiny/1"; expected "data", the number of a stage, or '
-        '"RECIPE/NUMBER"'
+        '2_second.toml input: "../tiny/1"; expected "data", the number of a stage, '
+        '"RECIPE/data" or "RECIPE/NUMBER"'
     )
 
 

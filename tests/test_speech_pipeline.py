@@ -21,7 +21,7 @@ from gimstage.draws import generator
 from gimstage.errors import CacheError, DamagedCacheError, DataError, RecipeError
 from gimstage.extract import sequences
 from gimstage.inputs import SequenceSource, output_source
-from gimstage.inputs.speech import RecomputedRows, RowSource, reach, zero_outside
+from gimstage.inputs.rows import RecomputedRows, RowSource, reach, zero_outside
 from gimstage.inspection import draw
 from gimstage.modules import Conv1dModule
 from gimstage.progress import Interrupted

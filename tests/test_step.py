@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from homes import one_step, parts_of
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -14,8 +15,6 @@ from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
 from gimstage.recipe import Recipe
 from gimstage.specs import ImageDataSpec
-from gimstage.stack import new_parts
-from gimstage.step import training_step
 
 RECIPES = Path(__file__).parent / "recipes"
 COUNT = 5
@@ -48,13 +47,12 @@ def gradients(
     module, objective = parts
     module.checkpointing = checkpointing
     frozen = torch.optim.SGD([*module.parameters(), *objective.parameters()], lr=0.0)
-    values = training_step(
+    values = one_step(
         module,
         objective,
         optimiser=frozen,
         load=lambda first, last: batch[first:last],
         count=COUNT,
-        labels=None,
         rng=generator(1, "test"),
         precision=precision,
         micro_batch=micro_batch,
@@ -77,7 +75,7 @@ def test_every_setting_gives_the_plain_gradient(
     recipe: str, number: int, micro_batch: int, checkpointing: bool
 ) -> None:
     chain = chain_of(recipe, number)
-    parts, batch = double(new_parts(chain)), batch_of(chain)
+    parts, batch = double(parts_of(chain)), batch_of(chain)
     plain = gradients(parts, batch, micro_batch=COUNT, checkpointing=False)
     cut = gradients(parts, batch, micro_batch=micro_batch, checkpointing=checkpointing)
     assert plain.keys() == cut.keys()
@@ -108,7 +106,7 @@ def test_other_modules_of_speech_give_the_plain_gradient_too(
     for probe in folder.glob("probe*.toml"):
         probe.unlink()
     chain = Recipe.load(folder).chain(number)
-    parts, batch = double(new_parts(chain)), batch_of(chain)
+    parts, batch = double(parts_of(chain)), batch_of(chain)
     plain = gradients(parts, batch, micro_batch=COUNT, checkpointing=False)
     cut = gradients(parts, batch, micro_batch=2, checkpointing=False)
     for name, gradient in plain.items():
@@ -118,7 +116,7 @@ def test_other_modules_of_speech_give_the_plain_gradient_too(
 
 def test_a_loss_per_micro_batch_would_be_another_one() -> None:
     chain = chain_of("tiny", 1)
-    module, objective = double(new_parts(chain))
+    module, objective = double(parts_of(chain))
     batch = batch_of(chain)
     whole = gradients((module, objective), batch, micro_batch=COUNT, checkpointing=False)
     codes, contexts = module.codes_and_contexts(batch[:2])
@@ -128,20 +126,19 @@ def test_a_loss_per_micro_batch_would_be_another_one() -> None:
 
 def test_each_pass_loads_every_part_once() -> None:
     chain = chain_of("tiny", 1)
-    module, objective = new_parts(chain)
+    module, objective = parts_of(chain)
     batch, loaded = batch_of(chain).float(), []
 
     def load(first: int, last: int) -> Tensor:
         loaded.append((first, last))
         return batch[first:last]
 
-    training_step(
+    one_step(
         module,
         objective,
         optimiser=torch.optim.Adam([*module.parameters(), *objective.parameters()]),
         load=load,
         count=COUNT,
-        labels=None,
         rng=generator(1, "test"),
         precision="float32",
         micro_batch=2,
@@ -151,7 +148,7 @@ def test_each_pass_loads_every_part_once() -> None:
 
 def test_in_bfloat16_micro_batches_differ_less_than_bfloat16_itself() -> None:
     chain = chain_of("tiny", 2)
-    parts, batch = new_parts(chain), batch_of(chain).float()
+    parts, batch = parts_of(chain), batch_of(chain).float()
     exact = gradients(parts, batch, micro_batch=COUNT, checkpointing=False)
     plain, cut = (
         gradients(parts, batch, micro_batch=n, checkpointing=False, precision="bfloat16")

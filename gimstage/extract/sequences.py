@@ -20,7 +20,7 @@ from torch import Tensor
 from gimstage.chain import Chain
 from gimstage.extract.base import READ_AHEAD, Block, Extraction, spread
 from gimstage.inputs import SequenceSource, prefetched, to_device
-from gimstage.inputs.speech import reach, strides
+from gimstage.inputs.rows import reach, strides
 from gimstage.modules import SequenceModule
 from gimstage.views import FRAME_SAMPLES, Spans, StoredSpans
 

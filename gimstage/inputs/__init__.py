@@ -22,10 +22,11 @@ from gimstage.inputs.base import (
     to_device,
 )
 from gimstage.inputs.images import Images, PixelSource
-from gimstage.inputs.speech import SequenceSource, Speech, WaveSource
+from gimstage.inputs.rows import SequenceSource, WaveSource
+from gimstage.inputs.speech import Speech
 from gimstage.runs import Runs
 from gimstage.specs import DataSpec, ImageDataSpec
-from gimstage.stack import trained_stack
+from gimstage.stack import trained_module
 
 __all__ = [
     "DataSet",
@@ -69,5 +70,5 @@ def output_source(runs: Runs, data: DataSet, chain: Chain | None, device: torch.
     if features_usable(folder, manifest):
         return data.feature_source(folder.features)
     below = output_source(runs, data, chain.upstream, device)
-    module = placed(trained_stack(runs, chain).parts[-1], device)
+    module = placed(trained_module(runs, chain), device)
     return data.recomputed_source(below, module, chain.last.spec.output)

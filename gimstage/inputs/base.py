@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,7 @@ from gimstage.chain import Chain
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.modules import EncoderModule
-from gimstage.specs import DataSpec, OutputSpec
+from gimstage.specs import DataSpec, OutputSpec, ValidationSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows
 
@@ -86,35 +86,59 @@ def pinned(buffer: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Division:
+    """The samples of the split trained on.
+
+    Args:
+        trained: indices of those a stage learns from, ascending, int64.
+        held_out: of those its validation loss is taken on, likewise; empty without [validation].
+    """
+
+    trained: Ints
+    held_out: Ints
+
+
+def divided(samples: Ints, validation: ValidationSpec | None) -> Division:
+    """Hold a share of some samples out, drawn from its seed."""
+    if validation is None:
+        return Division(samples, samples[:0])
+    order = torch.randperm(len(samples), generator=generator(validation.seed, "validation"))
+    held = round(len(samples) * validation.share)
+    return Division(np.sort(samples[order[held:]]), np.sort(samples[order[:held]]))
+
+
+@dataclass(frozen=True)
 class TrainingDraws:
     """Which places each training step sees: a pure function of the step.
 
     Args:
-        num_samples: N of the split.
+        samples: trained on, (N,) int64.
         batch_size: B.
         seed: of order and views.
         size: of a place, in patches per side or rows.
         draw: a random view of each of the samples it is given.
-        labels: of the samples at such places, for an objective that needs them.
+        labels: of the samples at such places, on the CPU, for objectives that need them.
+        held_out: the places that validation looks at, a batch each.
     """
 
-    num_samples: int
+    samples: Ints
     batch_size: int
     seed: int
     size: int
     draw: Callable[[torch.Generator, Ints], Where]
-    labels: Callable[[Where], Tensor | None] = lambda where: None
+    labels: Callable[[Where], Tensor | None]
+    held_out: Sequence[Where]
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the split; the incomplete last one is dropped."""
-        return self.num_samples // self.batch_size
+        return len(self.samples) // self.batch_size
 
     def __call__(self, step: int) -> Where:
         """The batch of one step, counted from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        order = _epoch_order(self.num_samples, self.seed, epoch)
-        samples = order[index * self.batch_size : (index + 1) * self.batch_size]
+        order = _epoch_order(len(self.samples), self.seed, epoch)
+        samples = self.samples[order[index * self.batch_size : (index + 1) * self.batch_size]]
         return self.draw(generator(self.seed, "view", epoch, index), samples)
 
 
@@ -138,7 +162,40 @@ class DataSet(ABC):
     @property
     @abstractmethod
     def num_samples(self) -> int:
-        """Samples of the split trained on, N."""
+        """Samples of the split trained on, those held out included, N."""
+
+    @abstractmethod
+    def usable(self, chain: Chain) -> Ints:
+        """The samples that have what the last stage's losses need, ascending.
+
+        Raises:
+            NoLabelsError: none has labels of that kind.
+            DataError: a label is none of the classes the recipe names.
+        """
+
+    def samples(self, chain: Chain) -> Division:
+        """Which samples the last stage learns from, and which are held out; raises as `usable`."""
+        return divided(self.usable(chain), chain.data.validation)
+
+    def held_out_batches(self, chain: Chain) -> list[Ints]:
+        """Held-out samples in whole batches, as many as [validation] allows; at least one.
+
+        Raises:
+            DataError: they do not fill a batch.
+        """
+        validation, count = chain.data.validation, chain.last.spec.train.batch_size
+        if validation is None:
+            return []
+        held = self.samples(chain).held_out
+        if len(held) < count:
+            raise DataError(
+                f"stage {chain.last.key}, [validation]",
+                f"{len(held)} samples held out",
+                f"at least one batch of {count}",
+                "raise share, use more data or a smaller batch_size",
+            )
+        last = min(len(held) // count, validation.batches) * count
+        return [held[at : at + count] for at in range(0, last, count)]
 
     @property
     @abstractmethod
@@ -169,6 +226,36 @@ class DataSet(ABC):
     @abstractmethod
     def recomputed_source(self, below: Source, module: EncoderModule, output: OutputSpec) -> Source:
         """What a frozen module makes of the source below."""
+
+
+def no_labels(where: Where) -> None:
+    """Of objectives that need none."""
+
+
+def refuse_unknown_classes(labels: Ints, chain: Chain, where: str) -> None:
+    """Refuse labels that a loss of the last stage has no class for.
+
+    Args:
+        labels: int64, counted from 0.
+        chain: the stage, last of its chain.
+        where: they come from, for the message.
+
+    Raises:
+        DataError: names the first.
+    """
+    classes = min(
+        count
+        for loss in filter(None, chain.last.spec.losses)
+        if loss.labelled and (count := getattr(loss, "num_classes", None))
+    )
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise DataError(
+            where,
+            f"label {labels[wrong[0]]}",
+            f"0 to {classes - 1}, the num_classes of stage {chain.last.key}",
+            "raise num_classes in its [objective]",
+        )
 
 
 def given_folder(data: Path | None, files: str, fetch: str) -> Path:

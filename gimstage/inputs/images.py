@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +22,12 @@ from gimstage.inputs.base import (
     DataSet,
     Source,
     TrainingDraws,
+    Where,
     encoded_again,
     given_folder,
+    no_labels,
     pinned,
+    refuse_unknown_classes,
 )
 from gimstage.modules import EncoderModule
 from gimstage.specs import ImageDataSpec, OutputSpec
@@ -188,16 +192,30 @@ class Images(DataSet):
         """Fresh crops."""
         return self.spec.live_views()
 
+    def usable(self, chain: Chain) -> Ints:
+        """Every image, once it is known to have a label where one is needed."""
+        if chain.label_kinds:
+            where = f"{self.root}, split '{self.train.name}'"
+            refuse_unknown_classes(self.train.require_labels(), chain, where)
+        return np.arange(self.num_samples, dtype=np.int64)
+
     def draws(self, chain: Chain) -> TrainingDraws:
         """Fresh crops for a first stage, windows of stored views for the others."""
         train, live = chain.last.spec.train, self.live()
+        views = self.stored if chain.upstream else live
         return TrainingDraws(
-            num_samples=self.num_samples,
+            samples=self.samples(chain).trained,
             batch_size=train.batch_size,
             seed=train.seed,
             size=live.crop_patches,
-            draw=self.stored.draw if chain.upstream else live.draw,
+            draw=views.draw,
+            labels=self._labels if chain.label_kinds else no_labels,
+            held_out=[views.centre(batch) for batch in self.held_out_batches(chain)],
         )
+
+    def _labels(self, where: Where) -> Tensor:
+        assert isinstance(where, Crops | Windows)
+        return torch.from_numpy(self.train.require_labels()[where.sample])
 
     def source(self) -> PixelSource:
         """The pixels of the split trained on."""

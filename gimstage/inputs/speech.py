@@ -1,8 +1,4 @@
-"""What a stage on speech reads: samples, stored rows, or rows encoded again.
-
-A source gives stretches of rows of stored entries (views/spans.py); where a stretch reaches beyond
-its entry it gives zeros, which is what padding puts there. So encoding a stretch together with its
-reach gives, row for row, what encoding the whole entry gives.
+"""The speech data of a recipe: utterances, their speakers and phones, and the crops trained on.
 
 Shape letters: E entries, B batch, T rows in time, C channels.
 """
@@ -10,7 +6,6 @@ Shape letters: E entries, B batch, T rows in time, C channels.
 from __future__ import annotations
 
 import logging
-import math
 from functools import cached_property
 from pathlib import Path
 
@@ -18,183 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gimstage.cache import FeatureReader
 from gimstage.chain import Chain
 from gimstage.data.librispeech import SpeechSplit, fingerprint, open_split, phones_fingerprint
-from gimstage.errors import DamagedCacheError, DataError
+from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
     Source,
     TrainingDraws,
-    encoded_again,
+    Where,
     given_folder,
-    pinned,
+    refuse_unknown_classes,
 )
+from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource, strides
 from gimstage.modules import EncoderModule, SequenceModule
-from gimstage.specs import OutputSpec, SpeechDataSpec
+from gimstage.specs import OutputSpec, SpeechDataSpec, SupervisedSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
 
 _log = logging.getLogger(__name__)
-
-
-class SequenceSource(Source):
-    """Rows of entries.
-
-    Attributes:
-        lengths: rows of every entry, (E,) int64.
-    """
-
-    lengths: Ints
-
-
-class WaveSource(SequenceSource):
-    """Normalised samples of utterances, (B, T, 1).
-
-    Args:
-        split: the files.
-        kept: the utterances trained on, indices into the split, (N,) int64.
-        stored: the entries to cut from them.
-        mean: of samples on the scale -1 … 1.
-        std: likewise.
-    """
-
-    def __init__(
-        self, split: SpeechSplit, kept: Ints, stored: StoredSpans, *, mean: float, std: float
-    ) -> None:
-        self.split, self.kept, self.stored = split, kept, stored
-        self.mean, self.std = np.float32(mean), np.float32(std)
-        self.lengths = stored.entry_frames * FRAME_SAMPLES
-
-    def buffer(self, count: int, size: int) -> Tensor:
-        """Samples, (count, size, 1) float32."""
-        return pinned(torch.empty(count, size, 1))
-
-    def fill(self, buffer: Tensor, where: Spans) -> Tensor:
-        """Seek, read and normalise; `LiveSpans` count from the beginning of the utterance."""
-        filled = buffer[: len(where), : where.count]
-        live = isinstance(where, LiveSpans)
-        for row, entry, first in zip(filled.numpy(), where.entry, where.first, strict=True):
-            sample = entry if live else self.stored.source[entry]
-            start = 0 if live else int(self.stored.start[entry]) * FRAME_SAMPLES
-            frames = self.stored.frames if live else self.stored.entry_frames
-            inside = inside_rows(int(first), where.count, int(frames[entry]) * FRAME_SAMPLES)
-            row[: inside.start], row[inside.stop :] = 0, 0
-            wave = row[inside, 0]
-            self.split.read(int(self.kept[sample]), start + int(first) + inside.start, wave)
-            wave -= self.mean
-            wave /= self.std
-        return filled
-
-    def prepare(self, raw: Tensor, where: Spans) -> Tensor:
-        """The samples as they are."""
-        return raw
-
-
-class RowSource(SequenceSource):
-    """Rows of the stage before's features.zarr.
-
-    Raises:
-        DamagedCacheError: its offsets do not fit its rows.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.reader = FeatureReader(path)
-        self.layout = self.reader.array("features")
-        self.offsets = self.reader.small("offsets")
-        self.lengths = np.diff(self.offsets)
-        rows = self.layout.shape[0]
-        if self.offsets[0] != 0 or self.offsets[-1] != rows or (self.lengths < 1).any():
-            raise DamagedCacheError(
-                str(path),
-                f"offsets from {self.offsets[0]} to {self.offsets[-1]}",
-                f"ascending from 0 to the {rows} rows of features",
-                "delete the store and extract again",
-            )
-
-    def buffer(self, count: int, size: int) -> Tensor:
-        """Raw rows, (count, size, C) of the stored dtype."""
-        shape = (count, size, self.layout.shape[1])
-        return pinned(torch.empty(shape, dtype=self.layout.torch_dtype))
-
-    def fill(self, buffer: Tensor, where: Spans) -> Tensor:
-        """Read exactly the rows' bytes; rows outside an entry are left as they come."""
-        filled = buffer[: len(where), : where.count]
-        starts = self.offsets[where.entry] + where.first
-        if not overhangs(where, self.lengths):
-            self.reader.read("features", filled, starts[:, None])
-            return filled
-        for row, entry, first, start in zip(filled, where.entry, where.first, starts, strict=True):
-            inside = inside_rows(int(first), where.count, int(self.lengths[entry]))
-            at = np.array([[start + inside.start]])
-            self.reader.read("features", row[None, inside], at)
-        return filled
-
-    def prepare(self, raw: Tensor, where: Spans) -> Tensor:
-        """The rows as float32, zeros outside their entries."""
-        return zero_outside(self.reader.decode("features", raw), where, self.lengths)
-
-
-class RecomputedRows(SequenceSource):
-    """The stage before, run again on its own source, rounded as its features would have been.
-
-    Args:
-        source: what the module reads.
-        module: frozen, on its device.
-        output: how it would have stored its rows.
-    """
-
-    recomputes = True
-
-    def __init__(self, source: SequenceSource, module: SequenceModule, output: OutputSpec) -> None:
-        self.source, self.module, self.output = source, module, output
-        self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
-
-    def below(self, where: Spans) -> Spans:
-        """The rows of the source below that decide these."""
-        return reach(self.module, where)
-
-    def buffer(self, count: int, size: int) -> Tensor:
-        """A buffer of the source below."""
-        return self.source.buffer(count, self.module.reach(0, size).rows)
-
-    def fill(self, buffer: Tensor, where: Spans) -> Tensor:
-        """Read what these rows depend on."""
-        return self.source.fill(buffer, self.below(where))
-
-    def prepare(self, raw: Tensor, where: Spans) -> Tensor:
-        """The frozen module's rows, rounded, zeros outside their entries."""
-        x = self.source.prepare(raw, self.below(where))
-        return zero_outside(rows_again(self.module, x, self.output), where, self.lengths)
-
-
-def rows_again(module: SequenceModule, x: Tensor, output: OutputSpec) -> Tensor:
-    """What a frozen module hands on of stretches (B, T, C) that hold their reach."""
-    return encoded_again(module, lambda tile: module.advance(tile, None)[0], x, output)
-
-
-def reach(module: SequenceModule, where: Spans) -> Spans:
-    """The stretches of a module's input that decide these stretches of its output."""
-    first, count = module.reach(0, where.count)
-    return type(where)(where.entry, where.first * module.stride + first, count)
-
-
-def inside_rows(first: int, count: int, length: int) -> slice:
-    """Which of `count` rows from `first` lie within an entry of `length` rows."""
-    return slice(min(max(-first, 0), count), max(min(length - first, count), 0))
-
-
-def overhangs(where: Spans, lengths: Ints) -> bool:
-    """Whether a stretch reaches beyond its entry."""
-    return bool(((where.first < 0) | (where.first + where.count > lengths[where.entry])).any())
-
-
-def zero_outside(rows: Tensor, where: Spans, lengths: Ints) -> Tensor:
-    """Rows (B, T, C), those outside their entries made zeros."""
-    if not overhangs(where, lengths):
-        return rows
-    number = torch.from_numpy(where.first)[:, None] + torch.arange(where.count)
-    outside = (number < 0) | (number >= torch.from_numpy(lengths[where.entry])[:, None])
-    return rows.masked_fill(outside[..., None].to(rows.device), 0)
 
 
 class Speech(DataSet):
@@ -299,6 +134,35 @@ class Speech(DataSet):
         """SHA-256 of the phone labels; None where there are none."""
         return phones_fingerprint(self.root, runs / "data" / "fingerprints.json")
 
+    @cached_property
+    def phones(self) -> dict[int, Ints]:
+        """Phone labels by utterance of the split trained on; raises as `SpeechSplit.phones`."""
+        return self.train.phones()
+
+    def usable(self, chain: Chain) -> Ints:
+        """The utterances with phone labels where those are needed, else all.
+
+        Numbers count the utterances kept.
+        """
+        every = np.arange(self.num_samples, dtype=np.int64)
+        if not chain.label_kinds:
+            return every
+        where = f"{self.root}, split '{self.train.name}'"
+        if "frame" in chain.label_kinds:
+            phones = self.phones
+            labelled = np.array([i for i in every if int(self.kept[i]) in phones], np.int64)
+            if not len(labelled):
+                raise NoLabelsError(
+                    where,
+                    "no utterance with phone labels is as long as a crop",
+                    "one of that length at least",
+                    "lower crop_frames in [views], or label longer utterances",
+                )
+            refuse_unknown_classes(np.concatenate(list(phones.values())), chain, where)
+            return labelled
+        refuse_unknown_classes(self.train.labels[self.kept], chain, where)
+        return every
+
     def draws(self, chain: Chain) -> TrainingDraws:
         """Crops of the utterances for a first stage, of the stored entries for the others."""
         train, rows = chain.last.spec.train, chain.shapes()[-2][0]
@@ -307,17 +171,45 @@ class Speech(DataSet):
         live = self.spec.whole_utterances(self.stored.frames)
         stored, kind = (self.stored, Spans) if chain.upstream else (live, LiveSpans)
 
-        def draw(rng: torch.Generator, samples: Ints) -> Spans:
-            entry, frame = stored.draw(rng, samples, frames)
+        def spans(entry: Ints, frame: Ints) -> Spans:
             return kind(entry, frame * rows_per_frame, rows)
 
+        def labels(where: Where) -> Tensor | None:
+            assert isinstance(where, Spans)
+            if "frame" in chain.label_kinds:
+                return self._phones(chain, stored, where.entry, where.first // rows_per_frame)
+            speakers = self.train.labels[self.kept[stored.source[where.entry]]]
+            return torch.from_numpy(speakers) if chain.label_kinds else None
+
         return TrainingDraws(
-            num_samples=self.num_samples,
+            samples=self.samples(chain).trained,
             batch_size=train.batch_size,
             seed=train.seed,
             size=rows,
-            draw=draw,
+            draw=lambda rng, samples: spans(*stored.draw(rng, samples, frames)),
+            labels=labels,
+            held_out=[
+                spans(*stored.centre(batch, frames)) for batch in self.held_out_batches(chain)
+            ],
         )
+
+    def _phones(self, chain: Chain, stored: StoredSpans, entry: Ints, frame: Ints) -> Tensor:
+        """The phone at every frame of crops, (B, frames) int64.
+
+        Frame t has label t − offset. The first frames and the last have none; they are given that
+        of the nearest frame that has one.
+        """
+        made = []
+        offset = next(
+            loss.offset
+            for loss in chain.last.spec.losses
+            if isinstance(loss, SupervisedSpec) and loss.offset is not None
+        )
+        for one, first in zip(entry, frame + stored.start[entry] - offset, strict=True):
+            labels = self.phones[int(self.kept[stored.source[one]])]
+            at = np.arange(first, first + (chain.crop_frames or 0))
+            made.append(labels[at.clip(0, len(labels) - 1)])
+        return torch.from_numpy(np.stack(made))
 
     def source(self) -> WaveSource:
         """The samples of the utterances trained on."""
@@ -338,8 +230,3 @@ class Speech(DataSet):
         assert isinstance(below, SequenceSource)
         assert isinstance(module, SequenceModule)
         return RecomputedRows(below, module.eval(), output)
-
-
-def strides(modules: list[EncoderModule]) -> int:
-    """Samples per row of what comes out of a row of modules."""
-    return math.prod(m.stride for m in modules if isinstance(m, SequenceModule))

@@ -1,6 +1,10 @@
 """Encoder modules: plain `nn.Module`s that know nothing of recipes, stages or each other."""
 
-from gimstage.modules.base import EncoderModule
+from gimstage.modules.base import EncoderModule, Outputs
+from gimstage.modules.composite import Composite, joined
+from gimstage.modules.folded_alexnet import FoldedAlexNet
+from gimstage.modules.identity import Identity
+from gimstage.modules.pixelcnn import PixelCNN, PixelCNNModule
 from gimstage.modules.resnet import ResNetModule
 from gimstage.modules.sequence import (
     Conv1dModule,
@@ -9,13 +13,22 @@ from gimstage.modules.sequence import (
     Reach,
     SequenceModule,
 )
+from gimstage.modules.vgg import VGGLayer
 
 __all__ = [
+    "Composite",
     "Conv1dModule",
     "ConvGRUModule",
     "EncoderModule",
+    "FoldedAlexNet",
     "GRUModule",
+    "Identity",
+    "Outputs",
+    "PixelCNN",
+    "PixelCNNModule",
     "Reach",
     "ResNetModule",
     "SequenceModule",
+    "VGGLayer",
+    "joined",
 ]

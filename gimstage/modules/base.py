@@ -4,10 +4,19 @@ This file imports nothing of gimstage.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+
+
+class Outputs(NamedTuple):
+    """What a module makes of its input: features to hand on, codes and contexts for its loss."""
+
+    features: Tensor
+    codes: Tensor
+    contexts: Tensor
 
 
 class EncoderModule(nn.Module, ABC):
@@ -17,13 +26,14 @@ class EncoderModule(nn.Module, ABC):
         in_channels: channels of its input.
         out_channels: channels of its features.
         unit_axes: axes of one unit of input, the last ones; units are encoded alone. A unit is a
-            patch (C, y, x) or a sequence (T, C).
+            patch (C, y, x), a sequence (T, C) or a grid of patches (G, G, C, y, x).
         code_channels: channels of the codes its objective predicts.
         reads_through_relu: whether negative inputs are without effect, so that ReLU of them may be
             stored and handed on in their place.
         rectified: whether its features are never negative, so that ReLU leaves them as they are.
         uses_batch_statistics: whether units meet after all, as in batch normalisation; then a batch
             cannot be cut into micro-batches.
+        uses_dropout: whether training passes draw from torch's global generator.
         checkpointing: whether blocks are computed again in backward instead of kept; the gradient
             is the same.
         checkpoints: how many blocks there are to do that with.
@@ -36,6 +46,7 @@ class EncoderModule(nn.Module, ABC):
     reads_through_relu: bool = False
     rectified: bool = False
     uses_batch_statistics: bool = False
+    uses_dropout: bool = False
     checkpointing: bool = False
     checkpoints: int = 0
 
@@ -52,13 +63,24 @@ class EncoderModule(nn.Module, ABC):
     def pool(self, features: Tensor) -> Tensor:
         """The codes of features, one per position."""
 
-    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What its objective reads: the codes z to predict, the contexts c to predict from.
+    @property
+    def parts(self) -> "tuple[EncoderModule, ...]":
+        """The modules it consists of, in a row: itself, or those that were joined to one."""
+        return (self,)
 
-        One and the same tensor but where the module makes contexts of codes.
+    def outputs(self, x: Tensor) -> Outputs:
+        """The features, and what its objective reads: codes z to predict, contexts c to do it from.
+
+        Codes and contexts are one and the same tensor but where the module makes contexts of codes.
         """
-        codes = self.pool(self(x))
-        return codes, codes
+        features = self(x)
+        codes = self.pool(features)
+        return Outputs(features, codes, codes)
+
+    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes and the contexts alone; nothing holds the features any more."""
+        _, codes, contexts = self.outputs(x)
+        return codes, contexts
 
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Shape
+from gimstage.modules.base import EncoderModule, Outputs, Shape
 
 # Which of the five convolutions on a patch end in max-pooling; 16 pixels become 7, 3, 1.
 _POOLED = (True, True, False, False, True)
@@ -68,11 +68,12 @@ class FoldedAlexNet(EncoderModule):
         """The local code of every patch, (…, G, G, C'): the mean of its features."""
         return features.mean((-2, -1))
 
-    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Local codes (B, G, G, C') and global codes (B, G − 2, G − 2, C of globals)."""
-        codes = self.pool(self(x))
+    def outputs(self, x: Tensor) -> Outputs:
+        """Local codes (B, G, G, C'), and global codes (B, G − 2, G − 2, C'') as contexts."""
+        features = self(x)
+        codes = self.pool(features)
         contexts: Tensor = self.grid(codes.permute(0, 3, 1, 2))
-        return codes, contexts.permute(0, 2, 3, 1)
+        return Outputs(features, codes, contexts.permute(0, 2, 3, 1))
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (G, G, C', y', x') of the features of one grid (G, G, C, y, x)."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import Shape
+from gimstage.modules.base import EncoderModule, Outputs, Shape
 
 
 class PixelCNN(nn.Module):
@@ -56,6 +56,48 @@ class PixelCNN(nn.Module):
             raise ValueError(f"codes of {channels} channels; expected {self.out_channels}")
         # Every kernel is applied once at every position.
         return rows * columns * sum(w.numel() for w in self.parameters() if w.ndim == 4)
+
+
+class PixelCNNModule(EncoderModule):
+    """A PixelCNN over the codes of the module before: contexts for predicting those codes.
+
+    What a GRU is on speech: the codes it predicts are those it reads, and no gradient leaves it. A
+    unit is a whole grid of patches.
+
+    Args:
+        in_channels: C, of the patches' features, and so of codes and contexts.
+        layers: gated layers, at least 1.
+    """
+
+    unit_axes = 5
+
+    def __init__(self, *, in_channels: int, layers: int) -> None:
+        super().__init__()
+        self.in_channels = self.out_channels = self.code_channels = in_channels
+        self.net = PixelCNN(in_channels, layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The contexts (…, G, G, C, 1, 1) of grids of features (…, G, G, C, y, x)."""
+        codes = self.pool(x)
+        contexts: Tensor = self.net(codes.flatten(0, -4)).view(codes.shape)
+        return contexts[..., None, None]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The mean of every patch's features, (…, G, G, C)."""
+        return features.mean((-2, -1))
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """The mean features of every patch as codes, the PixelCNN's output as contexts."""
+        contexts = self(x)
+        return Outputs(contexts, self.pool(x), contexts[..., 0, 0])
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape (G, G, C, 1, 1) of the contexts of a grid (G, G, C, y, x)."""
+        return (*shape[:3], 1, 1)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds of a forward pass over one grid (G, G, C, y, x), biases left out."""
+        return self.net.multiply_adds(shape[:3])
 
 
 class _GatedLayer(nn.Module):

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Shape
+from gimstage.modules.base import EncoderModule, Outputs, Shape
 
 
 class Reach(NamedTuple):
@@ -145,9 +145,10 @@ class GRUModule(SequenceModule):
         self.out_channels, self.bptt = channels, bptt
         self.gru = nn.GRU(in_channels, channels, batch_first=True)
 
-    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Its input as codes, its output as contexts."""
-        return x, self(x)
+    def outputs(self, x: Tensor) -> Outputs:
+        """Its input as codes, its output as features and contexts."""
+        contexts = self(x)
+        return Outputs(contexts, x, contexts)
 
     def length(self, rows: int) -> int:
         """As many rows as come in."""
@@ -226,10 +227,9 @@ class ConvGRUModule(SequenceModule):
         self.in_channels, self.code_channels = in_channels, channels
         self.out_channels, self.stride = hidden_channels, stride
 
-    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The convolution's output as codes, the GRU's as contexts."""
-        codes = self.conv(x)
-        return codes, self.gru(codes)
+    def outputs(self, x: Tensor) -> Outputs:
+        """The convolution's output as codes, the GRU's as features and contexts."""
+        return self.gru.outputs(self.conv(x))
 
     def length(self, rows: int) -> int:
         """How many rows come out for a whole sequence of `rows`."""

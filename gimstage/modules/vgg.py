@@ -17,7 +17,7 @@ This file imports nothing of gimstage but the base of modules.
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Shape
+from gimstage.modules.base import EncoderModule, Outputs, Shape
 
 _SLOPE = 0.01  # of leaky ReLU below zero
 
@@ -36,7 +36,7 @@ class VGGLayer(EncoderModule):
         padding: rows and columns of zeros at each side.
         max_pool: whether to hand on the maxima of 2×2 positions.
         dropout: share of whole channels set to zero in what is handed on while training. It draws
-            from torch's global generator, and only in `forward` and `hand_on`.
+            from torch's global generator.
     """
 
     unit_axes = 3
@@ -57,6 +57,7 @@ class VGGLayer(EncoderModule):
         self.in_channels = in_channels
         self.out_channels = self.code_channels = channels
         self.max_pool, self.dropout = max_pool, dropout
+        self.uses_dropout = dropout > 0
         self.conv = nn.Conv2d(in_channels, channels, kernel, stride, padding)
         self.norm = nn.BatchNorm2d(channels)
 
@@ -84,22 +85,23 @@ class VGGLayer(EncoderModule):
         """The code of every image, (…, C'): the spatial mean of its features (…, C', y', x')."""
         return features.mean((-2, -1))
 
-    def codes_and_contexts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """H as codes (…, y, x, C') and as contexts, one and the same tensor."""
-        codes = self.hidden(x).movedim(-3, -1)
-        return codes, codes
+    def outputs(self, x: Tensor) -> Outputs:
+        """Features, and h as codes and contexts (images, y, x, C'), one and the same tensor."""
+        h = self.hidden(x)
+        codes = h.flatten(0, -4).movedim(-3, -1)
+        return Outputs(self.hand_on(h), codes, codes)
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (C', y', x') of the features of one image (C, y, x)."""
-        y, x = self._hidden_size(shape)
+        y, x = self.hidden_size(shape)
         return (self.out_channels, y // 2, x // 2) if self.max_pool else (self.out_channels, y, x)
 
     def multiply_adds(self, shape: Shape) -> int:
         """Multiply-adds of one image (C, y, x), biases and normalisation left out."""
-        y, x = self._hidden_size(shape)
+        y, x = self.hidden_size(shape)
         return y * x * self.conv.weight.numel()
 
-    def _hidden_size(self, shape: Shape) -> tuple[int, int]:
+    def hidden_size(self, shape: Shape) -> tuple[int, int]:
         """Rows and columns of h."""
         if shape[0] != self.in_channels:
             raise ValueError(f"image of {shape[0]} channels; expected {self.in_channels}")

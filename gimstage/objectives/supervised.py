@@ -26,9 +26,9 @@ def checked_labels(labels: Tensor | None, shape: tuple[int, ...], num_classes: i
         raise ValueError(f"no labels; expected {shape}")
     if labels.shape != shape:
         raise ValueError(f"labels {tuple(labels.shape)}; expected {shape}")
-    wrong = labels[(labels < 0) | (labels >= num_classes)]
-    if len(wrong):
-        raise ValueError(f"label {wrong[0].item()}; expected 0 to {num_classes - 1}")
+    fit = (labels >= 0) & (labels < num_classes)
+    if not bool(fit.all()):
+        raise ValueError(f"label {labels[~fit][0].item()}; expected 0 to {num_classes - 1}")
     return labels
 
 

@@ -9,7 +9,14 @@ are refused. A spec builds its part with plain keyword arguments, and no part ev
 """
 
 from gimstage.specs.base import Shape, Spec
-from gimstage.specs.data import DATA_SPECS, DataSpec, ImageDataSpec, SpeechDataSpec
+from gimstage.specs.data import (
+    DATA_SPECS,
+    DataSpec,
+    ImageDataSpec,
+    SpeechDataSpec,
+    ValidationSpec,
+)
+from gimstage.specs.parts import InfoNCESpec, ModuleSpec, ObjectiveSpec, SupervisedSpec
 from gimstage.specs.probe import (
     PROBE_SPECS,
     ClassProbeSpec,
@@ -22,7 +29,7 @@ from gimstage.specs.probe import (
     ProbeSpec,
     SpeakerProbeSpec,
 )
-from gimstage.specs.stage import ModuleSpec, OutputSpec, StageSpec, TrainSpec
+from gimstage.specs.stage import OutputSpec, StageSpec, TrainSpec
 
 __all__ = [
     "DATA_SPECS",
@@ -33,8 +40,10 @@ __all__ = [
     "FrameConverged",
     "FramePaper",
     "ImageDataSpec",
+    "InfoNCESpec",
     "MFCCSpec",
     "ModuleSpec",
+    "ObjectiveSpec",
     "OutputSpec",
     "PaperProtocol",
     "PhoneProbeSpec",
@@ -44,5 +53,7 @@ __all__ = [
     "Spec",
     "SpeechDataSpec",
     "StageSpec",
+    "SupervisedSpec",
     "TrainSpec",
+    "ValidationSpec",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from gimstage.specs.base import Positive, Rate, Seed, Shape, Spec
+from gimstage.specs.base import Positive, Rate, Seed, Shape, Share, Spec
 from gimstage.views import FRAME_SAMPLES, LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
@@ -50,8 +50,23 @@ class DemoSpec(Spec):
     test: Positive
 
 
+class ValidationSpec(Spec):
+    """`[validation]`: samples of the training split that no stage trains on.
+
+    Their loss is taken `evaluations` times in the course of every training, on at most `batches`
+    batches of them.
+    """
+
+    share: Share
+    seed: Seed
+    evaluations: Positive
+    batches: Positive
+
+
 class _DataSpec(Spec):
     """What both kinds of data.toml have."""
+
+    validation: ValidationSpec | None = None
 
     @model_validator(mode="after")
     def _demo_goes_with_its_source(self) -> _DataSpec:

@@ -101,9 +101,10 @@ def _followed(kind: type[BaseModel], loc: list[str]) -> tuple[list[str], type[Ba
 
 
 def _tables(annotation: Any) -> list[type[BaseModel]]:
-    """The models a key may hold: none for a plain value."""
-    options = [annotation, *get_args(annotation)]
-    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    """The models a key may hold, in a list of them too: none for a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _tables(inner)]
 
 
 def _place(path: Path, keys: list[str], value: Any) -> str:

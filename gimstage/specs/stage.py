@@ -3,137 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gimstage.specs.base import Natural, Positive, Rate, Seed, Spec
+from gimstage.specs.base import Positive, Rate, Seed, Share, Spec
 from gimstage.specs.data import CropSpec
-
-if TYPE_CHECKING:
-    from gimstage.modules import Conv1dModule, ConvGRUModule, EncoderModule, GRUModule, ResNetModule
-    from gimstage.objectives import InfoNCE
+from gimstage.specs.parts import ModuleSpec, ObjectiveSpec
 
 
-class ResNetSpec(Spec):
-    """`[module] kind = "resnet"`: a run of pre-activation blocks, with a stem or without."""
+class DecaySpec(Spec):
+    """`[train.decay]`: the rate is multiplied by `factor` behind each of these shares of steps."""
 
-    kind: Literal["resnet"]
-    block: Literal["bottleneck", "basic"]
-    stem_channels: Positive | None = None
-    width: Positive
-    blocks: Positive
-    stride: Annotated[int, Field(ge=1, le=2)]
-
-    def build(self, in_channels: int) -> ResNetModule:
-        """The module with torch's default initialisation, on the current default device."""
-        from gimstage.modules import ResNetModule
-
-        return ResNetModule(in_channels=in_channels, **self.model_dump(exclude={"kind"}))
-
-
-class Conv1dSpec(Spec):
-    """`[module] kind = "conv1d"`: a strided convolution over time, then ReLU."""
-
-    kind: Literal["conv1d"]
-    channels: Positive
-    kernel: Positive
-    stride: Positive
-    padding: Natural
-
-    def build(self, in_channels: int) -> Conv1dModule:
-        """The module with torch's default initialisation, on the current default device."""
-        from gimstage.modules import Conv1dModule
-
-        return Conv1dModule(in_channels=in_channels, **self.model_dump(exclude={"kind"}))
-
-
-class GRUSpec(Spec):
-    """`[module] kind = "gru"`: a GRU that predicts the codes it reads.
-
-    `bptt = false` detaches its state before every step (the ablation of table 4).
-    """
-
-    kind: Literal["gru"]
-    channels: Positive
-    bptt: bool
-
-    def build(self, in_channels: int) -> GRUModule:
-        """The module with torch's default initialisation, on the current default device."""
-        from gimstage.modules import GRUModule
-
-        return GRUModule(in_channels=in_channels, **self.model_dump(exclude={"kind"}))
-
-
-class ConvGRUSpec(Spec):
-    """`[module] kind = "conv1d_gru"`: a convolution and a GRU on it, trained together."""
-
-    kind: Literal["conv1d_gru"]
-    channels: Positive
-    kernel: Positive
-    stride: Positive
-    padding: Natural
-    hidden_channels: Positive
-    bptt: bool
-
-    def build(self, in_channels: int) -> ConvGRUModule:
-        """The module with torch's default initialisation, on the current default device."""
-        from gimstage.modules import ConvGRUModule
-
-        return ConvGRUModule(in_channels=in_channels, **self.model_dump(exclude={"kind"}))
-
-
-ModuleSpec = Annotated[ResNetSpec | Conv1dSpec | GRUSpec | ConvGRUSpec, Field(discriminator="kind")]
-
-
-class InfoNCESpec(Spec):
-    """`[objective] kind = "infonce"`: the contrastive loss of the paper (its equation 4)."""
-
-    kind: Literal["infonce"]
-    prediction_steps: Positive
-    prediction_gap: Natural
-    num_negatives: Positive
-    negative_source: Literal["targets", "batch", "sequence"]
-    exclude_positive: bool
-    projection: Literal["target", "context"]
-    probability_floor: Annotated[float, Field(ge=0, lt=1)]
-    window: Positive | None = None
-    context: GRUSpec | None = None
-
-    @model_validator(mode="after")
-    def _only_targets_can_be_excluded(self) -> InfoNCESpec:
-        if self.exclude_positive and self.negative_source != "targets":
-            found = f'exclude_positive = true with negative_source = "{self.negative_source}"'
-            raise ValueError(f'{found}; expected "targets", the only source that can leave one out')
-        return self
-
-    def build(self, module: EncoderModule) -> InfoNCE:
-        """The objective of a module's codes, with freshly initialised projections W_k."""
-        from gimstage.objectives import InfoNCE
-
-        context = None if self.context is None else self.context.build(module.out_channels)
-        return InfoNCE(
-            code_channels=module.code_channels,
-            context_channels=context.out_channels if context else module.out_channels,
-            context=context,
-            **self.model_dump(exclude={"kind", "context"}),
-        )
-
-    def multiply_adds(self, length: int, parallel: int, module: EncoderModule) -> int:
-        """Of projections and scores, for one sample's (length, parallel) codes and contexts."""
-        window = min(length, self.window or length)
-        anchors = parallel * sum(
-            window - self.prediction_gap - k for k in range(1, self.prediction_steps + 1)
-        )
-        contexts, work = module.out_channels, 0
-        if self.context is not None:
-            work = self.context.build(contexts).multiply_adds((length * parallel, contexts))
-            contexts = self.context.channels
-        return work + anchors * module.code_channels * (contexts + 1 + self.num_negatives)
+    factor: Share
+    after: Annotated[list[Share], Field(min_length=1)]
 
 
 class TrainSpec(Spec):
-    """`[train]`: Adam (0.9, 0.999, 1e-8), no weight decay, constant learning rate; for how long."""
+    """`[train]`: Adam (0.9, 0.999, 1e-8), no weight decay; for how long.
+
+    The learning rate is constant unless `decay` says otherwise.
+    """
 
     learning_rate: Rate
     batch_size: Positive
@@ -141,6 +31,7 @@ class TrainSpec(Spec):
     steps: Positive | None = None
     seed: Seed
     precision: Literal["float32", "bfloat16"]
+    decay: DecaySpec | None = None
 
     @model_validator(mode="after")
     def _epochs_or_steps(self) -> TrainSpec:
@@ -152,6 +43,13 @@ class TrainSpec(Spec):
     def total_steps(self, num_samples: int) -> int:
         """Optimiser steps of the whole training; an incomplete last batch is dropped."""
         return self.steps or (self.epochs or 0) * (num_samples // self.batch_size)
+
+    def rate(self, step: int, total_steps: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        if self.decay is None:
+            return self.learning_rate
+        passed = sum(step >= share * total_steps for share in self.decay.after)
+        return self.learning_rate * self.decay.factor**passed
 
 
 class OutputSpec(Spec):
@@ -177,12 +75,20 @@ class OutputSpec(Spec):
 
 
 class StageSpec(Spec):
-    """`N_name.toml`: one stage. `[views]`, of speech only, trains it on shorter crops."""
+    """`N_name.toml`: one stage. `[views]`, of speech only, trains it on shorter crops.
+
+    A stage has one `[module]`, or several `[[modules]]` in a row. `mode = "end_to_end"` trains
+    those as one, on one loss at the end; `mode = "isolated"` trains each on its own loss, side by
+    side, with no gradient from one to the other. There `[objective]` is the loss of every module
+    that has none of its own.
+    """
 
     input: int | str
     views: CropSpec | None = None
-    module: ModuleSpec
-    objective: InfoNCESpec
+    mode: Literal["isolated", "end_to_end"] | None = None
+    module: ModuleSpec | None = None
+    modules: Annotated[list[ModuleSpec], Field(min_length=2)] | None = None
+    objective: ObjectiveSpec | None = None
     train: TrainSpec
     output: OutputSpec
 
@@ -191,6 +97,55 @@ class StageSpec(Spec):
     def _input_names_data_or_a_stage(cls, value: int | str) -> int | str:
         if isinstance(value, str) and value.isdigit():
             return int(value)
-        if isinstance(value, str) and not re.fullmatch(r"data|[A-Za-z0-9][\w.-]*/\d+", value):
-            raise ValueError('"data", the number of a stage, or "RECIPE/NUMBER"')
+        if isinstance(value, str) and not re.fullmatch(
+            r"data|[A-Za-z0-9][\w.-]*/(\d+|data)", value
+        ):
+            raise ValueError('"data", the number of a stage, "RECIPE/data" or "RECIPE/NUMBER"')
         return value
+
+    @model_validator(mode="after")
+    def _one_module_or_several(self) -> StageSpec:
+        given = [key for key in ("module", "modules") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"[{key}]" for key in given) or "no module"
+            raise ValueError(f"{found}; expected one [module], or [[modules]]")
+        if (self.mode is None) != (self.modules is None):
+            found = "[[modules]] without mode" if self.mode is None else f'mode = "{self.mode}"'
+            raise ValueError(
+                f'{found}; expected mode = "isolated" or "end_to_end" with [[modules]], and only '
+                "there"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _losses_are_complete(self) -> StageSpec:
+        isolated = self.mode == "isolated"
+        for number, part in enumerate(self.parts, start=1):
+            if isolated != (part.update_every is not None):
+                found = f"module {number} {'with' if not isolated else 'without'} update_every"
+                raise ValueError(f'{found}; expected it with mode = "isolated", and only there')
+            if part.objective is not None and not isolated:
+                found = f"module {number} with an objective of its own"
+                raise ValueError(f'{found}; expected that with mode = "isolated" only')
+        if self.losses[-1] is None or (isolated and None in self.losses):
+            raise ValueError("no [objective]; expected one")
+        return self
+
+    @property
+    def parts(self) -> tuple[ModuleSpec, ...]:
+        """The modules, one or several."""
+        return (self.module,) if self.module is not None else tuple(self.modules or ())
+
+    @property
+    def losses(self) -> tuple[ObjectiveSpec | None, ...]:
+        """For every module the loss that reads it; None where gradient comes from the next one."""
+        if self.mode == "isolated":
+            return tuple(part.objective or self.objective for part in self.parts)
+        return (*(None for _ in self.parts[1:]), self.objective)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of its modules, losses and context modules, each once."""
+        losses = list(filter(None, self.losses))
+        contexts = filter(None, (getattr(loss, "context", None) for loss in losses))
+        return list(dict.fromkeys(part.kind for part in (*self.parts, *losses, *contexts)))

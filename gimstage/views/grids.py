@@ -202,6 +202,12 @@ class StoredViews:
         corner = torch.randint(room, (2, len(samples)), generator=rng).numpy()
         return Windows(samples, view, corner[0], corner[1], self.live.crop_patches)
 
+    def centre(self, samples: Ints) -> Windows:
+        """The window in the middle of every sample's first stored view."""
+        zero = np.zeros(len(samples), np.int64)
+        corner = zero + (self.patches - self.live.crop_patches) // 2
+        return Windows(samples, zero, corner, corner, self.live.crop_patches)
+
     def whole(self, samples: Ints) -> Windows:
         """Every stored view of every sample, sample-major: B = len(samples) · V."""
         sample = np.repeat(samples, self.count)

@@ -108,6 +108,11 @@ class StoredSpans:
         # GIM: audio/data/librispeech.py never begins at frame 0 nor at the last frame that fits.
         return entry, _uniform(rng, self.entry_frames[entry] - frames)
 
+    def centre(self, samples: Ints, frames: int) -> tuple[Ints, Ints]:
+        """The crop of `frames` in the middle of each utterance's first entry, as `draw` has it."""
+        entry = samples * self.count
+        return entry, (self.entry_frames[entry] - frames) // 2
+
 
 def _uniform(rng: torch.Generator, highest: Ints) -> Ints:
     """An integer from 0 to `highest`, both included, for each of them."""
