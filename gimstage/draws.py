@@ -8,7 +8,7 @@ This file imports nothing of gimstage.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -25,8 +25,13 @@ def generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
 
 
 @contextmanager
-def initialising(seed: int, *counters: int) -> Iterator[None]:
-    """Inside, torch's default initialisers draw from the seed; outside, nothing has moved."""
+def drawing(seed: int, purpose: str, *counters: int) -> Iterator[None]:
+    """Inside, what takes no generator draws from the seed, on the CPU; outside, nothing moved."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "init", *counters))
+        torch.manual_seed(stream_seed(seed, purpose, *counters))
         yield
+
+
+def initialising(seed: int, *counters: int) -> AbstractContextManager[None]:
+    """Inside, torch's default initialisers draw from the seed; outside, nothing has moved."""
+    return drawing(seed, "init", *counters)
