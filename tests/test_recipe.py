@@ -185,6 +185,30 @@ def test_excluding_the_positive_from_a_source_that_cannot_is_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0", "0; expected greater than 0"),
+        ("2.5", "2.5; expected a valid integer"),
+        (
+            "57",
+            "a square of 57 px cannot be cut out of a crop of 56 px; expected 1 to 56; choose "
+            "another size, or leave the key out to cut out nothing",
+        ),
+    ],
+)
+def test_a_cutout_that_fits_no_crop_is_refused(
+    edit: Edit, folder: Path, value: str, message: str
+) -> None:
+    edit("data.toml", "crop_px = 56", f"crop_px = 56\ncutout_px = {value}")
+    assert refusal(folder) == f"data.toml [views] cutout_px: {message}"
+
+
+def test_a_cutout_as_large_as_the_crop_is_a_recipe(edit: Edit, folder: Path) -> None:
+    edit("data.toml", "crop_px = 56", "crop_px = 56\ncutout_px = 56")
+    assert Recipe.load(folder).data.live_views().cutout_px == 56
+
+
 HIDDEN = """
 [hidden]
 hidden_channels = 8

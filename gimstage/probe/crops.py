@@ -194,7 +194,7 @@ class ClassProbe(CropProbe):
         """Of random crops for training, of centre crops for the test."""
         codes: dict[str, Codes] = {}
         for role, split in self.splits.items():
-            samples, live = np.arange(len(split), dtype=np.int64), self.images.live()
+            samples, live = np.arange(len(split), dtype=np.int64), self.images.live().uncut()
             crops = [live.centre(samples)]
             if role == "train":
                 views = range(protocol.views)
