@@ -1,5 +1,6 @@
 """Recipes: what is read, what is refused, and what makes a fingerprint."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +183,103 @@ def test_excluding_the_positive_from_a_source_that_cannot_is_refused(
         '1_first.toml [objective]: exclude_positive = true with negative_source = "batch"; '
         'expected "targets", the only source that can leave one out'
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0", "0; expected greater than 0"),
+        ("2.5", "2.5; expected a valid integer"),
+        (
+            "57",
+            "a square of 57 px cannot be cut out of a crop of 56 px; expected 1 to 56; choose "
+            "another size, or leave the key out to cut out nothing",
+        ),
+    ],
+)
+def test_a_cutout_that_fits_no_crop_is_refused(
+    edit: Edit, folder: Path, value: str, message: str
+) -> None:
+    edit("data.toml", "crop_px = 56", f"crop_px = 56\ncutout_px = {value}")
+    assert refusal(folder) == f"data.toml [views] cutout_px: {message}"
+
+
+def test_a_cutout_as_large_as_the_crop_is_a_recipe(edit: Edit, folder: Path) -> None:
+    edit("data.toml", "crop_px = 56", "crop_px = 56\ncutout_px = 56")
+    assert Recipe.load(folder).data.live_views().cutout_px == 56
+
+
+HIDDEN = """
+[hidden]
+hidden_channels = 8
+dropout = 0.1
+learning_rate = 1e-4
+batch_size = 8
+epochs = 3
+decay_factor = 0.1
+decay_epochs = [1, 2]
+views = 1
+seed = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "dropout = 0.1\n",
+            "",
+            " dropout: missing; add it: nothing that changes a number has a default",
+        ),
+        ("dropout = 0.1", "dropout = 1.0", " dropout: 1.0; expected less than 1"),
+        ("batch_size = 8", "batch_size = 1", " batch_size: 1; expected greater than or equal to 2"),
+        ("decay_factor = 0.1", "decay_factor = 1.0", " decay_factor: 1.0; expected less than 1"),
+        ("[1, 2]", "[0]", " decay_epochs: 0; expected greater than 0"),
+        (
+            "[1, 2]",
+            "[2, 1]",
+            ": decay_epochs = [2, 1] of epochs = 3; expected rising numbers below epochs, or none",
+        ),
+        (
+            "[1, 2]",
+            "[1, 3]",
+            ": decay_epochs = [1, 3] of epochs = 3; expected rising numbers below epochs, or none",
+        ),
+    ],
+)
+def test_a_hidden_protocol_that_cannot_be_is_refused(
+    edit: Edit, folder: Path, old: str, new: str, message: str
+) -> None:
+    edit("probe.toml", "\n[converged]", HIDDEN + "\n[converged]")
+    assert Recipe.load(folder).probe("probe").hidden
+    edit("probe.toml", HIDDEN, HIDDEN.replace(old, new))
+    assert refusal(folder) == f"probe.toml [hidden]{message}"
+
+
+def test_speakers_are_not_told_by_a_hidden_layer(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(TINY.with_name("tiny_audio"), tmp_path / "tiny_audio"))
+    probe = folder / "probe_speaker.toml"
+    probe.write_text(probe.read_text() + HIDDEN)
+    assert refusal(folder) == (
+        "probe_speaker.toml [hidden]: unknown key; choose from: converged, inputs, mfcc, paper, "
+        "task, test_split, train_split, weights"
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "tables"),
+    [
+        ("tiny", "probe", "[paper], [converged], [hidden]"),
+        ("tiny_audio", "probe_phone", "[paper], [converged]"),
+    ],
+)
+def test_a_probe_without_a_protocol_is_refused(
+    tmp_path: Path, recipe: str, name: str, tables: str
+) -> None:
+    folder = Path(shutil.copytree(TINY.with_name(recipe), tmp_path / recipe))
+    probe = folder / f"{name}.toml"
+    probe.write_text(re.sub(r"\[(paper|converged)\]\n(.+\n)+", "", probe.read_text()))
+    assert refusal(folder) == (f"{name}.toml: no protocol; expected at least one table of {tables}")
 
 
 def test_other_data_than_the_stages_below_were_trained_on_is_refused(folder: Path) -> None:

@@ -1,12 +1,14 @@
 """Views: what is cut from a stored grid is what would have been cut from the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from gimstage.draws import generator
 from gimstage.errors import RecipeError
-from gimstage.views import Crops, LiveViews, StoredViews, Windows, patch_grid
+from gimstage.views import Crops, LiveViews, StoredViews, Windows, cut_out, patch_grid
 
 LIVE = LiveViews(image_px=96, crop_px=64, patch_px=16, stride_px=8, flip=True)
 
@@ -101,6 +103,95 @@ def test_the_centre_crop_is_central_and_not_mirrored() -> None:
     assert (crops.y == 16).all()
     assert (crops.x == 16).all()
     assert not crops.flip.any()
+
+
+CUT = replace(LIVE, cutout_px=10)
+
+
+@pytest.mark.parametrize(
+    ("square", "rows", "columns"),
+    [
+        ((2, 3, 5, 6), (2, 3, 4), (3, 4, 5)),
+        ((-2, -1, 1, 2), (0,), (0, 1)),
+        ((6, 7, 9, 10), (6, 7), (7,)),
+        ((-1, 6, 2, 9), (0, 1), (6, 7)),
+        ((-3, -3, 11, 11), tuple(range(8)), tuple(range(8))),
+    ],
+)
+def test_a_square_is_cut_out_and_clipped_at_the_borders(
+    square: tuple[int, ...], rows: tuple[int, ...], columns: tuple[int, ...]
+) -> None:
+    images = torch.rand(2, 3, 8, 8, generator=generator(1, "test")) + 1
+    before, expected = images.clone(), images.clone()
+    for row in rows:
+        for column in columns:
+            expected[1, :, row, column] = 0
+    assert torch.equal(cut_out(images, np.array([(0, 0, 0, 0), square])), expected)
+    assert torch.equal(images, before)
+
+
+def test_a_cutout_leaves_the_other_draws_as_they_are() -> None:
+    rng = generator(1, "a", 7)
+    offsets = torch.randint(33, (2, 9), generator=rng).numpy()
+    coin = torch.randint(2, (9,), generator=rng).numpy().astype(bool)
+    for live in (LIVE, CUT):
+        crops = live.draw(generator(1, "a", 7), np.arange(9))
+        assert np.array_equal(crops.y, offsets[0])
+        assert np.array_equal(crops.x, offsets[1])
+        assert np.array_equal(crops.flip, coin)
+
+
+def test_without_a_cutout_nothing_more_is_drawn() -> None:
+    states = []
+    for live in (LIVE, CUT.uncut(), CUT):
+        rng = generator(1, "a", 7)
+        live.draw(rng, np.arange(9))
+        states.append(rng.get_state())
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize("size", [1, 9, 10, 64])
+def test_squares_are_centred_on_every_pixel_of_the_crop(size: int) -> None:
+    cutout = replace(LIVE, cutout_px=size).draw(generator(1, "test"), np.zeros(3000, int)).cutout
+    assert cutout is not None
+    centres = cutout[:, :2] + size // 2
+    assert set(centres[:, 0]) == set(centres[:, 1]) == set(range(64))
+    assert (cutout[:, 2:] - cutout[:, :2] == size).all()
+
+
+def test_whether_crops_are_flipped_does_not_move_their_squares() -> None:
+    one, other = (
+        replace(CUT, flip=flip).draw(generator(1, "test"), np.arange(9)).cutout
+        for flip in (True, False)
+    )
+    assert np.array_equal(one, other)
+
+
+def test_a_part_of_the_crops_has_its_own_squares() -> None:
+    crops = CUT.draw(generator(1, "test"), np.arange(9))
+    assert np.array_equal(crops.part(3, 5).cutout, crops.cutout[3:5])
+    assert LIVE.draw(generator(1, "test"), np.arange(9)).part(3, 5).cutout is None
+
+
+def test_centre_crops_and_stored_views_have_no_cutout() -> None:
+    views = StoredViews(live=CUT, patches=10, count=3, seed=5, num_samples=10)
+    chosen = windows(views, generator(2, "test"))
+    assert np.array_equal(chosen.starts, windows(stored(), generator(2, "test")).starts)
+    assert np.array_equal(views.origins, stored().origins)
+    for crops in (views.crops(chosen), views.crops(views.whole(np.arange(10)))):
+        assert crops.cutout is None
+    assert CUT.centre(np.arange(9)).cutout is None
+
+
+@pytest.mark.parametrize("size", [0, 65])
+def test_a_square_that_fits_no_crop_is_refused(size: int) -> None:
+    with pytest.raises(RecipeError) as error:
+        replace(LIVE, cutout_px=size)
+    assert str(error.value) == (
+        f"data.toml [views] cutout_px: a square of {size} px cannot be cut out of a crop of 64 px; "
+        "expected 1 to 64; choose another size, or leave the key out to cut out nothing"
+    )
 
 
 def test_a_crop_larger_than_the_image_is_refused() -> None:

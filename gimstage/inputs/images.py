@@ -31,7 +31,7 @@ from gimstage.inputs.base import (
 )
 from gimstage.modules import EncoderModule
 from gimstage.specs import ImageDataSpec, OutputSpec
-from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, patch_grid
+from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, cut_out, patch_grid
 
 
 class PixelSource(Source):
@@ -72,9 +72,11 @@ class PixelSource(Source):
         return buffer[: len(cut)]
 
     def prepare(self, raw: Tensor, where: Crops | Windows) -> Tensor:
-        """The patch grid (B, G, G, C, P, P) of the normalised pixels."""
-        live = self.stored.live
-        return patch_grid(self.normalised(raw), live.patch_px, live.stride_px)
+        """The patch grid (B, G, G, C, P, P) of the normalised pixels, less what is cut out."""
+        live, images = self.stored.live, self.normalised(raw)
+        if isinstance(where, Crops) and where.cutout is not None:
+            images = cut_out(images, where.cutout)
+        return patch_grid(images, live.patch_px, live.stride_px)
 
     def normalised(self, raw: Tensor) -> Tensor:
         """Images (B, channels, px, px) float32 of raw pixels (B, 3, px, px) uint8."""

@@ -1,13 +1,15 @@
-"""Linear probes: how much of a label a frozen stack's codes hold, for a linear classifier.
+"""Probes: how much of a label a frozen stack's codes hold, for a small classifier.
 
-    classifiers   the two protocols, on arrays
-    crops         one label a sample, from the mean code of a crop: image classes, speakers
+    classifiers   the protocols, on arrays
+    crops         one label a sample, from the codes of a crop: image classes, speakers
     frames        one label every 10 ms: phones
     mfcc          the features of speech that nothing trained
 
-Two protocols. *paper*: Adam on raw codes for a number of epochs (Löwe et al. 2019). *converged*:
-standardised codes, logistic regression until it no longer improves, L2 chosen on held-out samples;
-it does not depend on the scale of the codes, which differs between modules by a factor of fifty.
+Two linear protocols. *paper*: Adam on raw codes for a number of epochs (Löwe et al. 2019).
+*converged*: standardised codes, logistic regression until it no longer improves, L2 chosen on
+held-out samples; it does not depend on the scale of the codes, which differs between modules by a
+factor of fifty. Both see a crop's mean code. Image classes have a third, not linear, that sees the
+codes of all positions: *hidden*, as the authors of Deep InfoMax evaluate it (Hjelm et al. 2019).
 """
 
 from typing import Any

@@ -30,7 +30,16 @@ class Probe:
         self.device, self.workers, self.watch = device, workers, watch
 
 
-def every_stack(stacks: Stacks) -> list[tuple[str, Stack]]:
-    """Each stack once, with what stands before the names of its codes."""
-    pairs = dict.fromkeys(stacks.values())
-    return [named for pair in pairs for named in zip(("", RANDOM), pair, strict=False)]
+def every_stack(stacks: Stacks) -> list[tuple[str, Stack, set[str]]]:
+    """Each stack once: what stands before the names of its codes, it, which codes are asked of it.
+
+    A stack also has codes of the stages below, and two stacks may have the same ones.
+    """
+    asked: dict[tuple[Stack, ...], set[str]] = {}
+    for key, pair in stacks.items():
+        asked.setdefault(pair, set()).add(key)
+    return [
+        (prefix, stack, keys)
+        for pair, keys in asked.items()
+        for prefix, stack in zip(("", RANDOM), pair, strict=False)
+    ]

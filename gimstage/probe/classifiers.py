@@ -1,4 +1,4 @@
-"""Linear classifiers on arrays of codes, by both protocols.
+"""Classifiers on arrays of codes, by every protocol.
 
 Shape letters: N samples, V views of each, F features of a view, M samples to classify.
 """
@@ -6,6 +6,7 @@ Shape letters: N samples, V views of each, F features of a view, M samples to cl
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from gimstage.draws import generator, initialising
+from gimstage.draws import drawing, generator, initialising
 from gimstage.errors import TrainingError
 from gimstage.probe.base import Floats
-from gimstage.specs import ConvergedProtocol, FrameConverged, PaperProtocol
+from gimstage.specs import ConvergedProtocol, FrameConverged, HiddenProtocol, PaperProtocol
 from gimstage.views import Ints
 
 MOST_ITERATIONS = 5000
@@ -34,21 +35,87 @@ def paper_accuracy(
         test_labels: (M,) int64.
         protocol: learning rate, batch size, epochs, seed.
     """
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
     with initialising(protocol.seed):
-        linear = nn.Linear(train.shape[-1], classes)
-    optimiser = torch.optim.Adam(linear.parameters(), lr=protocol.learning_rate)
-    labels = torch.from_numpy(train_labels)
-    for epoch in range(protocol.epochs):
-        view = torch.from_numpy(train[epoch % len(train)])
-        order = torch.randperm(len(view), generator=generator(protocol.seed, "probe", epoch))
-        for batch in order.split(protocol.batch_size):
+        linear = nn.Linear(train.shape[-1], _classes(train_labels, test_labels))
+    _train(
+        linear,
+        train,
+        train_labels,
+        rates=[protocol.learning_rate] * protocol.epochs,
+        batch_size=protocol.batch_size,
+        smallest_batch=1,
+        seed=protocol.seed,
+    )
+    return _share_right(linear, test, test_labels)
+
+
+def hidden_accuracy(
+    train: Floats, train_labels: Ints, test: Floats, test_labels: Ints, *, protocol: HiddenProtocol
+) -> float:
+    """Test accuracy of a classifier with one hidden layer, trained with Adam on raw codes.
+
+    Args:
+        train: (V, N, F), N ≥ 2: epoch e sees view e modulo V of every sample.
+        train_labels: (N,) int64.
+        test: (M, F), centre crops.
+        test_labels: (M,) int64.
+        protocol: the layer, dropout, learning rates, batch size, seed.
+    """
+    hidden = protocol.hidden_channels
+    with initialising(protocol.seed):
+        model = nn.Sequential(
+            nn.Linear(train.shape[-1], hidden),
+            nn.Dropout(protocol.dropout),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, _classes(train_labels, test_labels)),
+        )
+    with drawing(protocol.seed, "probe-dropout"):
+        _train(
+            model,
+            train,
+            train_labels,
+            rates=protocol.rates(),
+            batch_size=protocol.batch_size,
+            smallest_batch=2,  # one sample alone has no variance to normalise by
+            seed=protocol.seed,
+        )
+    return _share_right(model, test, test_labels)
+
+
+def _classes(*labels: Ints) -> int:
+    return 1 + max(int(each.max()) for each in labels)
+
+
+def _train(
+    model: nn.Module,
+    codes: Floats,
+    labels: Ints,
+    *,
+    rates: Sequence[float],
+    batch_size: int,
+    smallest_batch: int,
+    seed: int,
+) -> None:
+    """Cross-entropy by Adam, an epoch at each of the rates; smaller batches are left out."""
+    optimiser = torch.optim.Adam(model.parameters())
+    targets = torch.from_numpy(labels)
+    for epoch, rate in enumerate(rates):
+        optimiser.param_groups[0]["lr"] = rate
+        view = torch.from_numpy(codes[epoch % len(codes)])
+        order = torch.randperm(len(view), generator=generator(seed, "probe", epoch))
+        for batch in order.split(batch_size):
+            if len(batch) < smallest_batch:
+                continue
             optimiser.zero_grad()
-            nn.functional.cross_entropy(linear(view[batch]), labels[batch]).backward()
+            nn.functional.cross_entropy(model(view[batch]), targets[batch]).backward()
             optimiser.step()
-    with torch.no_grad():
-        predicted = linear(torch.from_numpy(test)).argmax(1).numpy()
-    return float((predicted == test_labels).mean())
+
+
+@torch.no_grad()
+def _share_right(model: nn.Module, codes: Floats, labels: Ints) -> float:
+    predicted = model.eval()(torch.from_numpy(codes)).argmax(1).numpy()
+    return float((predicted == labels).mean())
 
 
 def converged_classifier(

@@ -1,14 +1,18 @@
 """Probes of one label a sample: the class of an image, the speaker of an utterance.
 
-    samples ─► crops ─► frozen stack ─► codes, averaged over the crop ─► linear classifier
+    samples ─► crops ─► frozen stack ─► codes of every position ─► a reading ─► classifier
 
-Shape letters: N samples, V crops of each, F features of a crop, C channels.
+A protocol reads the mean of a crop's codes, or all of them side by side. What is read of all crops
+lies in memory, V · N · F · 4 bytes of every input, and as much of it before training.
+
+Shape letters: N samples, V crops of each, F features of a crop, B batch, C channels.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,23 +23,60 @@ from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.inputs import Images, PixelSource, Source, Speech, Where, prefetched, to_device
 from gimstage.probe.base import RANDOM, Floats, Probe, Row, Stacks, every_stack
-from gimstage.probe.classifiers import converged_accuracy, paper_accuracy
+from gimstage.probe.classifiers import converged_accuracy, hidden_accuracy, paper_accuracy
 from gimstage.probe.mfcc import MFCC
 from gimstage.progress import Progress
-from gimstage.specs import ClassProbeSpec, ConvergedProtocol, PaperProtocol, SpeakerProbeSpec
+from gimstage.specs import (
+    ClassProbeSpec,
+    ConvergedProtocol,
+    HiddenProtocol,
+    PaperProtocol,
+    SpeakerProbeSpec,
+)
 from gimstage.views import FRAME_SAMPLES, Crops, Ints, LiveSpans
 
 Codes = dict[str, Floats]  # by role: "train" (V, N, F), "test" (1, N, F)
 C = TypeVar("C", Crops, LiveSpans)
-Protocol = PaperProtocol | ConvergedProtocol
+Protocol = PaperProtocol | ConvergedProtocol | HiddenProtocol
+Reading = Callable[[Tensor], Tensor]  # codes of a batch of crops (B, …, C) ─► (B, F)
 
 PIXELS, MFCCS = "pixels", "mfcc"
 ROLES = ("train", "test")
 BATCH_CROPS = 16
 
 
+def mean_code(codes: Tensor) -> Tensor:
+    """The mean over all positions, (B, C), of codes (B, …, C)."""
+    return codes.flatten(1, -2).mean(1)
+
+
+def all_codes(codes: Tensor) -> Tensor:
+    """The codes of all positions side by side, (B, positions · C), of codes (B, …, C)."""
+    return codes.flatten(1)
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a protocol reads of a crop's codes, and how well it then tells labels.
+
+    Args:
+        reading: what it reads.
+        accuracy: on the test split, given codes and labels of both.
+    """
+
+    reading: Reading
+    accuracy: Callable[..., float]
+
+
+METHODS = {
+    "converged": Method(mean_code, converged_accuracy),
+    "paper": Method(mean_code, paper_accuracy),
+    "hidden": Method(all_codes, hidden_accuracy),
+}
+
+
 class CropProbe(Probe, ABC):
-    """One label a sample, told from the mean code of a crop.
+    """One label a sample, told from the codes of a crop.
 
     Args:
         spec: its TOML.
@@ -56,16 +97,17 @@ class CropProbe(Probe, ABC):
         self.spec = spec
 
     @abstractmethod
-    def codes(self, protocol: Protocol, stacks: Stacks) -> dict[str, Codes]:
-        """Mean codes of both splits, by input, by "random " + input, and of the baseline."""
+    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
+        """What is read of both splits, by input, by "random " + input, and of the baseline."""
 
     def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
         """One row per protocol and input, the baseline last."""
         rows: list[Row] = []
-        for kind, protocol in {"converged": self.spec.converged, "paper": self.spec.paper}.items():
+        for kind, method in METHODS.items():
+            protocol = getattr(self.spec, kind, None)
             if protocol is None:
                 continue
-            codes = self.codes(protocol, stacks)
+            codes = self.codes(protocol, stacks, reading=method.reading)
             inputs = [*stacks, *([self.baseline] if self.baseline else [])]
             for done, key in enumerate(inputs, start=1):
                 self.watch.leave_if_asked()
@@ -79,9 +121,7 @@ class CropProbe(Probe, ABC):
         def accuracy(name: str) -> float:
             train, test = codes[name]["train"], codes[name]["test"][0]
             labels = self.labels["train"], self.labels["test"]
-            if isinstance(protocol, PaperProtocol):
-                return paper_accuracy(train, labels[0], test, labels[1], protocol=protocol)
-            return converged_accuracy(train, labels[0], test, labels[1], protocol=protocol)
+            return METHODS[kind].accuracy(train, labels[0], test, labels[1], protocol=protocol)
 
         return {
             "stage": key.removeprefix(f"{recipe}/"),
@@ -95,16 +135,23 @@ class CropProbe(Probe, ABC):
             "settings": protocol.model_dump(),
         }
 
-    def _mean_codes(
-        self, source: Source, size: int, crops: Sequence[Sequence[Where]], stacks: Stacks
+    def _encoded(
+        self,
+        source: Source,
+        size: int,
+        crops: Sequence[Sequence[Where]],
+        *,
+        reading: Reading,
+        stacks: Stacks,
     ) -> dict[str, Floats]:
-        """Mean codes of every crop, (V, N, C) by name, of crops view by view, batch by batch."""
+        """What is read of every crop, (V, N, F) by name, of crops view by view, batch by batch."""
         found: dict[str, list[Floats]] = {}
-        for prefix, stack in every_stack(stacks):
+        for prefix, stack, asked in every_stack(stacks):
             for x in self._read(source, size, crops):
                 for name, codes in stack.codes(x).items():
-                    mean = codes.flatten(1, -2).mean(1)
-                    found.setdefault(prefix + name, []).append(mean.cpu().numpy())
+                    if name in asked:
+                        read = reading(codes).cpu().numpy()
+                        found.setdefault(prefix + name, []).append(read)
         return {name: by_view(parts, len(crops)) for name, parts in found.items()}
 
     def _read(
@@ -143,18 +190,19 @@ class ClassProbe(CropProbe):
                 "probe on labelled data",
             )
 
-    def codes(self, protocol: Protocol, stacks: Stacks) -> dict[str, Codes]:
+    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
         """Of random crops for training, of centre crops for the test."""
         codes: dict[str, Codes] = {}
         for role, split in self.splits.items():
-            samples, live = np.arange(len(split), dtype=np.int64), self.images.live()
+            samples, live = np.arange(len(split), dtype=np.int64), self.images.live().uncut()
             crops = [live.centre(samples)]
             if role == "train":
                 views = range(protocol.views)
                 rngs = [generator(protocol.seed, "probe-view", view) for view in views]
                 crops = [live.draw(rng, samples) for rng in rngs]
             source, batches = self.images.pixels(split), [_in_batches(view) for view in crops]
-            found = self._mean_codes(source, live.crop_patches, batches, stacks)
+            size = live.crop_patches
+            found = self._encoded(source, size, batches, reading=reading, stacks=stacks)
             if self.baseline:
                 found[PIXELS] = self._pixels(source, batches)
             for name, values in found.items():
@@ -203,7 +251,7 @@ class SpeakerProbe(CropProbe):
                 "probe on more speakers",
             )
 
-    def codes(self, protocol: Protocol, stacks: Stacks) -> dict[str, Codes]:
+    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
         """Of random crops for training, of centre crops for the test."""
         codes: dict[str, Codes] = {}
         frames = self.speech.spec.views.crop_frames
@@ -223,13 +271,13 @@ class SpeakerProbe(CropProbe):
             batches = [
                 _in_batches(LiveSpans(samples, start * FRAME_SAMPLES, count)) for start in starts
             ]
-            found = self._mean_codes(source, frames * FRAME_SAMPLES, batches, stacks)
+            found = self._encoded(source, count, batches, reading=reading, stacks=stacks)
             if self.mfcc:
-                means = [
-                    self.mfcc(x[..., 0]).mean(1).cpu().numpy()
-                    for x in self._read(source, frames * FRAME_SAMPLES, batches)
+                read = [
+                    reading(self.mfcc(x[..., 0])).cpu().numpy()
+                    for x in self._read(source, count, batches)
                 ]
-                found[MFCCS] = by_view(means, len(batches))
+                found[MFCCS] = by_view(read, len(batches))
             for name, values in found.items():
                 codes.setdefault(name, {})[role] = values
         return codes

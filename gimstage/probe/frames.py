@@ -167,16 +167,16 @@ class PhoneProbe(Probe):
 
     def _utterances(self, role: str, stacks: Stacks) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Codes (L, C) of every input and labels (L,) of each labelled utterance, on the CPU."""
-        split, wanted = self.splits[role], {*stacks, *(RANDOM + key for key in stacks)}
+        split = self.splits[role]
         for index, labels in self.labels[role].items():
             self.watch.leave_if_asked()
             wave = self._wave(split, index)
             cut = slice(self.spec.offset, self.spec.offset + len(labels))
             codes = {
                 prefix + name: values[cut].cpu()
-                for prefix, stack in every_stack(stacks)
+                for prefix, stack, asked in every_stack(stacks)
                 for name, values in frame_codes(stack, wave.to(self.device)).items()
-                if prefix + name in wanted
+                if name in asked
             }
             if self.mfcc:  # their windows are the labels' own
                 codes[MFCCS] = _of_length(self.mfcc(wave[..., 0])[0], len(labels))

@@ -21,8 +21,9 @@ INTRODUCTION = (
     "modules in one loop; rows of ours that are trained so are named simultaneous.",
     "A figure is the mean ± the standard deviation of the sample, then in brackets the number of "
     "seeds. Protocol paper is the paper's probe, Adam for a fixed number of epochs; protocol "
-    "converged is regularised logistic regression run until it converges. Figures of different "
-    "protocols, data or settings are never averaged.",
+    "converged is regularised logistic regression run until it converges; protocol hidden is not "
+    "linear: one hidden layer on the codes of all positions, as Deep InfoMax is evaluated. Figures "
+    "of different protocols, data or settings are never averaged.",
 )
 
 

@@ -13,12 +13,16 @@ STL10_PX = 96
 
 
 class ViewsSpec(Spec):
-    """`[views]` of images: the crop every stage trains on, and the patches inside it."""
+    """`[views]` of images: the crop every stage trains on, and the patches inside it.
+
+    With `cutout_px`, a first stage trains on crops with a square of zeros at a random place.
+    """
 
     crop_px: Positive
     flip: bool
     patch_px: Positive
     stride_px: Positive
+    cutout_px: Positive | None = None
 
 
 class StoredViewsSpec(Spec):

@@ -1,4 +1,4 @@
-"""`probe*.toml`: linear classifiers on the frozen stack's codes."""
+"""`probe*.toml`: classifiers on the frozen stack's codes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from gimstage.specs.base import Natural, Positive, Rate, Seed, Share, Spec
 
 Refs = list[int | str]
 Strengths = Annotated[list[Rate], Field(min_length=1)]
+
+PROTOCOLS = ("paper", "converged", "hidden")
 
 
 class PaperProtocol(Spec):
@@ -29,6 +31,36 @@ class ConvergedProtocol(Spec):
     l2: Strengths
     validation_share: Share
     seed: Seed
+
+
+class HiddenProtocol(Spec):
+    """`[hidden]`: one hidden layer on the codes of all positions, as Deep InfoMax is evaluated.
+
+    Adam on raw codes, fresh crops as training data; from each of `decay_epochs` on, counted from 0,
+    the learning rate is `decay_factor` times what it was.
+    """
+
+    hidden_channels: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Rate
+    batch_size: Annotated[int, Field(ge=2)]  # batch normalisation needs two samples
+    epochs: Positive
+    decay_factor: Share
+    decay_epochs: list[Positive]
+    views: Positive
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _decay_epochs_rise(self) -> HiddenProtocol:
+        if sorted({*self.decay_epochs, self.epochs}) != [*self.decay_epochs, self.epochs]:
+            found = f"decay_epochs = {self.decay_epochs} of epochs = {self.epochs}"
+            raise ValueError(f"{found}; expected rising numbers below epochs, or none")
+        return self
+
+    def rates(self) -> list[float]:
+        """The learning rate of every epoch."""
+        decays = [sum(epoch >= at for at in self.decay_epochs) for epoch in range(self.epochs)]
+        return [self.learning_rate * self.decay_factor**count for count in decays]
 
 
 class FramePaper(Spec):
@@ -87,13 +119,15 @@ class _ProbeSpec(Spec):
 
     @model_validator(mode="after")
     def _some_protocol(self) -> _ProbeSpec:
-        if getattr(self, "paper", None) is None and getattr(self, "converged", None) is None:
-            raise ValueError("no protocol; expected a table [paper] or [converged], or both")
+        known = [name for name in PROTOCOLS if name in type(self).model_fields]
+        if all(getattr(self, name) is None for name in known):
+            tables = ", ".join(f"[{name}]" for name in known)
+            raise ValueError(f"no protocol; expected at least one table of {tables}")
         return self
 
 
 class ClassProbeSpec(_ProbeSpec):
-    """`task = "class"`: the class of an image, from the mean code of a crop."""
+    """`task = "class"`: the class of an image, from the codes of a crop."""
 
     task: Literal["class"]
     train_split: Literal["train", "test"]
@@ -101,6 +135,7 @@ class ClassProbeSpec(_ProbeSpec):
     pixels: bool
     paper: PaperProtocol | None = None
     converged: ConvergedProtocol | None = None
+    hidden: HiddenProtocol | None = None
 
 
 class SpeakerProbeSpec(_ProbeSpec):

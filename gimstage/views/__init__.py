@@ -10,6 +10,7 @@ from gimstage.views.grids import (
     LiveViews,
     StoredViews,
     Windows,
+    cut_out,
     patch_grid,
 )
 from gimstage.views.spans import FRAME_SAMPLES, LiveSpans, Spans, StoredSpans
@@ -24,5 +25,6 @@ __all__ = [
     "StoredSpans",
     "StoredViews",
     "Windows",
+    "cut_out",
     "patch_grid",
 ]

@@ -11,7 +11,7 @@ Shape letters: N samples, V stored views, B batch, G patches per side of a grid,
 side, C channels. This file imports nothing of gimstage but errors and draws.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,9 @@ class Crops:
         x: left column, (B,) int64, px.
         flip: (B,) bool.
         size_px: side length, px.
+        cutout: the square of each cut that is to be zeros once it is flipped and normalised,
+            (B, 4) int64, px: top row, left column, the row and the column after its last. It may
+            reach over the borders. None where nothing is.
     """
 
     sample: Ints
@@ -42,6 +45,7 @@ class Crops:
     x: Ints
     flip: NDArray[np.bool_]
     size_px: int
+    cutout: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -49,7 +53,10 @@ class Crops:
     def part(self, first: int, last: int) -> "Crops":
         """The entries from `first` to before `last`."""
         cut = slice(first, last)
-        return Crops(self.sample[cut], self.y[cut], self.x[cut], self.flip[cut], self.size_px)
+        cutout = None if self.cutout is None else self.cutout[cut]
+        return Crops(
+            self.sample[cut], self.y[cut], self.x[cut], self.flip[cut], self.size_px, cutout
+        )
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,11 @@ class LiveViews:
         patch_px: side length of a patch, px.
         stride_px: distance between neighbouring patches, px.
         flip: whether half of the crops are mirrored.
+        cutout_px: side length of the square of zeros in each crop, px; None for none.
 
     Raises:
-        RecipeError: the crop does not fit the image, or patches do not divide the crop.
+        RecipeError: the crop does not fit the image, patches do not divide the crop, or the square
+            does not fit it.
     """
 
     image_px: int
@@ -104,6 +113,7 @@ class LiveViews:
     patch_px: int
     stride_px: int
     flip: bool
+    cutout_px: int | None = None
 
     def __post_init__(self) -> None:
         if self.crop_px > self.image_px:
@@ -112,6 +122,13 @@ class LiveViews:
                 f"{self.crop_px} px is larger than the image",
                 f"at most {self.image_px}",
                 "choose a smaller crop",
+            )
+        if self.cutout_px is not None and not 1 <= self.cutout_px <= self.crop_px:
+            raise RecipeError(
+                "data.toml [views] cutout_px",
+                f"a square of {self.cutout_px} px cannot be cut out of a crop of {self.crop_px} px",
+                f"1 to {self.crop_px}",
+                "choose another size, or leave the key out to cut out nothing",
             )
         if self.patch_px > self.crop_px or (self.crop_px - self.patch_px) % self.stride_px:
             raise RecipeError(
@@ -136,11 +153,28 @@ class LiveViews:
         return (patches - 1) * self.stride_px + self.patch_px
 
     def draw(self, rng: torch.Generator, samples: Ints) -> Crops:
-        """One random crop per entry of `samples`: offsets uniform, flip with probability ½."""
+        """One random crop per entry of `samples`: offsets uniform, flip with probability ½.
+
+        A square to cut out, if any, has its centre on a uniform pixel of the crop.
+        """
         count = len(samples)
         offsets = torch.randint(self.image_px - self.crop_px + 1, (2, count), generator=rng).numpy()
         coin = torch.randint(2, (count,), generator=rng).numpy().astype(bool)
-        return Crops(samples, offsets[0], offsets[1], coin & self.flip, self.crop_px)
+        flip, cutout = coin & self.flip, self._squares(rng, count)
+        return Crops(samples, offsets[0], offsets[1], flip, self.crop_px, cutout)
+
+    def _squares(self, rng: torch.Generator, count: int) -> Ints | None:
+        """What to cut out of so many crops: drawn last, and so of no effect on the other draws."""
+        if self.cutout_px is None:
+            return None
+        centres = torch.randint(self.crop_px, (count, 2), generator=rng).numpy()
+        # The centre of an even size is the pixel after the middle.
+        first = centres - self.cutout_px // 2
+        return np.concatenate([first, first + self.cutout_px], axis=1)
+
+    def uncut(self) -> "LiveViews":
+        """The same views with nothing cut out: what is learnt is probed on whole crops."""
+        return replace(self, cutout_px=None)
 
     def centre(self, samples: Ints) -> Crops:
         """The unflipped centre crop of every sample, as the probe's test split is seen."""
@@ -228,6 +262,15 @@ class StoredViews:
         left = x + np.where(flip == 1, mirrored, shift)
         top = y + windows.row * self.live.stride_px
         return Crops(windows.sample, top, left, flip.astype(bool), size_px)
+
+
+def cut_out(images: Tensor, squares: Ints) -> Tensor:
+    """Images (B, C, px, px) with zeros in the square (B, 4) of each, as `Crops.cutout` has it."""
+    edges = torch.from_numpy(squares).to(images.device)
+    top, left, bottom, right = edges.T[..., None]
+    px = torch.arange(images.shape[-1], device=images.device)
+    rows, columns = (top <= px) & (px < bottom), (left <= px) & (px < right)
+    return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0)
 
 
 def patch_grid(images: Tensor, patch_px: int, stride_px: int) -> Tensor:
