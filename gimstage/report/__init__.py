@@ -2,7 +2,9 @@
 
     published   what the paper says, and which recipe fills which row
     folders     one recipe's manifests and metrics, read as far as they can be
+    stageruns   what a stage's manifest and metrics tell of the modules it trained
     collect     all runs, seeds of one recipe together
+    probed      what the rows of a probe name
     costs       figures over seeds, and what runs took
     tables      tables 1, 3 and 4
     modules     table 2, and every recipe stage by stage

@@ -24,6 +24,7 @@ KINDS: dict[str, Kind] = {
     "demo_speech": "speech",
 }
 _SHOWN_DIFFERENCES = 3
+_NO_FORM = {"source", "mean", "std", "stored_views"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,18 @@ class Group:
         return next((s.identity["data"].get("train_split") for s in stages), None)
 
     @property
+    def training_form(self) -> Mapping[str, Any]:
+        """Split, channels and crops its first stage was trained on; empty without stages.
+
+        Not the bytes of the data, and not the scale of its channels, which follows from them.
+        """
+        stage = next((s for run in self.runs for s in run.stages.values()), None)
+        if stage is None:
+            return {}
+        data = {k: v for k, v in stage.identity["data"].items() if k not in _NO_FORM}
+        return data | ({"views": stage.own["views"]} if stage.own.get("views") else {})
+
+    @property
     def probe_data(self) -> str | None:
         """SHA-256 of the probes' splits, train and test in one word; None without probes."""
         for run in self.runs:
@@ -110,9 +123,10 @@ class Report:
 
     @cached_property
     def samples(self) -> Mapping[str, int]:
-        """Samples of the splits trained on, by SHA-256, where any run tells."""
+        """Samples of the splits trained on, by SHA-256, where any run tells; the most of them."""
         stages = [s for group in self.groups for run in group.runs for s in run.stages.values()]
-        return {s.identity["data_sha256"]: s.samples for s in stages if s.samples is not None}
+        told = [(s.samples, s.identity["data_sha256"]) for s in stages if s.samples is not None]
+        return {sha: samples for samples, sha in sorted(told)}
 
 
 def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
@@ -175,7 +189,11 @@ def _without_stale_rows(runs: list[Run], root: Path, notes: Notes) -> list[Run]:
         probes = {}
         for name, probe in run.probes.items():
             fitted = probe.identity.get("weights") or {}
-            moved = [k for k, sha in fitted.items() if _is_sha(sha) and now.get(k, sha) != sha]
+            moved = [
+                key
+                for key, sha in fitted.items()
+                if _is_sha(sha) and now.get(_stage_of(key), sha) != sha
+            ]
             if moved:
                 notes.append(
                     f"{root / run.name / name / 'manifest.json'}: fitted to other weights of "
@@ -185,6 +203,11 @@ def _without_stale_rows(runs: list[Run], root: Path, notes: Notes) -> list[Run]:
                 probes[name] = probe
         kept.append(replace(run, probes=probes))
     return [run for run in kept if run.stages or run.probes]
+
+
+def _stage_of(key: str) -> str:
+    """`RECIPE/STAGE` of a key that may name a module of the stage, `RECIPE/STAGE.MODULE`."""
+    return re.sub(r"(/\d+)\.\d+$", r"\1", key)
 
 
 def _grouped(recipe: str, runs: list[Run], trained: Mapping[str, Any]) -> list[Group]:
@@ -221,8 +244,8 @@ def _parts(run: Run, trained: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seedless(tree: Any, trained: Mapping[str, Any]) -> Any:
     """An identity without seeds, and with what weights were trained by in place of their bits."""
-    if isinstance(tree, list):
-        return [_seedless(value, trained) for value in tree]
+    if isinstance(tree, list) and any(isinstance(value, Mapping) for value in tree):
+        tree = {str(number): value for number, value in enumerate(tree, start=1)}
     if not isinstance(tree, Mapping):
         return tree
     plain = {key: value for key, value in tree.items() if key != "seed"}

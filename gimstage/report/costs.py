@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gimstage.report.collect import Group, Report
-from gimstage.report.folders import Run, StageRun
+from gimstage.report.folders import Run
+from gimstage.report.stageruns import StageRun
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cost:
         seeds: how many runs.
         split: the name of the split trained on; None without training.
         data_sha256: of it.
-        samples: of it.
+        samples: that were trained on.
         probe_sha256: of the probes' splits.
         probe_samples: of the probes' train and test split, labelled.
         steps: of training.
@@ -81,7 +82,8 @@ def cost_of(report: Report, group: Group) -> Cost:
         seeds=len(group.runs),
         split=group.training_split,
         data_sha256=group.training_data,
-        samples=report.samples.get(group.training_data or ""),
+        samples=most(stage.samples for stage in stages)
+        or report.samples.get(group.training_data or ""),
         probe_sha256=group.probe_data,
         probe_samples=sizes.pop() if len(sizes) == 1 else None,
         **spent(group.runs, stages),

@@ -9,6 +9,7 @@ from gimstage.report.costs import Measured
 from gimstage.report.drawing import Drawing
 from gimstage.report.grids import Grid, accuracy_grid, cost_grid, memory_grid, module_grids
 from gimstage.report.modules import MemoryTable, ModuleTable, memory_tables, module_table
+from gimstage.report.probed import PROTOCOLS
 from gimstage.report.published import MEMORY_TITLE, PAPER
 from gimstage.report.tables import Row, Table, paper_tables
 
@@ -20,10 +21,8 @@ INTRODUCTION = (
     "arm of the paper's figure 3. The paper's tables 1, 3 and 4 are simultaneous training, all "
     "modules in one loop; rows of ours that are trained so are named simultaneous.",
     "A figure is the mean ± the standard deviation of the sample, then in brackets the number of "
-    "seeds. Protocol paper is the paper's probe, Adam for a fixed number of epochs; protocol "
-    "converged is regularised logistic regression run until it converges; protocol hidden is not "
-    "linear: one hidden layer on the codes of all positions, as Deep InfoMax is evaluated. Figures "
-    "of different protocols, data or settings are never averaged.",
+    "seeds. Figures of different protocols, data or settings are never averaged.",
+    f"Protocols: {'; '.join(f'{name} is {words}' for name, words in PROTOCOLS.items())}.",
 )
 
 

@@ -14,61 +14,9 @@ from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError
 from gimstage.folder import RunFolder
 from gimstage.metrics import Line
+from gimstage.report.stageruns import StageRun
 
 Notes = list[str]
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """A finished stage, as its manifest tells it; what it does not tell is None.
-
-    Args:
-        folder: its place.
-        number: of the stage in its recipe.
-        identity: all that decided its numbers.
-        weights_sha256: of its weights.
-        samples: of the split it was trained on.
-        steps: of training.
-        seconds: of training.
-        disk_bytes: of its features; 0 where it stores none.
-        predicted_bytes: GPU memory reserved by its step, predicted.
-        measured_bytes: likewise, measured.
-        device: that trained it.
-        lines: of metrics.jsonl.
-    """
-
-    folder: RunFolder
-    number: int
-    identity: Mapping[str, Any]
-    weights_sha256: str
-    samples: int | None
-    steps: int | None
-    seconds: float | None
-    disk_bytes: int
-    predicted_bytes: int | None
-    measured_bytes: int | None
-    device: str | None
-    lines: tuple[Line, ...]
-
-    @property
-    def kind(self) -> str:
-        """The kind of its module."""
-        kind = self._own("module", "kind")
-        return kind if isinstance(kind, str) else "–"
-
-    @property
-    def chance_loss(self) -> float | None:
-        """InfoNCE of a guess among the negatives, ln(1 + N); None for another objective."""
-        negatives = self._own("objective", "num_negatives")
-        return math.log(1 + negatives) if isinstance(negatives, int) else None
-
-    def _own(self, *keys: str) -> Any:
-        """A value of its own TOML; None where a stage of its kind has none."""
-        chain = [value for key, value in self.identity.items() if key.startswith("stage ")]
-        tree: Any = chain[-1] if chain else None
-        for key in keys:
-            tree = tree.get(key) if isinstance(tree, Mapping) else None
-        return tree
 
 
 @dataclass(frozen=True)
@@ -147,9 +95,9 @@ def _stage(folder: RunFolder, manifest: Mapping[str, Any], notes: Notes) -> Stag
         number=int(folder.path.name),
         identity=manifest["identity"],
         weights_sha256=manifest["weights_sha256"],
-        samples=_samples(folder, features),
         steps=training["steps"],
         seconds=training["seconds"],
+        samples=_samples(folder, training, features),
         disk_bytes=int(features.get("bytes", 0)),
         predicted_bytes=memory.get("predicted_reserved_bytes"),
         measured_bytes=memory.get("measured_reserved_bytes"),
@@ -158,8 +106,12 @@ def _stage(folder: RunFolder, manifest: Mapping[str, Any], notes: Notes) -> Stag
     )
 
 
-def _samples(folder: RunFolder, features: Mapping[str, Any]) -> int | None:
-    """N of the split, from the form of what was stored of it."""
+def _samples(
+    folder: RunFolder, training: Mapping[str, Any], features: Mapping[str, Any]
+) -> int | None:
+    """Samples trained on; of an older manifest N of the split, from what was stored of it."""
+    if (counted := training.get("samples")) is not None:
+        return int(counted)
     shape = features.get("shape", [])
     if len(shape) > 2:  # of images, whose first axis counts them
         return int(shape[0])

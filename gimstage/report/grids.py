@@ -1,16 +1,17 @@
 """Tables as text, ready for Markdown, HTML and the terminal alike: one rounding for all of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gimstage.report.costs import Cost, Measured
 from gimstage.report.modules import Memory, MemoryTable, ModuleTable
+from gimstage.report.probed import LINEAR, PROTOCOLS, protocol_order
 from gimstage.report.published import MEMORY_TITLE, Published
-from gimstage.report.tables import Row, Table, protocol_order
+from gimstage.report.tables import Row, Table
 from gimstage.sizes import readable
 
-NOT_RUN, NONE = "not run", "–"
+NOT_RUN, NOT_MEASURED, NONE = "not run", "not measured", "–"
 SPENT = ("steps", "memory predicted", "memory measured", "disk", "training")
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -58,8 +59,15 @@ def accuracy_grid(table: Table) -> Grid:
         tuple(columns),
         frozenset(range(1, len(columns) - 1)),
         tuple(rows),
-        (*marks.notes, *table.notes),
+        (*marks.notes, *_explained(table.protocols), *table.notes),
     )
+
+
+def _explained(protocols: Iterable[str]) -> Iterator[str]:
+    """What those protocols are that are no linear probes."""
+    for protocol in protocols:
+        if protocol in PROTOCOLS and protocol not in LINEAR:
+            yield f"Protocol {protocol}: {PROTOCOLS[protocol]}."
 
 
 class _Marks:
@@ -71,7 +79,8 @@ class _Marks:
     def of(self, notes: Iterable[str]) -> str:
         """What to put behind a name."""
         for note in notes:
-            self._letters.setdefault(note, MARKS[len(self._letters) % len(MARKS)])
+            again, letter = divmod(len(self._letters), len(MARKS))
+            self._letters.setdefault(note, MARKS[letter] * (again + 1))
         letters = ",".join(self._letters[note] for note in notes)
         return f" [{letters}]" if letters else ""
 
@@ -102,7 +111,7 @@ def cost_grid(table: Table) -> Grid:
     return Grid(
         f"Table {table.number}, what it took" + _of(table.base),
         "A run's own stages together, as the mean over seeds; memory is of the largest stage, "
-        "reserved on the GPU.",
+        "reserved on the GPU, and only measured on one.",
         columns,
         frozenset({2, 4, 5, 6, 7, 8, 9, 10}),
         tuple(rows),
@@ -131,10 +140,14 @@ def _spent_cells(cost: Any) -> tuple[str, ...]:
     return (
         count(cost.steps),
         size(cost.predicted_bytes),
-        size(cost.measured_bytes),
+        NONE if cost.steps is None else _measured_size(cost.measured_bytes),
         size(cost.disk_bytes),
         duration(cost.seconds),
     )
+
+
+def _measured_size(value: int | None) -> str:
+    return NOT_MEASURED if value is None else size(value)
 
 
 def memory_grid(table: MemoryTable) -> Grid:
@@ -161,7 +174,7 @@ def _memory_cells(row: Memory, whole: Memory) -> tuple[str, ...]:
     published = NONE if row.published is None else f"{row.published} GB"
     ours: tuple[str, ...] = (NOT_RUN, NOT_RUN)
     if row.recipe:
-        ours = (size(row.predicted_bytes), size(row.measured_bytes))
+        ours = (size(row.predicted_bytes), _measured_size(row.measured_bytes))
     return (
         row.system,
         published,
@@ -184,7 +197,7 @@ def module_grids(table: ModuleTable) -> list[Grid]:
     """All stages of a recipe, then all probed inputs of it."""
     grids = []
     if table.stages:
-        columns = ("stage", "module", "last loss", "loss of guessing", *SPENT)
+        columns = ("stage", "modules", "last loss", "loss of guessing", *SPENT)
         rows = [
             (
                 row.stage,
@@ -198,6 +211,8 @@ def module_grids(table: ModuleTable) -> list[Grid]:
         title, notes = f"Stages of {table.label}", _devices(table.stages)
         right = frozenset(range(2, len(columns)))
         caption = f"Runs: {', '.join(table.runs)}."
+        if any("." in row.stage for row in table.stages):
+            caption += " A stage whose modules have losses of their own has a row for each of them."
         grids.append(Grid(title, caption, columns, right, tuple(rows), notes))
     return [*grids, _probe_grid(table)] if table.rows else grids
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,6 @@ from gimstage.report.drawing import (
     panels,
     titled,
 )
-from gimstage.report.folders import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +70,7 @@ def draw_losses(report: Report, base: str, folder: Path) -> Drawing | None:
             titled(axes, f"module {module}")
             for arm in arms:
                 _draw(axes, arm, module)
-            _draw_guessing(axes, arms)
+            _draw_guessing(axes, arms, module)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         label_outer(grid, columns, "training step", "loss")
         legend(figure, grid)
@@ -84,8 +82,9 @@ def draw_losses(report: Report, base: str, folder: Path) -> Drawing | None:
         " ".join(
             [
                 f"Means over seeds, the range of the seeds shaded. {runs}.",
+                "The paper's tables are of simultaneous runs.",
                 *(f"Not run: {arm}." for arm in lacking),
-                *([] if _validated(arms, modules) else ["No validation loss was logged."]),
+                *_without_validation(arms, modules),
             ]
         ),
         f"Line charts of the loss against the training step, one for each of {len(modules)} "
@@ -108,44 +107,22 @@ def _arms(report: Report, base: str) -> tuple[list[Arm], list[str]]:
 
 
 def modules_of(group: Group) -> list[int]:
-    """The modules of which a group has curves."""
-    found: set[int] = set()
-    for run in group.runs:
-        for number, stage in run.stages.items():
-            together = max((len(_together(line)) for line in stage.lines), default=0)
-            found |= set(range(1, together + 1)) if together else set()
-            found |= {number} if stage.lines and not together else set()
-    return sorted(found)
-
-
-def _together(line: dict[str, object]) -> list[object]:
-    """What a line says of each module, where one stage trains several."""
-    several = line.get("modules")
-    return several if isinstance(several, list) else []
+    """The modules of which a group has curves, by position in the network."""
+    stages = [stage for run in group.runs for stage in run.stages.values()]
+    return sorted({at for stage in stages for at in stage.chances if any(stage.points(at, LOSS))})
 
 
 def curve(group: Group, module: int, key: str) -> Curve | None:
     """A loss of a module over the seeds of a group; None where none was logged."""
-    found = [points for run in group.runs if (points := dict(_points(run, module, key)))]
+    seeds = [[*run.stages.values()] for run in group.runs]
+    every = [dict(point for s in stages for point in s.points(module, key)) for stages in seeds]
+    found = [points for points in every if points]
     steps = sorted(set.intersection(*map(set, found))) if found else []
     if not steps:
         return None
     values = [[points[step] for points in found] for step in steps]
-    means = [sum(seeds) / len(seeds) for seeds in values]
-    return Curve(steps, means, [min(seeds) for seeds in values], [max(seeds) for seeds in values])
-
-
-def _points(run: Run, module: int, key: str) -> Iterator[tuple[int, float]]:
-    """Step and loss of a module, from its own stage or from one that trains several at once."""
-    for number, stage in run.stages.items():
-        for line in stage.lines:
-            together = _together(line)
-            entry: object = line if number == module and not together else None
-            if len(together) >= module:
-                entry = together[module - 1]
-            value = entry.get(key) if isinstance(entry, dict) else None
-            if isinstance(value, int | float) and math.isfinite(value):
-                yield line["step"], value
+    means = [sum(each) / len(each) for each in values]
+    return Curve(steps, means, [min(each) for each in values], [max(each) for each in values])
 
 
 def _draw(axes: Axes, arm: Arm, module: int) -> None:
@@ -169,14 +146,20 @@ def _draw(axes: Axes, arm: Arm, module: int) -> None:
         )
 
 
-def _draw_guessing(axes: Axes, arms: list[Arm]) -> None:
+def _draw_guessing(axes: Axes, arms: list[Arm], module: int) -> None:
     stages = [s for arm in arms for run in arm.group.runs for s in run.stages.values()]
-    for level in sorted({s.chance_loss for s in stages if s.chance_loss is not None}):
+    levels = {level for s in stages if (level := s.chances.get(module)) is not None}
+    for level in sorted(levels):
         axes.axhline(level, color=GREY, linestyle=(0, (1, 2)), linewidth=1, label=GUESSING)
 
 
-def _validated(arms: list[Arm], modules: list[int]) -> bool:
-    return any(curve(arm.group, module, VALIDATION) for arm in arms for module in modules)
+def _without_validation(arms: list[Arm], modules: list[int]) -> list[str]:
+    """A sentence on the arms that logged no validation loss."""
+    lacking = [
+        arm.name for arm in arms if not any(curve(arm.group, m, VALIDATION) for m in modules)
+    ]
+    which = "" if len(lacking) == len(arms) else f": {', '.join(lacking)}"
+    return [f"No validation loss was logged{which}."] if lacking else []
 
 
 def _last_losses(arms: list[Arm], modules: list[int]) -> str:

@@ -1,10 +1,14 @@
 """Recipes stage by stage: table 2 of the paper, which is memory, and every module's figures."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Measured, most, spent
+from gimstage.report.folders import Run
+from gimstage.report.probed import BASELINES, input_order
 from gimstage.report.published import MEMORY_ROWS, MemoryRow, Published
+from gimstage.report.stageruns import module_kind
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,15 @@ class ModuleRow:
 
 @dataclass(frozen=True)
 class StageRow:
-    """The training of one stage; what it took is the mean over the runs.
+    """The training of one stage, or the loss of one of its modules.
 
     Args:
-        stage: its number.
-        kind: of its module.
-        chance_loss: of guessing, for InfoNCE.
-        last_loss: of the last logging interval.
-        steps: of training.
+        stage: its number, or `STAGE.MODULE`.
+        kind: of its modules.
+        chance_loss: of guessing; None for a loss without a known one, and for a stage whose modules
+            have losses of their own.
+        last_loss: of the last logging interval, likewise.
+        steps: of training; this and what follows is the mean over the runs, and None for a module.
         predicted_bytes: GPU memory reserved, predicted.
         measured_bytes: likewise, measured.
         disk_bytes: of its features.
@@ -61,12 +66,12 @@ class StageRow:
     kind: str
     chance_loss: float | None
     last_loss: Measured | None
-    steps: int | None
-    predicted_bytes: int | None
-    measured_bytes: int | None
-    disk_bytes: float | None
-    seconds: float | None
-    device: str | None
+    steps: int | None = None
+    predicted_bytes: int | None = None
+    measured_bytes: int | None = None
+    disk_bytes: float | None = None
+    seconds: float | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def _memory(report: Report, row: MemoryRow, base: str | None) -> Memory:
     recipe = f"{base}{row.suffix}"
     groups = report.of(recipe) if base else []
     runs = [list(run.stages.values()) for group in groups[:1] for run in group.runs]
-    stages = [s for run in runs for s in (run[:1] if row.part == "first" else run)]
+    stages = [s for run in runs for s in run if row.part != "first" or s.number == 1]
     return Memory(
         system=row.name,
         published=row.published,
@@ -105,32 +110,40 @@ def _memory(report: Report, row: MemoryRow, base: str | None) -> Memory:
 def module_table(report: Report, group: Group) -> ModuleTable:
     """All stages and all probe rows of a group."""
     numbers = sorted({number for run in group.runs for number in run.stages})
-    keys = dict.fromkeys(
-        (row["task"], row["protocol"], row["stage"])
-        for run in group.runs
-        for probe in run.probes.values()
-        for row in probe.rows
+    rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
+    tasks = [row["task"] for row in rows]
+    keys = sorted(
+        dict.fromkeys((row["task"], row["protocol"], row["stage"]) for row in rows),
+        key=lambda key: (tasks.index(key[0]), key[2] in BASELINES, input_order(key[2])),
     )
     return ModuleTable(
         label=group.label,
         runs=tuple(group.names),
-        stages=tuple(_stage_row(group, number) for number in numbers),
+        stages=tuple(row for number in numbers for row in _stage_rows(group, number)),
         rows=tuple(_module_row(group, *key) for key in keys),
     )
 
 
-def _stage_row(group: Group, number: int) -> StageRow:
-    stages = [(r.name, r.stages[number]) for r in group.runs if number in r.stages]
-    first = stages[0][1]
-    ends = [(name, stage.lines[-1]["loss"]) for name, stage in stages if stage.lines]
+def _stage_rows(group: Group, number: int) -> Iterator[StageRow]:
+    """A row of the stage; where its modules have losses of their own, then a row of each."""
     runs = [run for run in group.runs if number in run.stages]
-    return StageRow(
-        stage=str(number),
-        kind=first.kind,
-        chance_loss=first.chance_loss,
-        last_loss=Measured(tuple(x for _, x in ends), tuple(n for n, _ in ends)) if ends else None,
-        **spent(runs, [stage for _, stage in stages]),
-    )
+    first = runs[0].stages[number]
+    took = spent(runs, [run.stages[number] for run in runs])
+    if not first.isolated:
+        last = _last_loss(runs, number, first.positions[-1])
+        yield StageRow(str(number), first.kind, first.chance_loss, last, **took)
+        return
+    yield StageRow(str(number), first.kind, None, None, **took)
+    for at, module in zip(first.positions, first.modules, strict=True):
+        name, last = f"{number}.{at - first.positions.start + 1}", _last_loss(runs, number, at)
+        yield StageRow(name, module_kind(module), first.chances[at], last)
+
+
+def _last_loss(runs: Sequence[Run], number: int, position: int) -> Measured | None:
+    """The loss at the end of a stage's metrics, over the runs."""
+    curves = [(run.name, [*run.stages[number].points(position, "loss")]) for run in runs]
+    ends = [(name, points[-1][1]) for name, points in curves if points]
+    return Measured(tuple(x for _, x in ends), tuple(n for n, _ in ends)) if ends else None
 
 
 def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow:

@@ -7,7 +7,7 @@ from html import escape
 
 from gimstage.report.document import INTRODUCTION, TITLE, Document
 from gimstage.report.drawing import Drawing
-from gimstage.report.grids import NONE, NOT_RUN, Grid
+from gimstage.report.grids import NONE, NOT_MEASURED, NOT_RUN, Grid
 
 # Even if a figure or a name held an address, a browser would not follow it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -26,11 +26,12 @@ table { border-collapse: collapse; font-size: .875rem; line-height: 1.35;
   border-top: 2px solid #111; border-bottom: 2px solid #111; margin-top: .25rem; }
 caption { caption-side: top; text-align: left; padding: 1rem 0 .4rem; min-width: 30rem; }
 caption strong { display: block; font-size: 1rem; }
-th, td { padding: .3rem .7rem; text-align: left; vertical-align: baseline; }
+th, td { padding: .3rem .6rem; text-align: left; vertical-align: baseline; }
 th:first-child, td:first-child { padding-left: .2rem; }
 thead th { border-bottom: 1px solid #111; vertical-align: bottom; }
 thead th.number { white-space: normal; }
 tbody th { font-weight: normal; min-width: 9rem; }
+td:last-child:not(.number) { min-width: 7rem; }
 tbody tr + tr > * { border-top: 1px solid #e3e3e3; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .none { color: #666; }
@@ -45,7 +46,7 @@ figcaption { font-size: .875rem; margin-top: .5rem; }
   body { padding: 0; max-width: none; font-size: 10pt; }
   nav { display: none; }
   a { color: inherit; text-decoration: none; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; break-inside: avoid; }
   table, ul.notes, figcaption { font-size: 8pt; }
   th, td { padding: .2rem .35rem; }
   caption { min-width: 0; }
@@ -123,15 +124,20 @@ def _row(cells: tuple[str, ...], grid: Grid) -> str:
     name, marks = re.fullmatch(r"(.*?)(?: \[([a-z,]+)\])?", cells[0], re.DOTALL).groups()  # type: ignore[union-attr]
     head = f'<th scope="row">{escape(name)}{f"<sup>{marks}</sup>" if marks else ""}</th>'
     rest = "".join(
-        f"<td{_class(number, cell, grid)}>{escape(cell)}</td>"
+        f"<td{_class(number, cell, grid)}>{_breakable(cell)}</td>"
         for number, cell in enumerate(cells[1:], start=1)
     )
     return f"<tr>{head}{rest}</tr>"
 
 
+def _breakable(cell: str) -> str:
+    """A cell whose names of recipes, often long, may go on in the next line."""
+    return escape(cell).replace("_", "_<wbr>")
+
+
 def _class(number: int, cell: str, grid: Grid) -> str:
     names = ["number"] if number in grid.numbers else []
-    names += ["none"] if cell in (NONE, NOT_RUN) else []
+    names += ["none"] if cell in (NONE, NOT_MEASURED, NOT_RUN) else []
     return f' class="{" ".join(names)}"' if names else ""
 
 

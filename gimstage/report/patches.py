@@ -19,11 +19,12 @@ from gimstage.data.stl10 import normalise
 from gimstage.errors import GimstageError
 from gimstage.inputs import Images, Speech
 from gimstage.progress import Progress, Watch
-from gimstage.report.collect import Group, Report
+from gimstage.report.collect import Report
 from gimstage.report.drawing import GREY, VERMILION, Drawing, page
-from gimstage.report.folders import Notes, StageRun
+from gimstage.report.folders import Notes, Run
 from gimstage.report.neurons import search
 from gimstage.report.raw import find_raw
+from gimstage.report.stageruns import StageRun
 from gimstage.views import FRAME_SAMPLES, Spans, Windows
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ Cut = Callable[[NDArray[np.int64]], NDArray[np.float32]]  # a place ─► an im
 
 @dataclass(frozen=True)
 class Found:
-    """What excites one stage's chosen neurons.
+    """What excites one module's chosen neurons.
 
     Args:
-        stage: its number.
+        module: its position in the network.
         shown: by channel, the images to draw, strongest first.
     """
 
-    stage: int
+    module: int
     shown: dict[int, list[NDArray[np.float32]]]
 
 
@@ -64,10 +65,13 @@ def draw_patches(
         notes: takes up why there is no figure.
         watch: hears of progress, asks to stop.
     """
-    stages = _stages(report.of(base)[0]) if report.of(base) else []
-    if not stages:
+    run = next((r for group in report.of(base)[:1] for r in group.runs if _stored(r)), None)
+    if run is None:
         notes.append(f"figure 2 of {base}: no stage of it stores features; not drawn")
         return None
+    stored = _stored(run)
+    spread = np.linspace(0, len(stored) - 1, min(STAGES, len(stored)))
+    stages = [stored[int(at)] for at in spread]
     try:
         raw = find_raw(stages[0].identity, report.root, data)
         if raw is None:
@@ -82,36 +86,38 @@ def draw_patches(
     rows = max(1, *(len(each.shown) for each in found))
     with page(0.35 + rows * (0.85 if speech else 0.5), folder, name) as figure:
         _draw(figure, found, rows, speech=speech)
-    return _described(name, base, stages[0].folder.path.parent.name, found, speech=speech)
+    return _described(name, base, run, found, speech=speech)
 
 
-def _described(name: str, base: str, run: str, found: list[Found], *, speech: bool) -> Drawing:
+def _described(name: str, base: str, run: Run, found: list[Found], *, speech: bool) -> Drawing:
     what = f"snippets of {SNIPPET_FRAMES / 100:g} s" if speech else "patches"
     source = "utterance" if speech else "image"
     neurons = "; ".join(
-        f"module {each.stage}, channels {', '.join(map(str, each.shown)) or 'none'}"
+        f"module {each.module}, channels {', '.join(map(str, each.shown)) or 'none'}"
         for each in found
     )
     return Drawing(
         name,
         f"Figure 2. What excites neurons most: {base}",
-        f"Run {run}. A row is one channel, its number at the left; its {KEPT} {what} have the "
+        f"Run {run.name}. A row is one channel, its number at the left; its {KEPT} {what} have the "
         f"highest pooled activation, strongest first, no {source} twice. Shown are the channels "
-        "whose pooled activation varies most."
+        f"whose pooled activation varies most.{_unstored(run)}"
         + (" Spectrograms, 0 to 8 kHz; the mark is the frame of 10 ms." if speech else ""),
         f"The {what} that excite single channels most: {neurons}.",
         inline="png",
     )
 
 
-def _stages(group: Group) -> list[StageRun]:
-    """The first stage that stores features, the last, and the one in the middle, of one run."""
-    for run in group.runs:
-        stored = [stage for stage in run.stages.values() if stage.folder.features.exists()]
-        if stored:
-            spread = np.linspace(0, len(stored) - 1, min(STAGES, len(stored)))
-            return [stored[int(at)] for at in spread]
-    return []
+def _stored(run: Run) -> list[StageRun]:
+    """The stages that store features."""
+    return [stage for stage in run.stages.values() if stage.folder.features.exists()]
+
+
+def _unstored(run: Run) -> str:
+    """Which modules cannot be shown."""
+    modules = {at for stage in run.stages.values() for at in stage.positions}
+    lacking = sorted(modules - {stage.positions[-1] for stage in _stored(run)})
+    return f" Without stored features: module {', '.join(map(str, lacking))}." * bool(lacking)
 
 
 def _search(stage: StageRun, raw: Images | Speech, watch: Watch) -> Found:
@@ -134,7 +140,7 @@ def _search(stage: StageRun, raw: Images | Speech, watch: Watch) -> Found:
         ]
         for neuron in best.varied(NEURONS["speech" if speech else "images"])
     }
-    return Found(stage.number, shown)
+    return Found(stage.positions[-1], shown)  # of several modules, the last one's are stored
 
 
 def _patches(images: Images) -> Cut:
@@ -180,7 +186,7 @@ def _draw(figure: Figure, found: list[Found], rows: int, *, speech: bool) -> Non
         look |= {"origin": "lower", "aspect": "auto"}
     parts = figure.subfigures(1, len(found), squeeze=False, wspace=0.04).flat
     for part, each in zip(parts, found, strict=True):
-        part.suptitle(f"module {each.stage}", fontsize=9)
+        part.suptitle(f"module {each.module}", fontsize=9)
         grid: Any = part.subplots(rows, KEPT, squeeze=False)
         for axis in grid.flat:
             _bare(axis, framed=speech)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gimstage.report.collect import Report
+from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Measured
 from gimstage.report.drawing import (
     BLUE,
@@ -24,7 +25,7 @@ from gimstage.report.drawing import (
     titled,
 )
 from gimstage.report.modules import ModuleRow, module_table
-from gimstage.report.tables import BASELINES, protocol_order
+from gimstage.report.probed import BASELINES, LINEAR, PROTOCOLS, position, protocol_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,22 +33,32 @@ if TYPE_CHECKING:
 COLUMNS = 2
 DODGE = 0.08
 GIM = "Greedy InfoMax"
+NOT_LINEAR = PROTOCOLS.keys() - LINEAR
 
 
 @dataclass(frozen=True)
 class Series:
-    """The probes of one system, and how its line looks."""
+    """The probes of one system, and how its line looks.
+
+    Args:
+        name: of the system.
+        rows: of linear probes, each with its module's position in the network, ascending.
+        length: modules of its network.
+        colour: of the line.
+        dashes: of the line.
+        marker: at its points.
+    """
 
     name: str
-    rows: Sequence[ModuleRow]
+    rows: Sequence[tuple[int, ModuleRow]]
+    length: int
     colour: str
     dashes: str
     marker: str
 
-    def under(self, task: str, protocol: str) -> list[ModuleRow]:
-        """Its modules under one task and protocol, no baseline among them."""
-        wanted = [row for row in self.rows if (row.task, row.protocol) == (task, protocol)]
-        return [row for row in wanted if row.stage not in BASELINES and row.accuracy]
+    def under(self, task: str, protocol: str) -> list[tuple[int, ModuleRow]]:
+        """Its modules under one task and protocol."""
+        return [(at, r) for at, r in self.rows if (r.task, r.protocol) == (task, protocol)]
 
 
 def draw_errors(report: Report, base: str, folder: Path) -> Drawing | None:
@@ -59,10 +70,9 @@ def draw_errors(report: Report, base: str, folder: Path) -> Drawing | None:
         folder: to write to.
     """
     series, lacking = _series(report, base)
-    found = dict.fromkeys((row.task, row.protocol) for each in series for row in each.rows)
-    keys = [key for key in found if any(each.under(*key) for each in series)]
-    tasks = [task for task, _ in keys]
-    keys.sort(key=lambda key: (tasks.index(key[0]), protocol_order(key[1])))
+    found = dict.fromkeys((row.task, row.protocol) for each in series for _, row in each.rows)
+    tasks = [task for task, _ in found]
+    keys = sorted(found, key=lambda key: (tasks.index(key[0]), protocol_order(key[1])))
     if not keys:
         return None
     name, columns = f"figure4_{base}", min(COLUMNS, len(keys))
@@ -77,7 +87,7 @@ def draw_errors(report: Report, base: str, folder: Path) -> Drawing | None:
         name,
         f"Figure 4. Error of linear probes by module: {base}",
         "Means over seeds; bars are one standard deviation of the sample. Grey: the "
-        "modules of Greedy InfoMax before training."
+        f"modules of Greedy InfoMax before training.{_shifted(series)}"
         + (f" Without probes: {', '.join(lacking)}." if lacking else ""),
         "Charts of the probes' error against the module on a log scale. "
         + " ".join(_in_words(series, *key) for key in keys),
@@ -91,22 +101,45 @@ def _series(report: Report, base: str) -> tuple[list[Series], list[str]]:
         f"{GIM}, simultaneous": (f"{base}_simultaneous", VERMILION, "--", "s"),
         "CPC": (f"{base}_cpc", GREEN, "-.", "^"),
     }
-    series = [
-        Series(name, rows, *style)
-        for name, (recipe, *style) in known.items()
-        if (groups := report.of(recipe)) and (rows := module_table(report, groups[0]).rows)
-    ]
+    series = []
+    for name, (recipe, *style) in known.items():
+        for group in report.of(recipe)[:1]:
+            rows, length = _placed(report, group)
+            series += [Series(name, rows, length, *style)] if rows else []
     return series, [name for name in known if name not in {each.name for each in series}]
 
 
+def _placed(report: Report, group: Group) -> tuple[list[tuple[int, ModuleRow]], int]:
+    """A group's linear probes with their modules' positions, and how many modules it has."""
+    stages = {number: s for run in group.runs for number, s in run.stages.items()}
+    rows = [
+        (position(row.stage, stages), row)
+        for row in module_table(report, group).rows
+        if row.stage not in BASELINES and row.protocol not in NOT_LINEAR and row.accuracy
+    ]
+    rows.sort(key=itemgetter(0))
+    ends = [at for at, _ in rows] + [stage.positions[-1] for stage in stages.values()]
+    return rows, max(ends, default=0)
+
+
+def _shift(each: Series, series: Sequence[Series]) -> int:
+    """How far a shorter network than that of Greedy InfoMax is moved, to end above its end."""
+    longest = max(other.length for other in series)
+    return 0 if each.name == GIM else longest - each.length
+
+
+def _shifted(series: Sequence[Series]) -> str:
+    names = [each.name for each in series if _shift(each, series)]
+    return f" Of fewer modules, and drawn to end above the last: {', '.join(names)}." * bool(names)
+
+
 def _draw(axes: Axes, series: Sequence[Series], task: str, protocol: str) -> None:
-    longest = max((each.under(task, protocol) for each in series), key=len)
-    count, drawn = len(longest), []
+    count, drawn = max(each.length for each in series), []
     for turn, each in enumerate(series):
-        rows = each.under(task, protocol)
+        placed = each.under(task, protocol)
+        rows = [row for _, row in placed]
         aside = DODGE * (turn - (len(series) - 1) / 2)  # so that equal errors are all seen
-        # A one-piece encoder is probed at its end only, which stands above the last module.
-        at = [number + aside for number in range(count - len(rows) + 1, count + 1)]
+        at = [number + _shift(each, series) + aside for number, _ in placed]
         errors = [_error(row.accuracy, row) for row in rows]
         bars = [(row.accuracy and row.accuracy.std) or 0.0 for row in rows]
         axes.errorbar(
@@ -126,7 +159,7 @@ def _draw(axes: Axes, series: Sequence[Series], task: str, protocol: str) -> Non
             untrained = [_error(row.random_init, row) for row in rows]
             axes.plot(at, untrained, "x:", color=GREY, zorder=3, label=UNTRAINED)
             drawn += untrained
-    axes.set_xticks(range(1, count + 1), [row.stage.rpartition("/")[2] for row in longest])
+    axes.set_xticks(range(1, count + 1))
     axes.set_xlim(0.6, count + 0.4)
     _log_scale(axes, drawn)
 
@@ -171,6 +204,6 @@ def _in_words(series: Sequence[Series], task: str, protocol: str) -> str:
     """The errors of one panel, for one who does not see it."""
     words = []
     for each in series:
-        errors = [f"{_error(row.accuracy, row):.1f}" for row in each.under(task, protocol)]
+        errors = [f"{_error(row.accuracy, row):.1f}" for _, row in each.under(task, protocol)]
         words += [f"{each.name} {', '.join(errors)}"] if errors else []
     return f"{task}, protocol {protocol}: {'; '.join(words)}."

@@ -13,6 +13,14 @@ from gimstage.chain import differences
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Cost, Measured, cost_of
 from gimstage.report.folders import Run
+from gimstage.report.probed import (
+    BASELINES,
+    LINEAR,
+    input_order,
+    input_words,
+    position,
+    protocol_order,
+)
 from gimstage.report.published import (
     TABLES,
     PaperTable,
@@ -20,9 +28,6 @@ from gimstage.report.published import (
     Stand,
     System,
 )
-
-PROTOCOLS = ("paper", "converged")
-BASELINES = ("pixels", "mfcc")
 
 CellKey = tuple[str, str]  # task, protocol
 
@@ -78,11 +83,10 @@ def paper_tables(report: Report) -> list[Table]:
 
 def _paper_table(report: Report, paper: PaperTable, base: str | None) -> Table:
     rows = [row for system in paper.systems for row in _rows(report, system, base)]
-    kept = [row for row in rows if row.run or row.published]
-    others = {protocol for row in kept for _, protocol in row.cells} - {*PROTOCOLS}
-    protocols = (*PROTOCOLS, *sorted(others))
-    notes = (*_mixed_data(kept), *_mixed_settings(kept))
-    return Table(paper.number, paper.title, base, paper.tasks, protocols, tuple(kept), notes)
+    found = {*LINEAR, *(protocol for row in rows for _, protocol in row.cells)}
+    protocols = tuple(sorted(found, key=protocol_order))
+    notes = (*_mixed_data(rows), *_mixed_settings(rows))
+    return Table(paper.number, paper.title, base, paper.tasks, protocols, tuple(rows), notes)
 
 
 def _rows(report: Report, system: System, base: str | None) -> list[Row]:
@@ -93,12 +97,16 @@ def _rows(report: Report, system: System, base: str | None) -> list[Row]:
     if base and system.stand and not any(groups.values()):
         stand, groups = system.stand, {task: report.of(base) for task in tasks}
     turns = [dict(zip(tasks, turn, strict=True)) for turn in zip_longest(*groups.values())]
-    rows = [_row(report, system, turn, stand) for turn in turns]
+    rows = [_row(report, system, turn, stand, base) for turn in turns]
     return [row for row in rows if row.run] or [Row(system, {}, ())]
 
 
 def _row(
-    report: Report, system: System, turn: Mapping[str, Group | None], stand: Stand | None
+    report: Report,
+    system: System,
+    turn: Mapping[str, Group | None],
+    stand: Stand | None,
+    base: str | None,
 ) -> Row:
     groups = {task: group for task, group in turn.items() if group is not None}
     cells = {
@@ -109,18 +117,22 @@ def _row(
     }
     own = list({group.recipe: group for group in groups.values()}.values())
     costs = () if stand else tuple(cost_of(report, group) for group in own)
-    apart = tuple(f"kept apart: {'; '.join(g.apart[:2])}" for g in own if g.apart)
-    return Row(system, cells, costs, apart)
+    apart = [f"kept apart: {'; '.join(g.apart[:2])}" for g in own if g.apart]
+    return Row(system, cells, costs, (*apart, *_other_form(report, own, base)))
+
+
+def _other_form(report: Report, groups: Sequence[Group], base: str | None) -> Iterator[str]:
+    """That groups were trained on another split, other channels or other crops than their base."""
+    first = next((group.training_form for group in report.of(base or "")), None)
+    for group in groups:
+        form = group.training_form if group.recipe != base else {}
+        if first and form and (changes := differences(first, form)):
+            yield f"trained on other data than {base} ({'; '.join(changes)})"
 
 
 def _protocols(group: Group) -> list[str]:
     rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
     return sorted(dict.fromkeys(row["protocol"] for row in rows), key=protocol_order)
-
-
-def protocol_order(protocol: str) -> int:
-    """The paper's first, then the converged one, then the others."""
-    return PROTOCOLS.index(protocol) if protocol in PROTOCOLS else len(PROTOCOLS)
 
 
 def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measured | None:
@@ -145,9 +157,8 @@ def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _source(recipe: str, row: Mapping[str, Any], stand: Stand | None) -> str:
     """Whose figure it is: a recipe and what of it was probed."""
-    stage = row["stage"]
-    input_ = stage if "/" in stage or stage in BASELINES else f"stage {stage}"
-    return f"{recipe}, {input_}" + (" before training" if stand == "random" else "")
+    words = input_words(row["stage"])
+    return f"{recipe}, {words}" + (" before training" if stand == "random" else "")
 
 
 def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> Mapping[str, Any] | None:
@@ -158,21 +169,25 @@ def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> Mapping[
         for row in probe.rows
         if (row["task"], row["protocol"]) == (task, protocol)
     ]
-    inputs = sorted((row for row in rows if row["stage"] not in BASELINES), key=_stage_order)
+    inputs = [row for row in rows if row["stage"] not in BASELINES]
+    inputs.sort(key=lambda row: input_order(row["stage"]))
     baselines = [row for row in rows if row["stage"] in BASELINES]
     if stand in BASELINES:
         chosen = [row for row in baselines if row["stage"] == stand]
-    elif stand == "no_gar":  # what the GRU reads
-        last = list(run.stages.values())[-1:]
-        chosen = inputs[:-1] if last and last[0].kind == "gru" else []
+    elif stand == "no_gar":
+        chosen = _below_gru(run, inputs)
     else:
         chosen = inputs or baselines
     return chosen[-1] if chosen else None
 
 
-def _stage_order(row: Mapping[str, Any]) -> int:
-    """Stages of the recipe by number; sorting keeps the order of others."""
-    return int(row["stage"]) if row["stage"].isdigit() else 0
+def _below_gru(run: Run, inputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of what the GRU at the end of a network reads; none where it ends in no GRU."""
+    last = list(run.stages.values())[-1:]
+    if not last or last[0].modules[-1].get("kind") != "gru":
+        return []
+    at = last[0].positions[-1] - 1
+    return [row for row in inputs if position(row["stage"], run.stages) == at]
 
 
 def _mixed_data(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,9 +1,8 @@
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from written import curve, weights, write_images, write_probe, write_speech, write_stage
+from written import curves, several, weights, write_images, write_probe, write_speech, write_stage
 
 from gimstage.errors import GimstageError
 from gimstage.report import collect
@@ -132,6 +131,16 @@ def test_a_probe_fitted_to_weights_that_are_gone_is_left_out(runs: Path) -> None
     )
 
 
+def test_a_probe_of_one_module_of_a_stage_is_held_to_the_weights_of_the_stage(runs: Path) -> None:
+    write_stage(runs, "small_cpc/1", own=several("end_to_end", "resnet", "resnet"))
+    fitted = {"small_cpc/1.2": weights("other")}
+    path = write_probe(runs, "small_cpc/probe", {"1.2": 0.9}, fitted=fitted) / "manifest.json"
+    assert collect(runs).notes == (
+        f"{path}: fitted to other weights of small_cpc/1.2 than lie there now; left out until its "
+        "probe is run again",
+    )
+
+
 def test_a_folder_whose_seed_is_no_number_is_left_out(runs: Path) -> None:
     write_stage(runs, "small@old/1")
     assert collect(runs).notes == (f"{runs}/small@old: 'old' is no seed; left out",)
@@ -171,16 +180,7 @@ def test_samples_of_a_split_are_known_to_all_runs_on_it(runs: Path) -> None:
 
 
 def test_lines_keep_what_they_say_of_each_module(runs: Path) -> None:
-    lines = [line | {"modules": [{"loss": 2.0}]} for line in curve(5)]
-    write_stage(runs, "small_simultaneous/1", lines=lines)
+    own = several("isolated", "resnet", "resnet")
+    write_stage(runs, "small_simultaneous/1", own=own, lines=curves(3, 2.0, 3.0))
     stage = collect(runs, ["small_simultaneous"]).groups[0].runs[0].stages[1]
-    assert json.loads(json.dumps(stage.lines[0]["modules"])) == [{"loss": 2.0}]
-
-
-def test_a_stage_of_several_modules_has_no_kind_of_its_own(tmp_path: Path) -> None:
-    path = write_stage(tmp_path, "small_simultaneous/1") / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["identity"]["stage 1"] = {"modules": [{"kind": "resnet"}], "objective": None}
-    path.write_text(json.dumps(manifest))
-    stage = collect(tmp_path).groups[0].runs[0].stages[1]
-    assert (stage.kind, stage.chance_loss) == ("–", None)
+    assert dict(stage.points(2, "loss")) == pytest.approx({1: 2.9, 2: 2.8, 3: 2.7})

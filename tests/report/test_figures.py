@@ -3,8 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.text import Text
-from written import curve, write_images, write_probe, write_speech, write_stage
+from written import curve, curves, several, write_images, write_probe, write_speech, write_stage
 
 from gimstage.report import collect, drawing
 from gimstage.report.drawing import Drawing
@@ -18,11 +19,9 @@ def runs(tmp_path: Path) -> Path:
     runs = tmp_path / "runs"
     write_images(runs, "small", 0.5)
     write_images(runs, "small@3", 0.6, seed=3)
-    lines = [
-        line | {"modules": [{"loss": 2.5 - 0.1 * m, "validation_loss": 2.6} for m in range(3)]}
-        for line in curve(20)
-    ]
-    write_stage(runs, "small_simultaneous/1", lines=lines)
+    own = several("isolated", "resnet", "resnet", "resnet")
+    lines = curves(20, 2.8, 2.7, 2.6, validated=5)
+    write_stage(runs, "small_simultaneous/1", own=own, lines=lines)
     write_probe(runs, "small_cpc/probe", {"1": 0.45})
     return runs
 
@@ -74,18 +73,43 @@ def test_a_stage_that_trains_several_modules_has_a_curve_of_each(runs: Path) -> 
 
 
 @pytest.mark.parametrize("modules", [None, "three", [], [7], [{"loss": None}], [{"loss": "x"}]])
-def test_modules_of_another_form_draw_nothing_wrong(tmp_path: Path, modules: object) -> None:
-    write_stage(tmp_path, "small/1", lines=[line | {"modules": modules} for line in curve(3)])
+@pytest.mark.parametrize("own", [None, several("isolated", "resnet", "resnet")])
+def test_modules_of_another_form_draw_nothing_wrong(
+    tmp_path: Path, own: dict[str, Any] | None, modules: object
+) -> None:
+    lines = [line | {"modules": modules} for line in curve(3)]
+    write_stage(tmp_path, "small/1", own=own, lines=lines)
     found = draw_losses(collect(tmp_path), "small", tmp_path / "figures")
     assert found is None or (tmp_path / f"figures/{found.name}.svg").exists()
 
 
+def test_the_sum_over_modules_is_no_curve_of_any_of_them(tmp_path: Path) -> None:
+    own, lines = several("isolated", "resnet", "resnet"), curve(3)
+    write_stage(tmp_path, "small_simultaneous/1", own=own, lines=lines)
+    assert modules_of(collect(tmp_path).groups[0]) == []
+
+
+def test_validation_is_drawn_at_the_steps_that_have_it(runs: Path) -> None:
+    found = curve_of(collect(runs).of("small_simultaneous")[0], 2, "validation_loss")
+    assert found
+    assert found.steps == [5, 10, 15, 20]
+    assert found.mean[-1] == pytest.approx(2.5)
+
+
+def test_figure_3_says_which_arm_was_not_validated(runs: Path) -> None:
+    assert losses(runs).caption == (
+        "Means over seeds, the range of the seeds shaded. One module after another: small, small@3;"
+        " simultaneous: small_simultaneous. The paper's tables are of simultaneous runs. "
+        "No validation loss was logged: one module after another."
+    )
+
+
 def test_figure_3_says_what_was_not_run(runs: Path) -> None:
-    assert "Not run" not in losses(runs).caption
     (runs / "small_simultaneous/1/manifest.json").unlink()
     assert losses(runs).caption == (
         "Means over seeds, the range of the seeds shaded. One module after another: small, small@3."
-        " Not run: simultaneous. No validation loss was logged."
+        " The paper's tables are of simultaneous runs. Not run: simultaneous. "
+        "No validation loss was logged."
     )
 
 
@@ -108,6 +132,53 @@ def test_figure_4_in_words_has_the_errors(runs: Path) -> None:
         "class, protocol paper: Greedy InfoMax 65.0, 55.0, 45.0; CPC 55.0. "
         "class, protocol converged: Greedy InfoMax 65.0, 55.0, 45.0; CPC 55.0."
     )
+
+
+def test_figure_4_has_a_point_for_every_module_of_a_stage(runs: Path) -> None:
+    write_stage(runs, "small_cpc/1", own=several("end_to_end", "resnet", "resnet", "resnet"))
+    write_probe(runs, "small_cpc/probe", {"1.3": 0.5, "1.1": 0.3, "1.2": 0.4}, protocols=("paper",))
+    assert "class, protocol paper: Greedy InfoMax 65.0, 55.0, 45.0; CPC 70.0, 60.0, 50.0." in (
+        errors(runs).alt
+    )
+    assert "fewer" not in errors(runs).caption
+
+
+def test_figure_4_says_which_system_has_fewer_modules(runs: Path) -> None:
+    assert errors(runs).caption == (
+        "Means over seeds; bars are one standard deviation of the sample. Grey: the modules of "
+        "Greedy InfoMax before training. Of fewer modules, and drawn to end above the last: CPC. "
+        "Without probes: Greedy InfoMax, simultaneous."
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "wanted"),
+    [
+        ({"1": 0.45}, [3]),
+        ({"1.1": 0.4, "1.2": 0.45}, [2, 3]),
+        ({"1.2": 0.4, "1.3": 0.45}, [2, 3]),
+        ({"1.3": 0.45, "1.1": 0.4}, [1, 3]),
+    ],
+)
+def test_modules_stand_at_their_place_in_the_network(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, inputs: dict[str, float], wanted: list[int]
+) -> None:
+    found: list[list[float]] = []
+    draw = Axes.errorbar
+    monkeypatch.setattr(
+        Axes, "errorbar", lambda self, x, *a, **k: (found.append([*x]), draw(self, x, *a, **k))[1]
+    )
+    write_probe(runs, "small_cpc/probe", inputs, protocols=("paper",))
+    errors(runs)
+    assert [*map(round, found[0])] == [1, 2, 3]
+    assert [*map(round, found[1])] == wanted
+
+
+def test_figure_4_is_of_linear_probes_only(runs: Path) -> None:
+    protocols = ("paper", "hidden", "own")
+    write_probe(runs, "small_simultaneous/probe", {"1.3": 0.5}, protocols=protocols)
+    assert "protocol hidden" not in errors(runs).alt
+    assert "protocol own" not in errors(runs).alt
 
 
 def test_figure_4_says_what_was_not_probed(runs: Path) -> None:

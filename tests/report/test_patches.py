@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from written import IMAGES, SPEECH, random, write_stage, write_store
+from written import IMAGES, SPEECH, random, several, write_stage, write_store
 
 from gimstage.data.demo import write_demo
 from gimstage.data.stl10 import fingerprint, normalise, open_split
@@ -91,6 +92,33 @@ def test_a_patch_is_the_pixels_that_the_module_saw(runs: Path, shown: list[patch
     gray = gray[:, ::-1] if flip else gray
     wanted = gray[8 * row : 8 * row + 16, 8 * column : 8 * column + 16]
     assert np.array_equal(shown[0].shown[0][0], wanted)
+
+
+def test_a_module_that_stores_no_features_is_named(runs: Path) -> None:
+    write_stage(runs, "small/4", features=None)
+    drawing, _ = drawn(runs)
+    assert drawing
+    assert drawing.caption == (
+        "Run small. A row is one channel, its number at the left; its 4 patches have the highest "
+        "pooled activation, strongest first, no image twice. Shown are the channels whose pooled "
+        "activation varies most. Without stored features: module 4."
+    )
+
+
+def test_of_a_stage_of_several_modules_the_last_is_drawn(runs: Path) -> None:
+    for path in runs.glob("small/*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        for key in manifest["identity"]:
+            if key.startswith("stage "):
+                manifest["identity"][key] = several("isolated", "resnet", "resnet")
+        path.write_text(json.dumps(manifest))
+    drawing, _ = drawn(runs)
+    assert drawing
+    assert drawing.alt == (
+        "The patches that excite single channels most: module 2, channels 0, 2; "
+        "module 4, channels 0, 2; module 6, channels 0, 2."
+    )
+    assert drawing.caption.endswith("varies most. Without stored features: module 1, 3, 5.")
 
 
 def test_data_elsewhere_is_found_where_it_was_read(runs: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from everything import write_everything
 from written import IMAGES, write_images, write_probe, write_speech, write_stage
 
 from gimstage.errors import GimstageError
@@ -59,7 +60,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img"):
+        if tag not in ("meta", "link", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -72,7 +73,7 @@ class Tags(HTMLParser):
 def cells_of_page(page: str) -> list[str]:
     """The text of every cell of every table."""
     found = re.findall(r"<t([dh])(?: [^>]*)?>(.*?)</t\1>", page, re.DOTALL)
-    plain = [re.sub(r"<sup>(.*?)</sup>", r" [\1]", text) for _, text in found]
+    plain = [re.sub(r"<sup>(.*?)</sup>", r" [\1]", t.replace("<wbr>", "")) for _, t in found]
     return [html.unescape(text) for text in plain]
 
 
@@ -195,6 +196,67 @@ def test_a_report_that_is_stopped_leaves_the_one_before(runs: Path, tmp_path: Pa
     with pytest.raises(Interrupted):
         write_report(runs, ["small"], out=tmp_path, watch=watch)
     assert (tmp_path / "index.html").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of every recipe there is."""
+    root = tmp_path_factory.mktemp("everything")
+    write_everything(root / "runs")
+    return write_report(root / "runs", out=root / "out").parent
+
+
+def test_with_every_recipe_run_every_row_is_filled(everything: Path) -> None:
+    tables = json.loads((everything / "report.json").read_text())["tables"]
+    counts = {table["number"]: len(table["rows"]) for table in tables}
+    assert counts == {1: 11, 3: 7, 4: 3}
+    unfilled = [row["system"] for table in tables for row in table["rows"] if not row["ours"]]
+    assert unfilled == []
+    assert "not run" not in cells_of_page((everything / "index.html").read_text())
+
+
+def test_with_every_recipe_run_the_last_module_stands_in_the_tables(everything: Path) -> None:
+    tables = json.loads((everything / "report.json").read_text())["tables"]
+    sources = {r["system"]: {o["source"] for o in r["ours"]} for r in tables[0]["rows"]}
+    assert sources == {
+        "Greedy InfoMax, one module after another": {"small, stage 3"},
+        "Greedy InfoMax, simultaneous": {"small_simultaneous, module 1.3"},
+        "CPC": {"small_cpc, module 1.3"},
+        "Supervised": {"small_supervised, module 1.3"},
+        "Greedy supervised": {"small_greedy_supervised, module 1.3"},
+        "Deep InfoMax": {"small_dim, module 1.3"},
+        "Deep InfoMax, Jensen–Shannon": {"small_dim_jsd, module 1.3"},
+        "Predsim": {"small_predsim, module 1.3"},
+        "Greedy InfoMax with PixelCNN contexts": {"small_pixelcnn, stage 1"},
+        "Randomly initialised": {"small_random, small/3"},
+        "Pixels": {"small, pixels"},
+    }
+
+
+def test_with_every_recipe_run_only_what_is_not_on_disk_is_noted(everything: Path) -> None:
+    assert json.loads((everything / "report.json").read_text())["notes"] == [
+        "figure 2 of small: no stage of it stores features; not drawn",
+        "figure 2 of audio: no stage of it stores features; not drawn",
+    ]
+
+
+def test_every_protocol_of_a_table_is_explained(everything: Path) -> None:
+    page = html.unescape((everything / "index.html").read_text())
+    assert (
+        "Protocols: paper is the paper's linear probe, Adam for a fixed number of epochs; "
+        "converged is a linear probe too, regularised logistic regression run until it converges; "
+        "hidden is the classifier of Deep InfoMax's authors, which has a hidden layer and so is "
+        "more than a linear probe; own is no probe but the network's own classifier, the head that "
+        "supervised training leaves or Predsim's output layer."
+    ) in page
+
+
+def test_memory_that_no_gpu_measured_says_so(everything: Path) -> None:
+    cells = cells_of_page((everything / "index.html").read_text())
+    at = cells.index("Greedy InfoMax, largest module")
+    assert cells[at + 1 : at + 4] == ["–", "3.2 GB", "not measured"]
+    at = cells.index("CPC", at - 30)
+    assert cells[at + 1 : at + 4] == ["7.7 GB", "7.5 GB", "8.6 GB"]
 
 
 def test_runs_on_unheard_of_data_are_reported_without_figures(tmp_path: Path) -> None:

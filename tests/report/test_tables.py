@@ -3,7 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written import IMAGES, TEST, write_images, write_probe, write_speech, write_stage
+from written import (
+    IMAGES,
+    SPEECH,
+    TEST,
+    several,
+    write_images,
+    write_probe,
+    write_speech,
+    write_stage,
+)
 
 from gimstage.report import collect, summary
 from gimstage.report.modules import memory_tables, module_table
@@ -47,7 +56,10 @@ def speech(tmp_path: Path) -> Path:
                 "Supervised": ["71.4"],
                 "Greedy supervised": ["65.2"],
                 "Deep InfoMax": ["78.2"],
+                "Deep InfoMax, Jensen–Shannon": [],
                 "Predsim": ["80.8"],
+                "Greedy InfoMax with PixelCNN contexts": [],
+                "Pixels": [],
                 "Randomly initialised": ["27.0"],
             },
         ),
@@ -170,10 +182,56 @@ def test_rows_on_other_data_are_warned_about(runs: Path) -> None:
     )
 
 
-def test_a_supervised_row_may_be_trained_on_another_split(runs: Path) -> None:
+def test_a_supervised_row_may_be_trained_on_another_split_which_is_said(runs: Path) -> None:
     data = IMAGES | {"train_split": "train"}
     write_stage(runs, "small_supervised/1", data=data, data_sha256="d" * 64)
     assert table(runs, 1).notes == ()
+    assert row(runs, 1, "Supervised").notes == (
+        'trained on other data than small (train_split: "unlabeled" → "train")',
+    )
+
+
+def test_other_channels_and_crops_are_said(runs: Path) -> None:
+    data = IMAGES | {"channels": "rgb", "mean": [0.4, 0.4, 0.4]}
+    own = several("end_to_end", "resnet") | {"views": {**IMAGES["views"], "crop_px": 64}}
+    write_stage(runs, "small_dim/1", data=data, own=own)
+    assert row(runs, 1, "Deep InfoMax").notes == (
+        'trained on other data than small (channels: "gray" → "rgb"; views.crop_px: 56 → 64)',
+    )
+
+
+def test_the_last_module_of_a_stage_is_what_the_table_shows(runs: Path) -> None:
+    write_probe(runs, "small_cpc/probe", {"1.10": 0.5, "1.9": 0.4, "1.1": 0.3})
+    found = row(runs, 1, "CPC").cells[PAPER]
+    assert (found.mean, found.source) == (pytest.approx(50), "small_cpc, module 1.10")
+
+
+def test_samples_are_those_a_recipe_was_trained_on(runs: Path) -> None:
+    training = {"steps": 20, "seconds": 2.5, "samples": 43}
+    write_stage(runs, "small_cpc/1", training=training, features=None)
+    assert row(runs, 1, "CPC").costs[0].samples == 43
+    assert row(runs, 1, GIM).costs[0].samples == 48
+
+
+def test_the_first_module_of_table_2_is_no_other_though_it_is_not_done(tmp_path: Path) -> None:
+    write_stage(tmp_path, "small/2", memory=memory(5, 6))
+    found = {r.system: r.predicted_bytes for r in memory_tables(collect(tmp_path))[0].rows}
+    assert found["Greedy InfoMax, first module"] is None
+    assert found["Greedy InfoMax, largest module"] == 5
+
+
+def test_without_the_gru_is_what_a_gru_within_a_stage_reads(tmp_path: Path) -> None:
+    own = several("isolated", "conv1d", "conv1d", "gru")
+    write_stage(tmp_path, "audio/1", own=own, data=SPEECH)
+    inputs = {"1.1": 0.3, "1.2": 0.4, "1.3": 0.5}
+    write_probe(tmp_path, "audio/probe_phone", inputs, task="phone", data=SPEECH)
+    found = row(tmp_path, 4, "… without the GRU").cells[("phone", "paper")]
+    assert (found.mean, found.source) == (pytest.approx(40), "audio, module 1.2")
+
+
+def test_without_the_gru_there_is_nothing_where_what_it_reads_was_not_probed(speech: Path) -> None:
+    write_probe(speech, "audio/probe_phone", {"4": 0.3, "6": 0.5}, task="phone", data=SPEECH)
+    assert ("phone", "paper") not in row(speech, 4, "… without the GRU").cells
 
 
 def test_rows_probed_with_other_settings_are_warned_about(runs: Path) -> None:
@@ -229,6 +287,10 @@ def test_every_module_stands_beside_itself_before_training(runs: Path) -> None:
         ("stl10_greedy_supervised", "stl10", "_greedy_supervised"),
         ("demo_audio_greedy_supervised_phone", "demo_audio", "_greedy_supervised_phone"),
         ("librispeech_small_no_bptt", "librispeech_small", "_no_bptt"),
+        ("stl10_dim", "stl10", "_dim"),
+        ("stl10_dim_jsd", "stl10", "_dim_jsd"),
+        ("stl10_small_pixelcnn", "stl10_small", "_pixelcnn"),
+        ("librispeech_supervised_speaker", "librispeech", "_supervised_speaker"),
         ("_cpc", "_cpc", ""),
     ],
 )

@@ -28,6 +28,7 @@ SPEECH = {
     "views": {"crop_frames": 128},
     "stored_views": {"kind": "utterances", "count": None, "seed": None},
 }
+INFONCE = {"kind": "infonce", "num_negatives": 16}
 DIMS = ("sample", "view", "row", "column", "channel", "y", "x")
 UNLABELED, TRAIN, TEST = "e" * 64, "a" * 64, "b" * 64
 
@@ -40,20 +41,27 @@ def write_stage(
     data: dict[str, Any] = IMAGES,
     data_sha256: str = UNLABELED,
     kind: str = "resnet",
+    own: dict[str, Any] | None = None,
+    below: tuple[dict[str, Any], ...] | None = None,
     steps: int = 20,
     seed: int = 2,
     **changes: Any,
 ) -> Path:
-    """A finished stage `RECIPE/NUMBER`; its folder."""
+    """A finished stage `RECIPE/NUMBER`; its folder.
+
+    Its TOML is `own`, else one module of a kind; the stages below are `below`, else like it.
+    """
     number = int(key.rpartition("/")[2])
     train = {"steps": steps, "batch_size": 8, "seed": seed}
-    own = {"module": {"kind": kind}, "objective": {"num_negatives": 16}, "train": train}
+    own = {"module": {"kind": kind}, "objective": INFONCE} if own is None else own
+    own = own | {"train": train}
+    chain = (*((own,) * (number - 1) if below is None else below), own)
     identity = {"algorithms": {"views": 1}, "data": data, "data_sha256": data_sha256}
     manifest = {
         "format": 1,
         "stage": key,
         "fingerprint": "f" * 64,
-        "identity": identity | {f"stage {i}": own for i in range(1, number + 1)},
+        "identity": identity | {f"stage {i}": stage for i, stage in enumerate(chain, start=1)},
         "weights_sha256": weights(key),
         "objective_sha256": "0" * 64,
         "upstream": None,
@@ -80,6 +88,29 @@ def curve(steps: int, *, start: float = 2.83, end: float = 2.5) -> list[dict[str
         {"step": step, "loss": start + (end - start) * step / steps, "seconds": 0.1 * step}
         for step in range(1, steps + 1)
     ]
+
+
+def several(mode: str, *modules: str | dict[str, Any], objective: Any = INFONCE) -> dict[str, Any]:
+    """The TOML of a stage of several modules, each a kind or all that is said of it."""
+    listed = [{"kind": module} if isinstance(module, str) else module for module in modules]
+    shared = {"objective": objective} if objective else {}
+    return {"views": None, "mode": mode, "modules": listed, **shared}
+
+
+def curves(steps: int, *starts: float, validated: int = 0) -> list[dict[str, Any]]:
+    """Lines of an isolated stage whose losses fall by 0.3 from where they start.
+
+    Every `validated`-th line has validation losses, 0.1 above; 0 for none.
+    """
+    lines = []
+    for step in range(1, steps + 1):
+        losses = [start - 0.3 * step / steps for start in starts]
+        modules = [{"loss": loss, "accuracy": 0.2, "loss_per_step": [loss]} for loss in losses]
+        if validated and step % validated == 0:
+            modules = [m | {"validation_loss": m["loss"] + 0.1} for m in modules]
+        line = {"step": step, "loss": sum(losses), "accuracy": 0.2, "loss_per_step": []}
+        lines.append(line | {"modules": modules})
+    return lines
 
 
 def write_probe(
