@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gimstage.specs import DataSpec, ImageDataSpec, Shape, StageSpec
@@ -100,6 +101,10 @@ class Chain:
 
     def modules(self) -> "list[EncoderModule]":
         """The module of every stage, several as one, without memory for its weights."""
+        return self._modules
+
+    @cached_property
+    def _modules(self) -> "list[EncoderModule]":
         import torch
 
         from gimstage.modules import joined

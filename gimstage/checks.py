@@ -1,6 +1,7 @@
 """What no single TOML file can be wrong about: stages that do not fit their data or each other."""
 
 import math
+from collections.abc import Sequence
 
 from gimstage.chain import Chain
 from gimstage.errors import RecipeError
@@ -10,7 +11,9 @@ from gimstage.specs import (
     InfoNCESpec,
     ModuleSpec,
     ObjectiveSpec,
+    ProbeSpec,
     SpeechDataSpec,
+    SupervisedSpec,
 )
 from gimstage.views import FRAME_SAMPLES
 
@@ -97,6 +100,19 @@ def check_output(chain: Chain) -> None:
             f"stage {chain.last.key} [output] store",
             f'"features" of {_whole_only(modules[-1])}',
             '"none": such a stage is probed, and hands nothing on',
+        )
+
+
+def check_own(probe: ProbeSpec, chains: Sequence[Chain], where: str) -> None:
+    """Refuse to ask for classifiers that no stage was trained with."""
+    losses = [loss for chain in chains for loss in filter(None, chain.last.spec.losses)]
+    classify = any(isinstance(loss, SupervisedSpec) and loss.per == "sample" for loss in losses)
+    if getattr(probe, "own", None) and (not classify or probe.weights == "random"):
+        raise RecipeError(
+            f"{where} own",
+            "true, but no input was trained to classify",
+            'a stage with an objective of kind = "supervised" and per = "sample"',
+            "remove own",
         )
 
 

@@ -6,6 +6,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from gimstage.cache import verify
 from gimstage.calibration import Calibration, calibrate, read_calibration
 from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint, settled
@@ -25,7 +27,7 @@ from gimstage.progress import Watch
 from gimstage.recipe import Recipe
 from gimstage.runs import Runs, Status
 from gimstage.specs import PhoneProbeSpec, ProbeSpec
-from gimstage.stack import Stack, random_stack, trained_stack
+from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
 from gimstage.stagework import Settings, StageWork, naming_out_of_memory, versions
 
 _log = logging.getLogger(__name__)
@@ -218,7 +220,15 @@ class Pipeline:
         chosen = {
             name: stacks[key] for key, chain in chains.items() for name in chain.last.module_keys
         }
-        return self._open_probe(spec).rows(self.recipe.name, name, chosen)
+        classifiers = self._own_classifiers(list(chains.values()), spec)
+        return self._open_probe(spec).rows(self.recipe.name, name, chosen, classifiers)
+
+    def _own_classifiers(self, chains: list[Chain], spec: ProbeSpec) -> dict[str, nn.Module]:
+        """What the probed stages were trained to classify with, where the probe asks for it."""
+        if not getattr(spec, "own", None):
+            return {}
+        found = [own_classifiers(self.runs, chain) for chain in chains]
+        return {key: classifier for each in found for key, classifier in each.items()}
 
     def _open_probe(self, spec: ProbeSpec) -> ClassProbe | SpeakerProbe | PhoneProbe:
         device, workers = self.settings.device, self.settings.workers
@@ -253,7 +263,14 @@ class Pipeline:
             "data": self.recipe.data.model_dump(mode="json", exclude=left_out),
             "data_sha256": data,
             "weights": {chain.last.key: self._weights(chain, spec) for chain in chains},
-        }
+        } | self._classifiers_identity(chains, spec)
+
+    def _classifiers_identity(self, chains: list[Chain], spec: ProbeSpec) -> Identity:
+        """What decides the stages' own classifiers, where the probe asks for them."""
+        if not getattr(spec, "own", None):
+            return {}
+        found = {chain.last.key: self.runs.require(chain)["objective_sha256"] for chain in chains}
+        return {"classifiers": found}
 
     def _weights(self, chain: Chain, spec: ProbeSpec) -> Any:
         """What decides the weights of a stack that is probed."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from gimstage.chain import Chain, Stage
-from gimstage.checks import check_hand_over, check_kind, check_output, check_reach
+from gimstage.checks import check_hand_over, check_kind, check_output, check_own, check_reach
 from gimstage.errors import RecipeError, nearest
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
 from gimstage.specs.reading import read_one_of, read_spec
@@ -62,8 +62,9 @@ class Recipe:
                     "remove this data.toml; the recipe then uses that one",
                 )
         for name, probe in recipe.probes.items():
-            for ref in probe.inputs:
-                recipe.chain(ref, where=f"{recipe.folder / name}.toml inputs")
+            where = f"{recipe.folder / name}.toml"
+            chains = [recipe.chain(ref, where=f"{where} inputs") for ref in probe.inputs]
+            check_own(probe, chains, where)
         return recipe
 
     @classmethod

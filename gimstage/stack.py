@@ -19,7 +19,7 @@ from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
 from gimstage.folder import RunFolder
 from gimstage.modules import EncoderModule, joined
-from gimstage.objectives import Objective
+from gimstage.objectives import Objective, Supervised
 from gimstage.runs import Runs
 from gimstage.specs import DATA_SPECS, ModuleSpec
 from gimstage.tensors import read_tensors
@@ -76,6 +76,30 @@ def new_learners(chain: Chain) -> list[Learner]:
 def whole_module(learners: Sequence[Learner]) -> EncoderModule:
     """The modules of all learners as one."""
     return joined([learner.module for learner in learners])
+
+
+def whole_objective(learners: Sequence[Learner]) -> nn.Module:
+    """The losses of all learners as one module; that of a single learner as it is."""
+    losses = [learner.objective for learner in learners]
+    return losses[0] if len(losses) == 1 else nn.ModuleList(losses)
+
+
+def own_classifiers(runs: Runs, chain: Chain) -> dict[str, nn.Module]:
+    """What the last stage's supervised losses classify samples with, by key of module, as trained.
+
+    Raises:
+        StaleCacheError: the stage is not done.
+        DamagedCacheError: its objective is damaged.
+    """
+    runs.require(chain)
+    learners, keys = new_learners(chain), chain.last.module_keys
+    objective = whole_objective(learners)
+    objective.load_state_dict(read_tensors(runs.stage_folder(chain).objective))
+    return {
+        keys[learner.position - chain.first_position]: learner.objective.head.requires_grad_(False)
+        for learner in learners
+        if isinstance(learner.objective, Supervised) and learner.objective.frames is None
+    }
 
 
 def new_module(chain: Chain) -> EncoderModule:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gimstage.chain import Chain
 from gimstage.device import laid_out, placed
@@ -24,7 +24,7 @@ from gimstage.folder import RunFolder
 from gimstage.inputs import Source, TrainingDraws, Where, prefetched, to_device
 from gimstage.metrics import Metrics, not_finite
 from gimstage.progress import Interrupted, Progress, Watch
-from gimstage.stack import new_learners, whole_module
+from gimstage.stack import new_learners, whole_module, whole_objective
 from gimstage.step import Batch, Load, training_step, validation_step
 from gimstage.tensors import read_header, read_tensors, save_tensors
 
@@ -61,9 +61,7 @@ class Training:
         self.learners = new_learners(chain)
         self.module = placed(whole_module(self.learners), device).train()
         self.module.checkpointing, self.micro_batch = checkpointing, micro_batch
-        losses = [learner.objective for learner in self.learners]
-        self.objective = losses[0] if len(losses) == 1 else nn.ModuleList(losses)
-        self.objective.to(device).train()
+        self.objective = whole_objective(self.learners).to(device).train()
         parts = {"module": self.module, "objective": self.objective}
         self.named = {
             f"{k}.{n}": p for k, part in parts.items() for n, p in part.named_parameters()

@@ -13,10 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from gimstage.data.librispeech import refuse_unseen_speakers
 from gimstage.draws import generator
@@ -97,42 +99,79 @@ class CropProbe(Probe, ABC):
         self.spec = spec
 
     @abstractmethod
-    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
-        """What is read of both splits, by input, by "random " + input, and of the baseline."""
+    def read(
+        self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
+    ) -> dict[str, Floats]:
+        """What is read of one split, (V, N, F) by input, by "random " + input, and of the baseline.
 
-    def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
-        """One row per protocol and input, the baseline last."""
+        Of random crops for training, as the protocol draws them; of centre crops for the test.
+        """
+
+    def rows(
+        self, recipe: str, name: str, stacks: Stacks, classifiers: Mapping[str, nn.Module]
+    ) -> list[Row]:
+        """One row per protocol and input, the baseline last; then the inputs' own classifiers.
+
+        Args:
+            recipe: its name is left out of the rows' stages.
+            name: of the probe, for the screen.
+            stacks: to probe.
+            classifiers: that inputs were trained with; by input, on mean codes.
+        """
         rows: list[Row] = []
         for kind, method in METHODS.items():
             protocol = getattr(self.spec, kind, None)
             if protocol is None:
                 continue
-            codes = self.codes(protocol, stacks, reading=method.reading)
+            codes: dict[str, Codes] = {}
+            for role in ROLES:
+                for key, values in self.read(
+                    role, protocol, stacks, reading=method.reading
+                ).items():
+                    codes.setdefault(key, {})[role] = values
             inputs = [*stacks, *([self.baseline] if self.baseline else [])]
             for done, key in enumerate(inputs, start=1):
                 self.watch.leave_if_asked()
-                rows.append(self._row(recipe, key, kind, protocol, codes))
+                accuracy = partial(self._accuracy, method, protocol, codes)
+                before = accuracy(RANDOM + key) if RANDOM + key in codes else None
+                row = self._row(key.removeprefix(f"{recipe}/"), kind, accuracy(key), before)
+                rows.append(row | {"settings": protocol.model_dump()})
                 self.watch.report(Progress(f"{name} {kind}", done, len(inputs), "inputs"))
+        return rows + self._own_rows(recipe, stacks, classifiers)
+
+    def _accuracy(
+        self, method: Method, protocol: Protocol, codes: Mapping[str, Codes], key: str
+    ) -> float:
+        train, test = codes[key]["train"], codes[key]["test"][0]
+        labels = self.labels["train"], self.labels["test"]
+        return method.accuracy(train, labels[0], test, labels[1], protocol=protocol)
+
+    def _own_rows(
+        self, recipe: str, stacks: Stacks, classifiers: Mapping[str, nn.Module]
+    ) -> list[Row]:
+        """What the classifiers that inputs were trained with get right, protocol own."""
+        if not classifiers:
+            return []
+        trained = {key: stacks[key][:1] for key in classifiers}
+        codes = self.read("test", None, trained, reading=mean_code)
+        rows = []
+        for key, classifier in classifiers.items():
+            told = classifier(torch.from_numpy(codes[key][0])).argmax(1).numpy()
+            right = float((told == self.labels["test"]).mean())
+            row = self._row(key.removeprefix(f"{recipe}/"), "own", right, None)
+            rows.append(row | {"settings": {}})
         return rows
 
-    def _row(
-        self, recipe: str, key: str, kind: str, protocol: Protocol, codes: Mapping[str, Codes]
-    ) -> Row:
-        def accuracy(name: str) -> float:
-            train, test = codes[name]["train"], codes[name]["test"][0]
-            labels = self.labels["train"], self.labels["test"]
-            return METHODS[kind].accuracy(train, labels[0], test, labels[1], protocol=protocol)
-
+    def _row(self, stage: str, protocol: str, accuracy: float, before: float | None) -> Row:
         return {
-            "stage": key.removeprefix(f"{recipe}/"),
+            "stage": stage,
             "task": self.spec.task,
-            "protocol": kind,
-            "accuracy": accuracy(key),
+            "protocol": protocol,
+            "accuracy": accuracy,
             "chance": self.chance,
-            "random_init": accuracy(RANDOM + key) if RANDOM + key in codes else None,
+            "random_init": before,
             "train_samples": len(self.labels["train"]),
             "test_samples": len(self.labels["test"]),
-            "settings": protocol.model_dump(),
         }
 
     def _encoded(
@@ -190,24 +229,21 @@ class ClassProbe(CropProbe):
                 "probe on labelled data",
             )
 
-    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
-        """Of random crops for training, of centre crops for the test."""
-        codes: dict[str, Codes] = {}
-        for role, split in self.splits.items():
-            samples, live = np.arange(len(split), dtype=np.int64), self.images.live().uncut()
-            crops = [live.centre(samples)]
-            if role == "train":
-                views = range(protocol.views)
-                rngs = [generator(protocol.seed, "probe-view", view) for view in views]
-                crops = [live.draw(rng, samples) for rng in rngs]
-            source, batches = self.images.pixels(split), [_in_batches(view) for view in crops]
-            size = live.crop_patches
-            found = self._encoded(source, size, batches, reading=reading, stacks=stacks)
-            if self.baseline:
-                found[PIXELS] = self._pixels(source, batches)
-            for name, values in found.items():
-                codes.setdefault(name, {})[role] = values
-        return codes
+    def read(
+        self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
+    ) -> dict[str, Floats]:
+        """Crops whole and uncut, whatever training does with them."""
+        split, live = self.splits[role], self.images.live().uncut()
+        samples = np.arange(len(split), dtype=np.int64)
+        crops = [live.centre(samples)]
+        if role == "train":
+            crops = [live.draw(rng, samples) for rng in _draws(protocol)]
+        source, batches = self.images.pixels(split), [_in_batches(view) for view in crops]
+        size = live.crop_patches
+        found = self._encoded(source, size, batches, reading=reading, stacks=stacks)
+        if self.baseline:
+            found[PIXELS] = self._pixels(source, batches)
+        return found
 
     def _pixels(self, source: PixelSource, crops: list[list[Crops]]) -> Floats:
         """Normalised pixels of every crop, (V, N, channels · px²)."""
@@ -251,36 +287,37 @@ class SpeakerProbe(CropProbe):
                 "probe on more speakers",
             )
 
-    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
-        """Of random crops for training, of centre crops for the test."""
-        codes: dict[str, Codes] = {}
-        frames = self.speech.spec.views.crop_frames
-        for role, split in self.splits.items():
-            stored = self.speech.spec.whole_utterances(
-                split.samples[self.kept[role]] // FRAME_SAMPLES
-            )
-            samples = np.arange(len(stored.frames), dtype=np.int64)
-            # GIM: audio/linear_classifiers/logistic_regression_speaker.py tests on random crops.
-            starts = [(stored.frames - frames) // 2]
-            if role == "train":
-                views = range(protocol.views)
-                rngs = [generator(protocol.seed, "probe-view", view) for view in views]
-                starts = [stored.draw(rng, samples, frames)[1] for rng in rngs]
-            source = self.speech.waves(split, self.kept[role], stored)
-            count = frames * FRAME_SAMPLES
-            batches = [
-                _in_batches(LiveSpans(samples, start * FRAME_SAMPLES, count)) for start in starts
+    def read(
+        self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
+    ) -> dict[str, Floats]:
+        """Crops as long as those trained on."""
+        split, frames = self.splits[role], self.speech.spec.views.crop_frames
+        whole = split.samples[self.kept[role]] // FRAME_SAMPLES
+        stored = self.speech.spec.whole_utterances(whole)
+        samples = np.arange(len(stored.frames), dtype=np.int64)
+        # GIM: audio/linear_classifiers/logistic_regression_speaker.py tests on random crops.
+        starts = [stored.centre(samples, frames)[1]]
+        if role == "train":
+            starts = [stored.draw(rng, samples, frames)[1] for rng in _draws(protocol)]
+        source = self.speech.waves(split, self.kept[role], stored)
+        count = frames * FRAME_SAMPLES
+        batches = [
+            _in_batches(LiveSpans(samples, start * FRAME_SAMPLES, count)) for start in starts
+        ]
+        found = self._encoded(source, count, batches, reading=reading, stacks=stacks)
+        if self.mfcc:
+            read = [
+                reading(self.mfcc(x[..., 0])).cpu().numpy()
+                for x in self._read(source, count, batches)
             ]
-            found = self._encoded(source, count, batches, reading=reading, stacks=stacks)
-            if self.mfcc:
-                read = [
-                    reading(self.mfcc(x[..., 0])).cpu().numpy()
-                    for x in self._read(source, count, batches)
-                ]
-                found[MFCCS] = by_view(read, len(batches))
-            for name, values in found.items():
-                codes.setdefault(name, {})[role] = values
-        return codes
+            found[MFCCS] = by_view(read, len(batches))
+        return found
+
+
+def _draws(protocol: Protocol | None) -> list[torch.Generator]:
+    """What draws the crops of each view of the training split."""
+    assert protocol is not None
+    return [generator(protocol.seed, "probe-view", view) for view in range(protocol.views)]
 
 
 def by_view(parts: list[Floats], views: int) -> Floats:

@@ -73,8 +73,10 @@ class PhoneProbe(Probe):
             )
         return found
 
-    def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
-        """One row per protocol and input, MFCCs last."""
+    def rows(
+        self, recipe: str, name: str, stacks: Stacks, classifiers: Mapping[str, Any]
+    ) -> list[Row]:
+        """One row per protocol and input, MFCCs last; no classifier of a stage's own is asked."""
         rows: list[Row] = []
         for kind, protocol in {"converged": self.spec.converged, "paper": self.spec.paper}.items():
             if protocol is None:

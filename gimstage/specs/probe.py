@@ -127,23 +127,28 @@ class _ProbeSpec(Spec):
 
 
 class ClassProbeSpec(_ProbeSpec):
-    """`task = "class"`: the class of an image, from the codes of a crop."""
+    """`task = "class"`: the class of an image, from the codes of a crop.
+
+    `own = true` also says how much the stages' own classifiers get right, protocol own.
+    """
 
     task: Literal["class"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
     pixels: bool
+    own: Literal[True] | None = None
     paper: PaperProtocol | None = None
     converged: ConvergedProtocol | None = None
     hidden: HiddenProtocol | None = None
 
 
 class SpeakerProbeSpec(_ProbeSpec):
-    """`task = "speaker"`: who speaks, from the mean code of a crop."""
+    """`task = "speaker"`: who speaks, from the mean code of a crop; `own` as for images."""
 
     task: Literal["speaker"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
+    own: Literal[True] | None = None
     mfcc: MFCCSpec | None = None
     paper: PaperProtocol | None = None
     converged: ConvergedProtocol | None = None
