@@ -8,7 +8,7 @@ from gimstage.report.costs import Cost, Measured
 from gimstage.report.modules import Memory, MemoryTable, ModuleTable
 from gimstage.report.published import MEMORY_TITLE, Published
 from gimstage.report.tables import Row, Table, protocol_order
-from gimstage.sizes import readable
+from gimstage.sizes import duration, readable
 
 NOT_RUN, NONE = "not run", "–"
 SPENT = ("steps", "memory predicted", "memory measured", "disk", "training")
@@ -133,7 +133,7 @@ def _spent_cells(cost: Any) -> tuple[str, ...]:
         size(cost.predicted_bytes),
         size(cost.measured_bytes),
         size(cost.disk_bytes),
-        duration(cost.seconds),
+        taken(cost.seconds),
     )
 
 
@@ -262,14 +262,9 @@ def size(value: float | None) -> str:
     return NONE if value is None else readable(value)
 
 
-def duration(seconds: float | None) -> str:
+def taken(seconds: float | None) -> str:
     """Seconds, minutes or hours."""
-    if seconds is None:
-        return NONE
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return NONE if seconds is None else duration(seconds)
 
 
 def terminal_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
