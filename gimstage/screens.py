@@ -59,11 +59,21 @@ def _rows_on(bars: Bars) -> Callable[[Progress], None]:
     def report(update: Progress) -> None:
         if update.task not in rows:
             rows[update.task] = bars.add_task(update.task, unit=update.unit, facts="")
+            _keep_within_height(bars)
         bars.update(
             rows[update.task], completed=update.done, total=update.total, facts=facts(update)
         )
+        if update.done == update.total:  # the next of this name, perhaps of another run, is new
+            del rows[update.task]
 
     return report
+
+
+def _keep_within_height(bars: Bars) -> None:
+    """Hide the oldest rows that the terminal is too low for; rich would hide the newest."""
+    shown = [task for task in bars.tasks if task.visible]
+    for task in shown[: max(0, len(shown) - max(1, bars.console.height - 4))]:
+        bars.update(task.id, visible=False)
 
 
 def _lines_on(console: Console) -> Callable[[Progress], None]:
