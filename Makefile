@@ -5,6 +5,11 @@ RUNS   ?= runs
 SEED   ?=
 ARGS   ?=
 
+# Of `make tables`: the data, the seeds, and the recipes where they are not all of the small ones.
+DATA    ?=
+SEEDS   ?= 2 3
+RECIPES ?=
+
 PYTHON   ?= python3
 BIN      := .venv/bin
 GIMSTAGE := $(BIN)/gimstage
@@ -16,12 +21,13 @@ options  = --recipe stages/$(1) --runs $(RUNS) $(SEED:%=--seed %) $(ARGS)
 stages   = $(shell ls stages/$(1) 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)_.*\.toml$$/\1/p' | sort -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all test lint bench bench-memory clean
+.PHONY: help setup all tables test lint bench bench-memory clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo
 	@echo "  make all RECIPE=stl10_small ARGS='--data DIR'    another recipe, on your images"
+	@echo "  make tables DATA=DIR SEEDS='2 3'                 RECIPES='NAME …' runs these only"
 
 setup: .venv/ready ## build .venv with everything gimstage needs
 
@@ -47,6 +53,10 @@ $(eval before :=)
 $(foreach stage,$(call stages,$(1)),$(eval $(call stage_rule,$(1),$(before),$(stage)))$(eval before := $(stage)))
 endef
 $(foreach recipe,$(RECIPE),$(eval $(call recipe_rules,$(recipe))))
+
+tables: setup ## run the small recipes that suit DATA with all SEEDS, report them beside the paper's
+	@$(GIMSTAGE) tables $(RECIPES:%=stages/%) --seeds "$(SEEDS)" --runs $(RUNS) \
+	    $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup lint ## check style and types, then run every test
 	$(BIN)/pytest

@@ -2,21 +2,22 @@
 
     runs/calibration.json     {"device", "read_bytes_per_s", "write_bytes_per_s", "stages"}
 
-Speeds of stages are keyed by the fingerprint of what is computed, so a changed module is simply not
-in there yet.
+Speeds of stages are keyed by the fingerprint of what is computed, without its seeds, so a changed
+module is simply not in there yet.
 """
 
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from gimstage.chain import Chain, fingerprint
+from gimstage.chain import Chain, Identity, fingerprint
 from gimstage.device import device_name, laid_out, placed
 from gimstage.errors import DamagedCacheError
 from gimstage.files import write_json
@@ -78,19 +79,26 @@ def read_calibration(path: Path) -> Calibration | None:
         raise DamagedCacheError(str(path), "not a calibration", "", cure) from error
 
 
-def calibrate(chains: list[Chain], device: torch.device, path: Path) -> Calibration:
+def calibrate(chains: list[Chain], device: torch.device, path: Path, *, again: bool) -> Calibration:
     """Measure the disk, and a forward pass and a step of every stage, and keep the figures.
 
     Args:
         chains: the stages; those below them are measured too.
         device: where to compute.
         path: the file to write; its folder lies on the disk to measure.
+        again: whether what was measured before on this device is measured again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write, read = _disk(path.parent)
-    parts = {_key(part): part for chain in chains for part in [*chain.below(), chain]}
     before = read_calibration(path)
-    known = before.stages if before and before.device == device_name(device) else {}
+    if before and before.device != device_name(device):
+        before = None
+    known = before.stages if before else {}
+    parts = {_key(part): part for chain in chains for part in [*chain.below(), chain]}
+    if before and not again:
+        read, write = before.read_bytes_per_s, before.write_bytes_per_s
+        parts = {key: part for key, part in parts.items() if key not in known}
+    else:
+        write, read = _disk(path.parent)
     stages = known | {key: _stage(part, device) for key, part in parts.items()}
     found = Calibration(device_name(device), read, write, stages)
     write_json(path, asdict(found))
@@ -98,7 +106,16 @@ def calibrate(chains: list[Chain], device: torch.device, path: Path) -> Calibrat
 
 
 def _key(chain: Chain) -> str:
-    return fingerprint(chain.weights_identity(""))
+    return fingerprint(_seedless(chain.weights_identity("")))
+
+
+def _seedless(identity: Mapping[str, Any]) -> Identity:
+    """An identity without its seeds: they change numbers, not how long these take to compute."""
+    return {
+        key: _seedless(value) if isinstance(value, Mapping) else value
+        for key, value in identity.items()
+        if key != "seed"
+    }
 
 
 def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:

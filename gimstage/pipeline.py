@@ -3,6 +3,7 @@
 import logging
 import shutil
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from gimstage.errors import (
 )
 from gimstage.folder import check_weights, folder_bytes
 from gimstage.inputs import DataSet, Speech
-from gimstage.plan import StagePlan, plan_stage, plan_stages, require_disk, stored_bytes
+from gimstage.plan import (
+    StagePlan,
+    plan_stage,
+    plan_stages,
+    probe_hours,
+    require_disk,
+    stored_bytes,
+)
 from gimstage.probe import ClassProbe, PhoneProbe, Row, SpeakerProbe, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
@@ -62,25 +70,49 @@ class Pipeline:
 
     def plan(self, chain: Chain) -> StagePlan:
         """The cost of the chain's last stage."""
-        calibration = read_calibration(self.calibration_path)
-        covered = calibration and calibration.covers(chain, self.settings.device)
         return plan_stage(
             chain,
             self.data,
             cached_bytes=folder_bytes(self.runs.stage_folder(chain).features),
             budget=self.settings.budget,
-            calibration=calibration if covered else None,
+            calibration=self._calibration([chain]),
         )
+
+    def probe_hours(self, name: str) -> float | None:
+        """Of a probe's encoding, by the last calibration; None without one.
+
+        Raises:
+            DataError: the data has no labels for it.
+        """
+        spec = self.recipe.probe(name)
+        chains = [self.recipe.chain(ref) for ref in spec.inputs]
+        calibration = self._calibration(chains)
+        if calibration is None:
+            return None
+        crops = self._open_probe(spec).crops
+        stacks = 2 if spec.weights == "trained" else 1
+        return probe_hours(chains, crops, stacks=stacks, calibration=calibration)
+
+    def _calibration(self, chains: list[Chain]) -> Calibration | None:
+        """The last calibration, if it was of this device and of these chains."""
+        found = read_calibration(self.calibration_path)
+        device = self.settings.device
+        return found if found and all(found.covers(chain, device) for chain in chains) else None
 
     @property
     def calibration_path(self) -> Path:
         """Where the measured speeds of this machine are kept."""
         return self.root / "calibration.json"
 
-    def calibrate(self) -> Calibration:
-        """Measure this device and the disk of the runs folder for every stage."""
-        chains = [self.recipe.chain(number) for number in self.recipe.stages]
-        return calibrate(chains, self.settings.device, self.calibration_path)
+    def calibrate(self, *, again: bool = True) -> Calibration:
+        """Measure this device and the disk of the runs folder for every stage, trained or probed.
+
+        Args:
+            again: whether what was measured before on this device is measured again.
+        """
+        refs = [*self.recipe.stages, *(r for p in self.recipe.probes.values() for r in p.inputs)]
+        chains = [self.recipe.chain(ref) for ref in refs]
+        return calibrate(chains, self.settings.device, self.calibration_path, again=again)
 
     def require_disk(self, numbers: list[int]) -> None:
         """Refuse before a byte is written if what these stages store would not fit."""
@@ -185,15 +217,20 @@ class Pipeline:
         A probe whose labels the data does not have is left out, aloud, unless it is the only one;
         what is wrong with labels is said before anything is trained.
         """
-        probes = self._possible_probes()
+        probes = self.possible_probes
         chains = {number: self.recipe.chain(number) for number in self.recipe.stages}
         self.require_disk([n for n, c in chains.items() if self.runs.status(c).state != "done"])
         for number in self.recipe.stages:
             self.train_stage(number)
         return [row for name in probes for row in self.probe(name)]
 
-    def _possible_probes(self) -> list[str]:
-        """The probes whose labels the data has, all of them checked."""
+    @cached_property
+    def possible_probes(self) -> list[str]:
+        """The probes whose labels the data has, all of them checked; the others are said once.
+
+        Raises:
+            NoLabelsError: the data has none for the only probe.
+        """
         names = []
         for name, spec in self.recipe.probes.items():
             try:

@@ -5,7 +5,7 @@ Arithmetic on the recipe's shapes, and a trace of a step without numbers; trains
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -258,6 +258,26 @@ def _hours(
         crops = math.prod(layout.arrays[0].shape) / values
         encoding = crops * (calibration.forward_s(chain) + below)
         seconds += max(encoding, layout.nbytes / calibration.write_bytes_per_s)
+    return seconds / 3600
+
+
+def probe_hours(
+    chains: Sequence[Chain], crops: float, *, stacks: int, calibration: Calibration
+) -> float:
+    """Hours that a probe takes to encode its samples; fitting classifiers is not in it.
+
+    Args:
+        chains: of its inputs; one that leads to another is encoded along with that one.
+        crops: how many, of the length that the data's `[views]` say, each stack encodes.
+        stacks: 2 where what is trained is compared with the same before training, else 1.
+        calibration: how fast this device is; covers the chains.
+    """
+    tops = [c for c in chains if not any(c.last in other.stages[:-1] for other in chains)]
+    seconds = 0.0
+    for part in (part for top in tops for part in [*top.below(), top]):
+        # A stage may be trained, and so was measured, on crops of another length.
+        share = chains[0].data.unit_shape[0] / part.unit_shape[0]
+        seconds += crops * stacks * share * calibration.forward_s(part)
     return seconds / 3600
 
 

@@ -15,15 +15,17 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from gimstage.progress import Progress, Watch
-from gimstage.sizes import readable
+from gimstage.sizes import duration, readable
 
 if TYPE_CHECKING:
+    from gimstage.campaign import CampaignRun
     from gimstage.data.check import DataReport
     from gimstage.data.check_speech import SpeechReport
     from gimstage.memory import Budget
     from gimstage.plan import StagePlan
 
 COLOURS = {"done": "green", "partial": "yellow", "stale": "magenta", "damaged": "red"}
+COLOURS |= {"part done": "yellow", "failed": "red"}
 PLAIN_LINE_EVERY_S = 10.0
 
 plain = escape
@@ -59,11 +61,21 @@ def _rows_on(bars: Bars) -> Callable[[Progress], None]:
     def report(update: Progress) -> None:
         if update.task not in rows:
             rows[update.task] = bars.add_task(update.task, unit=update.unit, facts="")
+            _keep_within_height(bars)
         bars.update(
             rows[update.task], completed=update.done, total=update.total, facts=facts(update)
         )
+        if update.done == update.total:  # the next of this name, perhaps of another run, is new
+            del rows[update.task]
 
     return report
+
+
+def _keep_within_height(bars: Bars) -> None:
+    """Hide the oldest rows that the terminal is too low for; rich would hide the newest."""
+    shown = [task for task in bars.tasks if task.visible]
+    for task in shown[: max(0, len(shown) - max(1, bars.console.height - 4))]:
+        bars.update(task.id, visible=False)
 
 
 def _lines_on(console: Console) -> Callable[[Progress], None]:
@@ -253,6 +265,37 @@ def report_table(page: Path, rows: Sequence[Mapping[str, str]]) -> Table:
         table.add_row(*map(escape, cells))
     table.caption, table.caption_justify = f"the report: {page}", "left"
     return table
+
+
+def campaign_table(runs: Sequence[CampaignRun]) -> Group:
+    """What is left to do of every recipe and seed, and the time it is thought to take."""
+    numbers = ("seed", "still to do")
+    table = _table("the paper's tables", "recipe", "seed", "state", "still to do", numbers=numbers)
+    for run in runs:
+        colour = COLOURS.get(run.state, "dim")
+        time = "–" if run.estimated_s is None else duration(run.estimated_s)
+        name, _, seed = run.name.partition("@")
+        table.add_row(name, seed, f"[{colour}]{run.state}[/]", time)
+    total = duration(sum(run.estimated_s or 0 for run in runs))
+    notes = [f"{total} in all, measured on this machine; fitting the classifiers is not in it"]
+    if any(run.state == "part done" for run in runs):
+        notes.append("a stage or probe that has begun counts whole")
+    table.caption, table.caption_justify = "\n".join(notes), "left"
+    return Group(table, *_troubles(runs))
+
+
+def _troubles(runs: Sequence[CampaignRun]) -> list[str]:
+    """A line for every run that failed or was left out."""
+    troubled = (run for run in runs if run.error is not None)
+    return [escape(f"{run.name} {run.state}: {run.error}") for run in troubled]
+
+
+def campaign_result(
+    runs: Sequence[CampaignRun], page: Path | None, rows: Sequence[Mapping[str, str]]
+) -> Group:
+    """The report of a campaign; then every run that failed or was left out, and why."""
+    shown = "no report: nothing has been run" if page is None else report_table(page, rows)
+    return Group(shown, *_troubles(runs))
 
 
 def verify_line(recipe: str, checked: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Bytes as people write and read them, in decimal units.
+"""Bytes as people write and read them, in decimal units; spans of time as they read them.
 
 This file imports nothing of gimstage but errors.
 """
@@ -14,6 +14,14 @@ def readable(count: float) -> str:
     """Bytes in the unit that suits them: 655.4 GB."""
     unit, size = next(((u, s) for u, s in UNITS.items() if count >= s), ("B", 1))
     return f"{count / size:.1f} {unit}" if size > 1 else f"{count:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever suits: 1.5 h."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def parse_bytes(where: str, text: str) -> int:

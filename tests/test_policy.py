@@ -25,6 +25,7 @@ FLOORS = [
     {"plan", "train", "extract", "probe", "inspection", "report"},
     {"stagework"},
     {"pipeline"},
+    {"campaign"},
     {"screens"},
     {"cli"},
     {"__main__"},

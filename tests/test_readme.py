@@ -70,6 +70,23 @@ def test_make_continues_where_it_is_told_and_is_quiet_when_done(clone: Path) -> 
     assert "stage demo/2" not in again
 
 
+def test_make_fills_the_tables_of_the_recipes_and_seeds_it_is_told(clone: Path) -> None:
+    def make(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = ["make", "tables", "RUNS=tables", *words]
+        environment = {k: v for k, v in os.environ.items() if k not in ("DATA", "GIMSTAGE_DATA")}
+        return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+
+    done = make("RECIPES=demo", "SEEDS=2 3")
+    assert done.returncode == 0, done.stderr
+    assert "the report: report/index.html" in done.stdout
+    assert all((clone / f"tables/demo@{seed}/probe/manifest.json").exists() for seed in (2, 3))
+    shutil.copytree(ROOT / "stages/stl10_small", clone / "stages/stl10_small")
+    refused = make()
+    assert refused.returncode != 0
+    assert "error --data: not given, but needed by stl10_small; " in refused.stderr
+    assert "`make tables DATA=DIR`" in refused.stderr
+
+
 def test_commands_that_need_real_data_exist_with_these_options() -> None:
     lines = [line for block in blocks("console") for line in block.splitlines() if line[:1] == "$"]
     assert lines

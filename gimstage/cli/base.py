@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gimstage.memory import Budget
     from gimstage.pipeline import Pipeline
     from gimstage.recipe import Recipe
+    from gimstage.stagework import Settings
 
 WIDTH = 110  # of tables where stdout is not a terminal
 
@@ -46,6 +47,11 @@ def answer(document: Any, picture: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(document, ensure_ascii=False))
     else:
         _console(stderr=False).print(picture)
+
+
+def notice(picture: Any) -> None:
+    """Print what a person should know before the result is there."""
+    _console(stderr=True).print(picture)
 
 
 def guarded(command: Command) -> Command:
@@ -187,30 +193,38 @@ def open_pipeline(
     runs: Path,
     data: Path | None,
     seed: int | None,
-    device: str = "cpu",
-    workers: int = 1,
-    max_disk: str | None = None,
-    checkpoint_every: float = 60.0,
     watch: Watch | None = None,
     **options: Any,
 ) -> Pipeline:
     """The pipeline that a command's options ask for."""
-    from gimstage.device import find_device
     from gimstage.inputs import find_data
     from gimstage.pipeline import Pipeline
     from gimstage.recipe import Recipe
+
+    loaded, settings = Recipe.load(recipe, seed), open_settings(**options)
+    found = find_data(loaded.data, data, runs)
+    return Pipeline(loaded, found, root=runs, settings=settings, watch=watch or Watch())
+
+
+def open_settings(
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    max_disk: str | None = None,
+    checkpoint_every: float = 60.0,
+    **options: Any,
+) -> Settings:
+    """How to compute, as a command's options ask for."""
+    from gimstage.device import find_device
     from gimstage.stagework import Settings
 
-    loaded = Recipe.load(recipe, seed)
-    settings = Settings(
+    return Settings(
         device=find_device(device),
         workers=workers,
         max_disk=parse_bytes("--max-disk", max_disk) if max_disk else None,
         checkpoint_every_s=checkpoint_every,
         budget=open_budget(**options),
     )
-    found = find_data(loaded.data, data, runs)
-    return Pipeline(loaded, found, root=runs, settings=settings, watch=watch or Watch())
 
 
 def open_recipe(*, recipe: Path, seed: int | None, **_: Any) -> Recipe:

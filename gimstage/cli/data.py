@@ -8,6 +8,7 @@ import click
 
 from gimstage import screens
 from gimstage.cli.base import answer, guarded, option, watching
+from gimstage.data.kinds import data_kind
 
 SHEET_COLUMNS = 8  # images per class and split on a contact sheet
 SHEET_ROWS = 6  # utterances drawn
@@ -47,7 +48,7 @@ def download(name: str, folder: Path, url: str | None, md5: str | None, as_json:
 @guarded
 def check(folder: Path, png: Path | None, crop_frames: int, as_json: bool) -> None:
     """Count and check the images or the utterances of FOLDER."""
-    if any(folder.glob("*.bin")) or not any(folder.rglob("*.flac")):
+    if data_kind(folder) != "speech":  # what is neither is refused with the names of the images
         from gimstage.data.check import check as check_images
         from gimstage.data.check import contact_sheet
 

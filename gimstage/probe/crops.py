@@ -98,6 +98,13 @@ class CropProbe(Probe, ABC):
         super().__init__(**settings)
         self.spec = spec
 
+    @property
+    def crops(self) -> float:
+        """How many crops a stack encodes: the views of each protocol, and its test."""
+        train, test = (len(self.labels[role]) for role in ROLES)
+        protocols = [each for each in (self.spec.converged, self.spec.paper) if each is not None]
+        return sum(protocol.views * train + test for protocol in protocols)
+
     @abstractmethod
     def read(
         self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading

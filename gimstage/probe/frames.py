@@ -73,6 +73,16 @@ class PhoneProbe(Probe):
             )
         return found
 
+    @property
+    def crops(self) -> float:
+        """How many crops would be as long as all utterances a stack encodes, in every epoch."""
+        train, test = (
+            int(self.splits[role].samples[list(self.labels[role])].sum()) for role in ROLES
+        )
+        samples = 0 if self.spec.converged is None else train + test
+        samples += 0 if self.spec.paper is None else self.spec.paper.epochs * train + test
+        return samples / self.speech.spec.unit_shape[0]
+
     def rows(
         self, recipe: str, name: str, stacks: Stacks, classifiers: Mapping[str, Any]
     ) -> list[Row]:

@@ -9,7 +9,7 @@ from gimstage.report.modules import Memory, MemoryTable, ModuleTable
 from gimstage.report.probed import LINEAR, PROTOCOLS, protocol_order
 from gimstage.report.published import MEMORY_TITLE, Published
 from gimstage.report.tables import Row, Table
-from gimstage.sizes import readable
+from gimstage.sizes import duration, readable
 
 NOT_RUN, NOT_MEASURED, NONE = "not run", "not measured", "–"
 SPENT = ("steps", "memory predicted", "memory measured", "disk", "training")
@@ -142,7 +142,7 @@ def _spent_cells(cost: Any) -> tuple[str, ...]:
         size(cost.predicted_bytes),
         NONE if cost.steps is None else _measured_size(cost.measured_bytes),
         size(cost.disk_bytes),
-        duration(cost.seconds),
+        taken(cost.seconds),
     )
 
 
@@ -277,14 +277,9 @@ def size(value: float | None) -> str:
     return NONE if value is None else readable(value)
 
 
-def duration(seconds: float | None) -> str:
+def taken(seconds: float | None) -> str:
     """Seconds, minutes or hours."""
-    if seconds is None:
-        return NONE
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return NONE if seconds is None else duration(seconds)
 
 
 def terminal_rows(tables: Sequence[Table]) -> list[dict[str, str]]:

@@ -1,0 +1,129 @@
+"""The command that fills the paper's tables: many recipes, many seeds, one report."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gimstage import screens
+from gimstage.cli.base import (
+    COMPUTE,
+    DATA,
+    JSON,
+    RUNS,
+    answer,
+    guarded,
+    notice,
+    open_settings,
+    option,
+    watching,
+    with_options,
+)
+from gimstage.errors import RecipeError
+
+if TYPE_CHECKING:
+    from gimstage.campaign import Campaign
+    from gimstage.progress import Watch
+    from gimstage.recipe import Recipe
+
+SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines and little data
+
+
+def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
+    """The seeds meant by "2,3" or "2 3"."""
+    words = re.split(r"\s*,\s*|\s+", text.strip())
+    if not all(re.fullmatch(r"\d{1,18}", word) for word in words):
+        message = f"{text!r}; expected whole numbers from 0, such as 2,3"
+        raise click.BadParameter(message, context, option)
+    return list(dict.fromkeys(map(int, words)))
+
+
+@click.command()
+@click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=click.Path(path_type=Path))
+@click.option("--seeds", required=True, callback=_seeds, help="Such as 2,3; S runs as NAME@S.")
+@option(
+    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
+)
+@click.option("--dry-run", is_flag=True, help="Say what is left to do and how long it takes.")
+@with_options([RUNS, DATA, JSON], COMPUTE)
+@guarded
+def tables(
+    folders: tuple[Path, ...],
+    seeds: list[int],
+    out: Path,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run RECIPE_FOLDERs, or all of stages/*_small*, with every seed; then write the report.
+
+    Recipes for the other kind of data than --data holds are skipped, recipes that these build on
+    are run too, and what is done already is not done again.
+    """
+    recipes = _choose(folders or _small(), seeds, options["data"], quiet=as_json)
+    with watching(quiet=as_json) as watch:
+        campaign = _open(recipes, watch, **options)
+        campaign.estimate()
+        table = screens.campaign_table(campaign.runs)
+        page = None
+        if not dry_run:
+            if not as_json:
+                notice(table)
+            campaign.work()
+            page = _report(campaign, out)
+    document = {"runs": [run.as_json() for run in campaign.runs], "page": page and str(page)}
+    picture = table if dry_run else _result(campaign, page)
+    answer(document, picture, as_json=as_json)
+    sys.exit(1 if campaign.failed else 0)
+
+
+def _small() -> tuple[Path, ...]:
+    """The folders of the small recipes."""
+    found = tuple(sorted(Path().glob(SMALL)))
+    if not found:
+        cure = "go to the folder that holds stages/, or name recipe folders"
+        raise RecipeError(SMALL, "no such folder here", "small recipes", cure)
+    return found
+
+
+def _choose(
+    folders: tuple[Path, ...], seeds: list[int], data: Path | None, *, quiet: bool
+) -> list[Recipe]:
+    """Every recipe that suits the data, with every seed; what does not suit is said."""
+    from gimstage.campaign import in_order, suiting
+    from gimstage.recipe import Recipe
+
+    chosen, others = suiting(in_order(folders), data)
+    if others and not quiet:
+        notice(f"skipped, as not for what lies in {data}: {', '.join(r.name for r in others)}")
+    return [Recipe.load(recipe.folder, seed) for seed in seeds for recipe in chosen]
+
+
+def _open(
+    recipes: list[Recipe], watch: Watch, *, runs: Path, data: Path | None, **options: Any
+) -> Campaign:
+    from gimstage.campaign import Campaign
+
+    settings = open_settings(**options)
+    return Campaign(recipes, data=data, root=runs, settings=settings, watch=watch)
+
+
+def _report(campaign: Campaign, out: Path) -> Path | None:
+    """The report's page; None where no run has anything to report."""
+    from gimstage.report import write_report
+
+    names = campaign.reportable
+    if not names:
+        return None
+    return write_report(campaign.root, names, out=out, data=campaign.data, watch=campaign.watch)
+
+
+def _result(campaign: Campaign, page: Path | None) -> Any:
+    from gimstage.report import collect, summary
+
+    rows = summary(collect(campaign.root, campaign.reportable)) if page else []
+    return screens.campaign_result(campaign.runs, page, rows)
