@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from gimstage.cache import verify
 from gimstage.calibration import Calibration, calibrate, read_calibration
 from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint, settled
@@ -30,7 +28,7 @@ from gimstage.plan import (
     require_disk,
     stored_bytes,
 )
-from gimstage.probe import ClassProbe, PhoneProbe, Row, SpeakerProbe, open_probe
+from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe import Recipe
 from gimstage.runs import Runs, Status
@@ -257,15 +255,13 @@ class Pipeline:
         chosen = {
             name: stacks[key] for key, chain in chains.items() for name in chain.last.module_keys
         }
-        classifiers = self._own_classifiers(list(chains.values()), spec)
-        return self._open_probe(spec).rows(self.recipe.name, name, chosen, classifiers)
-
-    def _own_classifiers(self, chains: list[Chain], spec: ProbeSpec) -> dict[str, nn.Module]:
-        """What the probed stages were trained to classify with, where the probe asks for it."""
-        if not getattr(spec, "own", None):
-            return {}
-        found = [own_classifiers(self.runs, chain) for chain in chains]
-        return {key: classifier for each in found for key, classifier in each.items()}
+        probe = self._open_probe(spec)
+        rows = probe.rows(self.recipe.name, name, chosen)
+        if isinstance(probe, CropProbe) and getattr(spec, "own", None):
+            found = [own_classifiers(self.runs, chain) for chain in chains.values()]
+            classifiers = {key: each for stage in found for key, each in stage.items()}
+            rows += probe.own_rows(self.recipe.name, chosen, classifiers)
+        return rows
 
     def _open_probe(self, spec: ProbeSpec) -> ClassProbe | SpeakerProbe | PhoneProbe:
         device, workers = self.settings.device, self.settings.workers

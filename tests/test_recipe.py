@@ -261,8 +261,8 @@ def test_speakers_are_not_told_by_a_hidden_layer(tmp_path: Path) -> None:
     probe = folder / "probe_speaker.toml"
     probe.write_text(probe.read_text() + HIDDEN)
     assert refusal(folder) == (
-        "probe_speaker.toml [hidden]: unknown key; choose from: converged, inputs, mfcc, paper, "
-        "task, test_split, train_split, weights"
+        "probe_speaker.toml [hidden]: unknown key; choose from: converged, inputs, mfcc, own, "
+        "paper, task, test_split, train_split, weights"
     )
 
 

@@ -184,5 +184,5 @@ def _conv_cost(conv: nn.Conv2d, shape: Shape) -> tuple[Shape, int]:
     """What comes out of a convolution for `shape`, and its multiply-adds."""
     # All padding here keeps the size at stride 1, so a stride only thins the positions out.
     y, x = (-(-size // step) for size, step in zip(shape[1:], conv.stride, strict=True))
-    weights_per_output = conv.weight[0].numel()
+    weights_per_output = conv.weight.numel() // conv.out_channels
     return (conv.out_channels, y, x), conv.out_channels * y * x * weights_per_output

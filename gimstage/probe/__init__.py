@@ -16,11 +16,11 @@ from typing import Any
 
 from gimstage.inputs import DataSet, Images, Speech
 from gimstage.probe.base import Row, Stacks
-from gimstage.probe.crops import ClassProbe, SpeakerProbe
+from gimstage.probe.crops import ClassProbe, CropProbe, SpeakerProbe
 from gimstage.probe.frames import PhoneProbe
 from gimstage.specs import ClassProbeSpec, PhoneProbeSpec, ProbeSpec
 
-__all__ = ["ClassProbe", "PhoneProbe", "Row", "SpeakerProbe", "Stacks", "open_probe"]
+__all__ = ["ClassProbe", "CropProbe", "PhoneProbe", "Row", "SpeakerProbe", "Stacks", "open_probe"]
 
 
 def open_probe(

@@ -114,28 +114,14 @@ class CropProbe(Probe, ABC):
         Of random crops for training, as the protocol draws them; of centre crops for the test.
         """
 
-    def rows(
-        self, recipe: str, name: str, stacks: Stacks, classifiers: Mapping[str, nn.Module]
-    ) -> list[Row]:
-        """One row per protocol and input, the baseline last; then the inputs' own classifiers.
-
-        Args:
-            recipe: its name is left out of the rows' stages.
-            name: of the probe, for the screen.
-            stacks: to probe.
-            classifiers: that inputs were trained with; by input, on mean codes.
-        """
+    def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
+        """One row per protocol and input, the baseline last."""
         rows: list[Row] = []
         for kind, method in METHODS.items():
             protocol = getattr(self.spec, kind, None)
             if protocol is None:
                 continue
-            codes: dict[str, Codes] = {}
-            for role in ROLES:
-                for key, values in self.read(
-                    role, protocol, stacks, reading=method.reading
-                ).items():
-                    codes.setdefault(key, {})[role] = values
+            codes = self.codes(protocol, stacks, reading=method.reading)
             inputs = [*stacks, *([self.baseline] if self.baseline else [])]
             for done, key in enumerate(inputs, start=1):
                 self.watch.leave_if_asked()
@@ -144,7 +130,7 @@ class CropProbe(Probe, ABC):
                 row = self._row(key.removeprefix(f"{recipe}/"), kind, accuracy(key), before)
                 rows.append(row | {"settings": protocol.model_dump()})
                 self.watch.report(Progress(f"{name} {kind}", done, len(inputs), "inputs"))
-        return rows + self._own_rows(recipe, stacks, classifiers)
+        return rows
 
     def _accuracy(
         self, method: Method, protocol: Protocol, codes: Mapping[str, Codes], key: str
@@ -153,12 +139,24 @@ class CropProbe(Probe, ABC):
         labels = self.labels["train"], self.labels["test"]
         return method.accuracy(train, labels[0], test, labels[1], protocol=protocol)
 
-    def _own_rows(
+    def codes(self, protocol: Protocol, stacks: Stacks, *, reading: Reading) -> dict[str, Codes]:
+        """What is read of both splits, by name and role."""
+        codes: dict[str, Codes] = {}
+        for role in ROLES:
+            for name, values in self.read(role, protocol, stacks, reading=reading).items():
+                codes.setdefault(name, {})[role] = values
+        return codes
+
+    def own_rows(
         self, recipe: str, stacks: Stacks, classifiers: Mapping[str, nn.Module]
     ) -> list[Row]:
-        """What the classifiers that inputs were trained with get right, protocol own."""
-        if not classifiers:
-            return []
+        """What the classifiers that inputs were trained with get right, protocol own.
+
+        Args:
+            recipe: its name is left out of the rows' stages.
+            stacks: the inputs, trained.
+            classifiers: of mean codes (…, C), on the CPU, by input.
+        """
         trained = {key: stacks[key][:1] for key in classifiers}
         codes = self.read("test", None, trained, reading=mean_code)
         rows = []

@@ -83,10 +83,8 @@ class PhoneProbe(Probe):
         samples += 0 if self.spec.paper is None else self.spec.paper.epochs * train + test
         return samples / self.speech.spec.unit_shape[0]
 
-    def rows(
-        self, recipe: str, name: str, stacks: Stacks, classifiers: Mapping[str, Any]
-    ) -> list[Row]:
-        """One row per protocol and input, MFCCs last; no classifier of a stage's own is asked."""
+    def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
+        """One row per protocol and input, MFCCs last."""
         rows: list[Row] = []
         for kind, protocol in {"converged": self.spec.converged, "paper": self.spec.paper}.items():
             if protocol is None:
