@@ -21,11 +21,13 @@ GRID_AXES = 5  # of a module that encodes whole grids of patches
 _ON_SPEECH = {"conv1d", "gru", "conv1d_gru"}
 _ON_GRIDS = {"pixelcnn", "folded_alexnet"}
 _REMOVE = "remove the table"
+_ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
 
 
 def check_kind(chain: Chain) -> None:
     """Refuse modules that cannot read this data or each other, and keys that say nothing of it."""
-    where, speech = f"stage {chain.last.key}", isinstance(chain.data, SpeechDataSpec)
+    where, data = f"stage {chain.last.key}", chain.data
+    side = data.live_views().crop_patches if isinstance(data, ImageDataSpec) else None
     _check_parts(chain, where)
     if isinstance(chain.data, SpeechDataSpec):
         _check_speech(chain.data, chain, where)
@@ -33,7 +35,7 @@ def check_kind(chain: Chain) -> None:
         raise RecipeError(f"{where} [views]", "given for images", "it with speech only", _REMOVE)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
-            _check_loss(part, loss, where, mode=chain.last.spec.mode, speech=speech)
+            _check_loss(part, loss, where, mode=chain.last.spec.mode, crop_patches=side)
 
 
 def _check_parts(chain: Chain, where: str) -> None:
@@ -55,10 +57,15 @@ def _check_parts(chain: Chain, where: str) -> None:
 
 
 def _check_loss(
-    part: ModuleSpec, loss: ObjectiveSpec, where: str, *, mode: str | None, speech: bool
+    part: ModuleSpec,
+    loss: ObjectiveSpec,
+    where: str,
+    *,
+    mode: str | None,
+    crop_patches: int | None,
 ) -> None:
     """Refuse a loss that does not suit its module or the data."""
-    context = getattr(loss, "context", None)
+    context, speech = getattr(loss, "context", None), crop_patches is None
     if context is not None and (context.kind == "gru") != speech:
         found = f'kind = "{context.kind}" for {"speech" if speech else "images"}'
         expected = f'"{"gru" if speech else "pixelcnn"}"'
@@ -69,6 +76,9 @@ def _check_loss(
     if needed not in (None, part.kind):
         found = f'"{loss.kind}" for a module of kind "{part.kind}"'
         raise RecipeError(f"{where} [objective] kind", found, f'it with "{needed}"')
+    if loss.kind == "predsim" and crop_patches != 1:
+        found = f'"predsim" on crops of {crop_patches} × {crop_patches} patches'
+        raise RecipeError(f"{where} [objective] kind", found, "crops of one patch", _ONE_PATCH)
     if loss.kind == "predsim" and mode == "end_to_end":
         found = '"predsim" with mode = "end_to_end"'
         raise RecipeError(f"{where} [objective] kind", found, 'it with mode = "isolated"')

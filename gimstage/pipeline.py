@@ -237,7 +237,7 @@ class Pipeline:
             except NoLabelsError as error:
                 if len(self.recipe.probes) == 1:
                     raise
-                _log.warning("%s is left out: %s", name, error)
+                _log.warning("%s/%s is left out: %s", self.recipe.name, name, error)
         return names
 
     def free_disk(self) -> int:

@@ -86,9 +86,9 @@ class VGGLayer(EncoderModule):
         return features.mean((-2, -1))
 
     def outputs(self, x: Tensor) -> Outputs:
-        """Features, and h as codes and contexts (images, y, x, C'), one and the same tensor."""
+        """Features, and h as codes and contexts (…, y, x, C'), one and the same tensor."""
         h = self.hidden(x)
-        codes = h.flatten(0, -4).movedim(-3, -1)
+        codes = h.movedim(-3, -1)
         return Outputs(self.hand_on(h), codes, codes)
 
     def output_shape(self, shape: Shape) -> Shape:

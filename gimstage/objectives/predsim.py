@@ -79,7 +79,7 @@ class Predsim(Objective):
         """The loss of a layer's output, with gradient into it and into both auxiliary parts.
 
         Args:
-            z: h as codes, (B, y, x, C); any floating dtype.
+            z: h as codes, (B, …, y, x, C) with one map an image; any floating dtype.
             c: not used.
             draws: not used.
             labels: int64 classes (B,), best on the CPU.
@@ -90,12 +90,12 @@ class Predsim(Objective):
         Raises:
             ValueError: there are no labels, or they are no classes, or z is of another shape.
         """
-        if z.shape[1:] != self.shape:
+        if z.shape[-3:] != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise ValueError(f"codes {tuple(z.shape)}; expected (B, {expected})")
-        right = checked_labels(labels, (len(z),), self.head.out_features)
+        h = z.flatten(0, -4).movedim(-1, 1)
+        right = checked_labels(labels, (len(h),), self.head.out_features)
         right = right.to(z.device, non_blocking=True)
-        h = z.permute(0, 3, 1, 2)
         mixed, logits = self.mix(h), self.head(self.average(h).flatten(1))
         wide = torch.promote_types(mixed.dtype, torch.float32)
         with torch.autocast(z.device.type, enabled=False):

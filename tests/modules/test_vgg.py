@@ -106,7 +106,7 @@ def test_a_frozen_image_is_encoded_alone_and_a_learning_one_is_not() -> None:
 def test_leading_axes_are_restored_and_may_be_any() -> None:
     module, x = layer().eval(), images(2, 5, 3, 6, 6)
     assert_close(module(x)[1], module(x[1]), **F64)
-    assert module.codes_and_contexts(x)[0].shape == (10, 6, 6, 4)
+    assert module.codes_and_contexts(x)[0].shape == (2, 5, 6, 6, 4)
 
 
 def test_a_stored_code_is_the_spatial_mean_of_the_features() -> None:

@@ -1,0 +1,73 @@
+"""Every recipe of the project: it loads, and its stages take three steps on a little data."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from homes import CPU
+
+from gimstage.data.demo import write_demo
+from gimstage.data.demo_speech import write_demo_speech
+from gimstage.inputs import Images, Speech
+from gimstage.metrics import read_lines
+from gimstage.pipeline import Pipeline
+from gimstage.progress import Watch
+from gimstage.recipe import Recipe
+from gimstage.specs import ImageDataSpec
+from gimstage.stagework import Settings
+
+STAGES = Path(__file__).parents[1] / "stages"
+RECIPES = sorted(path.name for path in STAGES.iterdir())
+EVERY = [(name, number) for name in RECIPES for number in Recipe.load(STAGES / name).stages]
+# What makes three steps of the paper's widths a matter of seconds.
+SHORT = {
+    r"batch_size = \d+\n(epochs|steps) = \d+": "batch_size = 2\nsteps = 3",
+    r"share = 0.\d+": "share = 0.5",
+    r"patches = \d+": "patches = 7",
+    'kind = "utterances"': 'kind = "crops"\ncount = 1\nseed = 2',
+    'source = "demo_images"': 'source = "stl10"',
+    'source = "demo_speech"': 'source = "librispeech"',
+    r"\[demo\]\n(.+\n)+": "",
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All recipes cut short, and a little data of both kinds."""
+    home = tmp_path_factory.mktemp("recipes")
+    shutil.copytree(STAGES, home / "stages")
+    for path in home.glob("stages/*/[0-9d]*.toml"):
+        text = path.read_text()
+        for old, new in SHORT.items():
+            text = re.sub(old, new, text)
+        path.write_text(text)
+    write_demo(home / "images", unlabeled=8, train=10, test=10, seed=1)
+    write_demo_speech(home / "speech", speakers=2, train=3, test=2, seed=1)
+    return home
+
+
+def pipeline_of(home: Path, recipe: Recipe) -> Pipeline:
+    images = isinstance(recipe.data, ImageDataSpec)
+    data = Images(recipe.data, home / "images") if images else Speech(recipe.data, home / "speech")
+    settings = Settings(device=CPU, workers=1, max_disk=None, checkpoint_every_s=1e9)
+    return Pipeline(recipe, data, root=home / "runs", settings=settings, watch=Watch())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_loads_and_says_what_it_is(name: str) -> None:
+    recipe = Recipe.load(STAGES / name)
+    assert recipe.stages or recipe.probes
+    assert recipe.probes
+    for path in (STAGES / name).iterdir():
+        assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(("name", "number"), EVERY, ids=lambda part: str(part))
+def test_a_stage_takes_three_steps(name: str, number: int, home: Path) -> None:
+    chain = Recipe.load(home / "stages" / name).chain(number)
+    for part in [*chain.below(), chain]:
+        recipe = Recipe.load(home / "stages" / part.last.recipe)
+        pipeline_of(home, recipe).train_stage(part.last.number)
+    lines = read_lines(home / "runs" / chain.last.key / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3]
