@@ -101,10 +101,20 @@ def test_commands_that_need_real_data_exist_with_these_options() -> None:
 
 
 def test_the_stage_shown_is_a_stage(tmp_path: Path) -> None:
-    [stage] = blocks("toml")
+    stage, _ = blocks("toml")
     folder = shutil.copytree(ROOT / "stages/stl10", tmp_path / "shown")
     (folder / "2_conv128.toml").write_text(stage)
     assert Recipe.load(folder).chain(2).shapes()[-1] == (512, 8, 8)
+
+
+def test_the_modules_shown_are_the_beginning_of_a_stage(tmp_path: Path) -> None:
+    _, modules = blocks("toml")
+    shutil.copytree(ROOT / "stages/stl10", tmp_path / "stl10")
+    folder = tmp_path / "shown"
+    folder.mkdir()
+    rest = next((ROOT / "stages/stl10").glob("3_*.toml")).read_text().partition("[train]")
+    (folder / "1_shown.toml").write_text(modules + "\n" + "".join(rest[1:]))
+    assert Recipe.load(folder).chain(1).modules()[-1].out_channels == 512
 
 
 def test_every_command_is_named_in_the_readme() -> None:

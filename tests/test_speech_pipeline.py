@@ -364,9 +364,9 @@ def test_a_probe_without_labels_is_left_out_of_a_run_aloud(
     assert {row["task"] for row in rows} == {"speaker"}
     root = at(home).data.root
     assert caplog.messages == [
-        f"tiny_audio/probe_phone is left out: {root}: no utterance of the split 'train' has phone labels; "
-        "expected a line for at least one of them in converted_aligned_phones.txt; add the file, "
-        "or the lines that are missing"
+        f"tiny_audio/probe_phone is left out: {root}: no utterance of the split 'train' has phone "
+        "labels; expected a line for at least one of them in converted_aligned_phones.txt; add the "
+        "file, or the lines that are missing"
     ]
 
 

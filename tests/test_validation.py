@@ -15,6 +15,7 @@ from gimstage.inputs.base import divided
 from gimstage.metrics import read_lines
 from gimstage.pipeline import Pipeline
 from gimstage.progress import Interrupted
+from gimstage.report.raw import find_raw
 from gimstage.specs import ValidationSpec
 from gimstage.stack import Learner, new_learners, whole_module
 from gimstage.step import Batch, validation_step
@@ -149,6 +150,16 @@ def test_only_what_is_held_out_is_part_of_what_a_stage_is(tmp_path: Path) -> Non
     data.write_text(data.read_text().replace("share = 0.25", "share = 0.5"))
     status = open_pipeline(tmp_path / "tiny", tmp_path / "runs").statuses()[0]
     assert (status.state, status.why) == ("stale", ("data.validation.share: 0.25 → 0.5",))
+
+
+def test_a_report_finds_the_images_of_such_a_stage(tmp_path: Path) -> None:
+    chain_home(tmp_path)
+    pipe = open_pipeline(tmp_path / "tiny", tmp_path / "runs")
+    pipe.train_stage(1)
+    manifest = pipe.runs.require(pipe.recipe.chain(1))
+    found = find_raw(manifest["identity"], tmp_path / "runs", None)
+    assert found is not None
+    assert found.root == pipe.data.root
 
 
 def test_interrupted_curves_go_on_as_if_they_had_not_been(tmp_path: Path) -> None:

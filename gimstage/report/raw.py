@@ -23,7 +23,9 @@ def find_raw(identity: Mapping[str, Any], root: Path, data: Path | None) -> Imag
         data: a folder to look at first.
     """
     source = _REAL.get(identity["data"]["source"], identity["data"]["source"])
-    spec = DATA_SPECS[source].model_validate({**identity["data"], "source": source})
+    # Of [validation] an identity has only what decides which samples are held out.
+    table = {key: value for key, value in identity["data"].items() if key != "validation"}
+    spec = DATA_SPECS[source].model_validate({**table, "source": source})
     for folder in dict.fromkeys(_folders(root, data)):
         with suppress(DataError):
             found = find_data(spec, folder, root)
