@@ -20,6 +20,11 @@ from gimstage.views import FRAME_SAMPLES
 GRID_AXES = 5  # of a module that encodes whole grids of patches
 _ON_SPEECH = {"conv1d", "gru", "conv1d_gru"}
 _ON_GRIDS = {"pixelcnn", "folded_alexnet"}
+_FITTING = {  # losses that can read a module's codes, where those are not one per patch
+    "folded_alexnet": {"deep_infomax", "supervised"},
+    "vgg_layer": {"predsim", "supervised"},
+    "identity": {"supervised"},
+}
 _REMOVE = "remove the table"
 _ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
 
@@ -72,10 +77,11 @@ def _check_loss(
         raise RecipeError(f"{where} [objective.context]", found, expected, _REMOVE)
     if loss.labelled == "frame" and not speech:
         raise RecipeError(f"{where} [objective] per", '"frame" for images', '"sample"')
-    needed = {"deep_infomax": "folded_alexnet", "predsim": "vgg_layer"}.get(loss.kind)
-    if needed not in (None, part.kind):
+    fitting = _FITTING.get(part.kind, {"infonce", "supervised"})
+    if loss.kind not in fitting:
         found = f'"{loss.kind}" for a module of kind "{part.kind}"'
-        raise RecipeError(f"{where} [objective] kind", found, f'it with "{needed}"')
+        expected = " or ".join(f'"{kind}"' for kind in sorted(fitting))
+        raise RecipeError(f"{where} [objective] kind", found, expected)
     if loss.kind == "predsim" and crop_patches != 1:
         found = f'"predsim" on crops of {crop_patches} × {crop_patches} patches'
         raise RecipeError(f"{where} [objective] kind", found, "crops of one patch", _ONE_PATCH)

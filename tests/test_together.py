@@ -468,8 +468,8 @@ BOTH = {"module": {"kind": "gru", "channels": 3, "bptt": True}}
             "tiny",
             "isolated",
             {"objective": PREDSIM},
-            'stage all/1 [objective] kind: "predsim" for a module of kind "resnet"; expected it '
-            'with "vgg_layer"',
+            'stage all/1 [objective] kind: "predsim" for a module of kind "resnet"; expected '
+            '"infonce" or "supervised"',
         ),
         (
             "tiny",
@@ -485,6 +485,27 @@ def test_what_cannot_be_trained_together_is_refused(
     stage = together(recipe, mode) | changes
     stage = {key: value for key, value in stage.items() if value is not None}
     assert refusal(tmp_path, recipe, stage) == message
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (
+            deep_infomax() | {"objective": together("tiny", "isolated")["objective"]},
+            '"infonce" for a module of kind "folded_alexnet"; expected "deep_infomax" or '
+            '"supervised"',
+        ),
+        (
+            predsim(),
+            '"predsim" on crops of 6 × 6 patches; expected crops of one patch; set patch_px = '
+            "crop_px in [views]: its loss is of whole images",
+        ),
+    ],
+)
+def test_a_loss_that_cannot_read_a_module_is_refused(
+    stage: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    assert refusal(tmp_path, "tiny", stage) == f"stage all/1 [objective] kind: {message}"
 
 
 def test_a_key_of_a_module_is_named_with_its_nearest(tmp_path: Path) -> None:
