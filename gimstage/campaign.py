@@ -118,7 +118,7 @@ class Campaign:
             do(run)
         except NoLabelsError as error:
             run.state, run.error = "left out", str(error)
-        except GimstageError as error:
+        except (GimstageError, OSError) as error:  # the latter of a disk, for one
             run.state, run.error = "failed", str(error)
 
     def _estimate(self, run: CampaignRun) -> None:

@@ -7,6 +7,7 @@ from gimstage.chain import Chain
 from gimstage.errors import RecipeError
 from gimstage.modules import EncoderModule, ResNetModule, SequenceModule
 from gimstage.specs import (
+    DataSpec,
     ImageDataSpec,
     InfoNCESpec,
     ModuleSpec,
@@ -18,11 +19,12 @@ from gimstage.specs import (
 from gimstage.views import FRAME_SAMPLES
 
 GRID_AXES = 5  # of a module that encodes whole grids of patches
+NEIGHBOURHOOD = 3  # patches a side that a global code of Deep InfoMax sees
 _ON_SPEECH = {"conv1d", "gru", "conv1d_gru"}
 _ON_GRIDS = {"pixelcnn", "folded_alexnet"}
-_FITTING = {  # losses that can read a module's codes, where those are not one per patch
-    "folded_alexnet": {"deep_infomax", "supervised"},
-    "vgg_layer": {"predsim", "supervised"},
+_FITTING = {  # losses of modules whose codes are not one per patch, or nothing of their own
+    "folded_alexnet": {"deep_infomax"},
+    "vgg_layer": {"predsim"},
     "identity": {"supervised"},
 }
 _REMOVE = "remove the table"
@@ -34,6 +36,7 @@ def check_kind(chain: Chain) -> None:
     where, data = f"stage {chain.last.key}", chain.data
     side = data.live_views().crop_patches if isinstance(data, ImageDataSpec) else None
     _check_parts(chain, where)
+    _check_sizes(chain, where)
     if isinstance(chain.data, SpeechDataSpec):
         _check_speech(chain.data, chain, where)
     elif chain.last.spec.views is not None:
@@ -51,6 +54,8 @@ def _check_parts(chain: Chain, where: str) -> None:
             suited = '"conv1d", "gru" or "conv1d_gru"' if speech else "one for images"
             found = f'"{kind}" on source = "{chain.data.source}"'
             raise RecipeError(f"{where} [module] kind", found, suited)
+    if set(kinds) == {"identity"}:
+        raise RecipeError(f"{where} [module] kind", '"identity" alone', "a module with weights")
     if len(kinds) > 1 and _ON_GRIDS & {*kinds}:
         kind = next(kind for kind in kinds if kind in _ON_GRIDS)
         found = f'"{kind}", which encodes whole grids, among {len(kinds)} modules'
@@ -59,6 +64,27 @@ def _check_parts(chain: Chain, where: str) -> None:
         if kind in ("gru", "conv1d_gru"):
             found = f'"{kind}" before the last'
             raise RecipeError(f"{where} [[modules]] kind", found, "a recurrent module at the end")
+
+
+def _check_sizes(chain: Chain, where: str) -> None:
+    """Refuse modules of which nothing comes out, and batches too small for their statistics."""
+    shape = chain.shapes()[-2]
+    for number, part in enumerate(chain.modules()[-1].parts, start=1):
+        if part.unit_axes == GRID_AXES and chain.unit_of(part, shape)[0] < NEIGHBOURHOOD:
+            expected = f"crops of {NEIGHBOURHOOD} × {NEIGHBOURHOOD} patches or more"
+            found = f'"{chain.last.spec.parts[0].kind}" on smaller ones'
+            raise RecipeError(f"{where} [module] kind", found, expected)
+        unit = chain.unit_of(part, shape)
+        shape = part.output_shape(unit)[len(unit) - len(shape) :]
+        if min(shape) < 1:
+            size = " × ".join(map(str, shape))
+            found = f"module {number}, of which {size} would come out"
+            cure = "choose smaller kernels and strides, or larger patches or crops"
+            raise RecipeError(f"{where} [module]", found, "at least 1 of each", cure)
+    module, batch = chain.modules()[-1], chain.last.spec.train.batch_size
+    if module.uses_batch_statistics and batch < 2:
+        found, expected = "1, for a module with batch statistics", "at least 2"
+        raise RecipeError(f"{where} [train] batch_size", found, expected)
 
 
 def _check_loss(
@@ -109,13 +135,28 @@ def _check_speech(data: SpeechDataSpec, chain: Chain, where: str) -> None:
 
 def check_output(chain: Chain) -> None:
     """Refuse to store what could not be read in parts."""
-    output, modules = chain.last.spec.output, chain.modules()
-    several = len(modules[-1].parts) > 1 and isinstance(modules[-1], SequenceModule)
-    if output.store == "features" and (modules[-1].unit_axes == GRID_AXES or several):
+    whole = _whole_only(chain.modules()[-1])
+    if whole and chain.last.spec.output.store == "features":
         raise RecipeError(
             f"stage {chain.last.key} [output] store",
-            f'"features" of {_whole_only(modules[-1])}',
+            f'"features" of {whole}',
             '"none": such a stage is probed, and hands nothing on',
+        )
+
+
+def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> None:
+    """Refuse to probe a stage on other data than the recipe's, or for labels of the other kind."""
+    speech = isinstance(chain.data, SpeechDataSpec)
+    if (probe.task != "class") != speech:
+        suited = '"speaker" or "phone"' if speech else '"class"'
+        found = f'"{probe.task}" of stage {chain.last.key}, on source = "{chain.data.source}"'
+        raise RecipeError(f"{where} task", found, suited)
+    if chain.data != data:
+        raise RecipeError(
+            f"{where} inputs",
+            f"stage {chain.last.key}, on other data than the recipe's",
+            "stages that one data.toml leads to",
+            "probe the others in a recipe of their own",
         )
 
 
@@ -133,9 +174,12 @@ def check_own(probe: ProbeSpec, chains: Sequence[Chain], where: str) -> None:
 
 
 def _whole_only(module: EncoderModule) -> str:
+    """Why a module's features cannot be read in parts; empty where they can."""
     if module.unit_axes == GRID_AXES:
         return "a module that encodes whole grids, a crop's not being part of a larger one's"
-    return "several modules on speech in a row, which encode whole sequences only"
+    if len(module.parts) > 1 and isinstance(module, SequenceModule):
+        return "several modules on speech in a row, which encode whole sequences only"
+    return ""
 
 
 def check_reach(chain: Chain) -> None:
@@ -170,11 +214,10 @@ def check_hand_over(chain: Chain) -> None:
     recurrent = isinstance(giver_module, SequenceModule) and giver_module.recurrent
     giver, reader = chain.upstream.last, chain.last
     output = giver.spec.output
-    several = len(giver_module.parts) > 1 and isinstance(giver_module, SequenceModule)
-    if giver_module.unit_axes == GRID_AXES or several:
+    if whole := _whole_only(giver_module):
         raise RecipeError(
             f"stage {reader.key} input",
-            f"stage {giver.key}, {_whole_only(giver_module)}",
+            f"stage {giver.key}, {whole}",
             "a stage whose features can be stored",
         )
     if output.relu and not (giver_module.rectified or reader_module.reads_through_relu):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gimstage.chain import Chain, fingerprint
-from gimstage.errors import BudgetError, RecipeError
+from gimstage.errors import BudgetError
 from gimstage.inputs.images import patches_again
 from gimstage.inputs.rows import rows_again
 from gimstage.memory import Budget, Peak, predict_peak
@@ -62,22 +62,10 @@ def choose(chain: Chain, budget: Budget) -> Setting:
 
     Raises:
         BudgetError: none fits; says how much the leanest needs.
-        RecipeError: the plain step does not fit and the module has batch statistics.
     """
-    room, batch = _room(budget), chain.last.spec.train.batch_size
-    module = chain.modules()[-1]
-    if module.uses_batch_statistics:
-        setting = plain_setting(chain)
-        if setting.peak.reserved_bytes <= room:
-            return setting
-        raise RecipeError(
-            f"stage {chain.last.key}",
-            f"{readable(setting.peak.reserved_bytes)} predicted for tensors, {readable(room)} left "
-            "for them, and batch statistics, which forbid micro-batches",
-            "a module in which no sample meets another, or more memory",
-        )
-    sizes = [batch]
-    while sizes[-1] > 1:
+    room, module = _room(budget), chain.modules()[-1]
+    sizes = [chain.last.spec.train.batch_size]
+    while sizes[-1] > 1 and not module.uses_batch_statistics:
         sizes.append(-(-sizes[-1] // 2))
     tried = []
     for checkpointing in (False, True) if module.checkpoints > 1 else (False,):
@@ -120,7 +108,7 @@ def _too_small(chain: Chain, budget: Budget, needed: Setting) -> BudgetError:
     return BudgetError(
         f"stage {chain.last.key}, --gpu-mem {readable(budget.total_bytes)}",
         f"{readable(needed.peak.reserved_bytes)} predicted for tensors at the least (micro-batch "
-        f"{needed.micro_batch}{', checkpointing' if needed.checkpointing else ''}), "
+        f"{needed.micro_batch}{_why_not_less(chain, needed)}), "
         f"{readable(_room(budget))} left for them",
         f"at least {readable(smallest)}: with {readable(budget.context_bytes)} for the context, "
         f"{readable(budget.workspace_bytes)} for workspaces and {budget.margin_share:.0%} margin",
@@ -128,6 +116,12 @@ def _too_small(chain: Chain, budget: Budget, needed: Setting) -> BudgetError:
         'choose a narrower module or precision = "bfloat16"',
         smallest_bytes=smallest,
     )
+
+
+def _why_not_less(chain: Chain, needed: Setting) -> str:
+    if chain.modules()[-1].uses_batch_statistics:
+        return "; batch statistics forbid smaller ones"
+    return ", checkpointing" if needed.checkpointing else ""
 
 
 def _room(budget: Budget) -> int:

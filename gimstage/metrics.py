@@ -33,7 +33,8 @@ class Metrics:
         stage: `RECIPE/NUMBER`, for messages.
         batch_size: samples of a step.
         total_steps: steps of the whole training.
-        evaluations: how often validation is looked at in the course of it; 0 for never.
+        evaluations: how often validation is looked at after the first step, at most, and with a
+            line; 0 for never.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Metrics:
         self.batch_size, self.total_steps = batch_size, total_steps
         self.interval = max(1, total_steps // LINES)
         intervals = total_steps // self.interval
-        self._between = self.interval * max(1, intervals // evaluations) if evaluations else 0
+        self._between = self.interval * -(-intervals // evaluations) if evaluations else 0
         self._sizes: list[int] = []
         self.lines: list[Line] = []
         self._sums: list[float] = []

@@ -169,6 +169,7 @@ def _sizes(
         names = ("steps", "feature_shape", "cache_bytes", "exact", "hours")
         return dict.fromkeys(names)
     steps = require_steps(chain, len(data.samples(chain).trained))
+    data.held_out_batches(chain)  # refused now, if they are too few
     layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
     return {
         "steps": steps,
@@ -196,14 +197,15 @@ def forward_work(chain: Chain) -> int:
 
 def step_forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of modules and objectives over one sample's crop."""
-    work, rows = forward_work(chain), chain.shapes()[-2][0]
+    work, shape = forward_work(chain), chain.shapes()[-2]
     for part, loss in zip(chain.modules()[-1].parts, chain.last.spec.losses, strict=True):
+        unit = chain.unit_of(part, shape)
+        shape = part.output_shape(unit)[len(unit) - len(shape) :]
         if isinstance(chain.data, ImageDataSpec):
             length = parallel = chain.data.live_views().crop_patches
         else:
-            rows = part.output_shape((rows, part.in_channels))[0]
-            length, parallel = rows, 1
-        work += loss.multiply_adds(length, parallel, part) if loss else 0
+            length, parallel = shape[0], 1
+        work += loss.multiply_adds(length, parallel, part, unit) if loss else 0
     return work
 
 

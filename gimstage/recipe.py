@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Self
 
 from gimstage.chain import Chain, Stage
-from gimstage.checks import check_hand_over, check_kind, check_output, check_own, check_reach
+from gimstage.checks import (
+    check_hand_over,
+    check_kind,
+    check_output,
+    check_own,
+    check_probe,
+    check_reach,
+)
 from gimstage.errors import RecipeError, nearest
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
 from gimstage.specs.reading import read_one_of, read_spec
@@ -55,15 +62,20 @@ class Recipe:
             check_output(chain)
             check_reach(chain)
             if chain.data != recipe.data:
+                own = recipe.own_data is not None
                 raise RecipeError(
-                    str(recipe.folder / "data.toml"),
-                    f"not the data stage {number} is built on",
-                    f"the data.toml of {chain.stages[0].key}",
-                    "remove this data.toml; the recipe then uses that one",
+                    str(recipe.folder / "data.toml") if own else f"recipe {recipe.name}",
+                    f"not the data stage {number} is built on" if own else "stages on several data",
+                    f"the data.toml of {chain.stages[0].key}" if own else "one data.toml for all",
+                    "remove this data.toml; the recipe then uses that one"
+                    if own
+                    else f"put stage {number} into a recipe of its own",
                 )
         for name, probe in recipe.probes.items():
             where = f"{recipe.folder / name}.toml"
             chains = [recipe.chain(ref, where=f"{where} inputs") for ref in probe.inputs]
+            for chain in chains:
+                check_probe(probe, chain, recipe.data, where)
             check_own(probe, chains, where)
         return recipe
 

@@ -11,7 +11,7 @@ from homes import RECIPES, at, edit, finish, one_step, parts_of
 
 from gimstage import fit, train
 from gimstage.chain import Chain
-from gimstage.errors import BudgetError, RecipeError
+from gimstage.errors import BudgetError
 from gimstage.fit import choose, plain_setting, predicted_peak, recomputed_below
 from gimstage.memory import Budget
 from gimstage.modules import ResNetModule
@@ -79,10 +79,16 @@ def test_batch_statistics_forbid_micro_batches(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ResNetModule, "uses_batch_statistics", True)
     chain = chain_of(2)
     assert choose(chain, budget(10**9)).micro_batch == 8
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(BudgetError) as caught:
         choose(chain, budget(1_000_000))
-    assert "and batch statistics, which forbid micro-batches; expected a module" in str(
-        caught.value
+    peak = predicted_peak(chain, 8, True).reserved_bytes
+    assert caught.value.smallest_bytes == peak
+    assert str(caught.value) == (
+        f"stage tiny/2, --gpu-mem 1.0 MB: {peak / 1e6:.1f} MB predicted for tensors at the least "
+        "(micro-batch 8; batch statistics forbid smaller ones), 1.0 MB left for them; expected at "
+        f"least {peak / 1e6:.1f} MB: with 0 B for the context, 0 B for workspaces and 0% margin; "
+        "allow more memory, set less aside (--gpu-context, --gpu-workspace, --gpu-margin), or "
+        'choose a narrower module or precision = "bfloat16"'
     )
 
 

@@ -8,15 +8,25 @@ import numpy as np
 import pytest
 import torch
 from homes import RECIPES, StopAfter, open_pipeline
-from together import PER_IMAGE, PER_PHONE, lay_out, split_off, together, toml
+from together import (
+    LAYER,
+    PER_IMAGE,
+    PER_PHONE,
+    PREDSIM,
+    WHOLE_IMAGES,
+    lay_out,
+    predsim,
+    split_off,
+    together,
+    toml,
+)
 from torch import Tensor
 from torch.testing import assert_close
 
 from gimstage.chain import Chain
 from gimstage.draws import generator
 from gimstage.errors import RecipeError
-from gimstage.fit import choose, predicted_peak
-from gimstage.memory import Budget
+from gimstage.fit import predicted_peak
 from gimstage.metrics import read_lines
 from gimstage.pipeline import Pipeline
 from gimstage.progress import Interrupted
@@ -38,9 +48,6 @@ KINDS = ["tiny", "tiny_audio"]
 EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-12}
 DIM = {"kind": "deep_infomax", "hidden_channels": 6, "loss": "infonce"}
 ALEXNET = {"kind": "folded_alexnet", "widths": [4, 4, 6, 6, 5], "global_channels": 7}
-PREDSIM = {"kind": "predsim", "num_classes": 10, "similarity_share": 0.99, "head_inputs": 16}
-LAYER = {"kind": "vgg_layer", "kernel": 3, "stride": 2, "padding": 1, "update_every": 1}
-WHOLE_IMAGES = {"crop_px": 96, "flip": False, "patch_px": 96, "stride_px": 96, "cutout_px": 48}
 
 Grads = dict[str, Tensor]
 
@@ -253,14 +260,6 @@ def test_the_lines_tell_modules_apart(tmp_path: Path) -> None:
         assert [len(module["loss_per_step"]) for module in line["modules"]] == [4, 4, 4]
 
 
-def predsim() -> dict[str, Any]:
-    """Two hidden layers and the output layer, every one on its own loss."""
-    stage = together("tiny", "isolated", objective=PREDSIM)
-    hidden = [LAYER | {"channels": c, "max_pool": c == 4, "dropout": 0.3} for c in (4, 6)]
-    stage["modules"] = [*hidden, {"kind": "identity", "update_every": 1, "objective": PER_IMAGE}]
-    return stage
-
-
 def deep_infomax() -> dict[str, Any]:
     stage = together("tiny", "end_to_end", objective=DIM)
     del stage["mode"], stage["modules"]
@@ -270,9 +269,8 @@ def deep_infomax() -> dict[str, Any]:
 def pipeline_of(home: Path, stage: dict[str, Any], **settings: Any) -> Pipeline:
     """A pipeline on labelled images, whole ones for layers that read them so."""
     folder = lay_out(home, "tiny", stage)
-    layers = "modules" in stage and stage["modules"][0]["kind"] == "vgg_layer"
-    views = {"views": WHOLE_IMAGES, "stored_views": {"kind": "crops", "count": 1, "seed": 2}}
-    split_off(folder, train_split="train", **(views if layers else {}))
+    layers = "vgg_layer" in toml(stage)
+    split_off(folder, train_split="train", **(WHOLE_IMAGES if layers else {}))
     return open_pipeline(folder, home / "runs", **settings)
 
 
@@ -397,17 +395,7 @@ def test_backward_in_turn_needs_less_than_the_sum(tmp_path: Path) -> None:
     assert found < 0.6 * sum(peak.allocated_bytes for peak in alone)
 
 
-def test_micro_batches_of_batch_statistics_are_refused(tmp_path: Path) -> None:
-    chain = pipeline_of(tmp_path, predsim()).recipe.chain(1)
-    small = Budget(10**6, context_bytes=0, workspace_bytes=0, margin_share=0.0)
-    with pytest.raises(RecipeError) as error:
-        choose(chain, small)
-    peak = predicted_peak(chain, 8, False).reserved_bytes
-    assert str(error.value) == (
-        f"stage all/1: {peak / 1e6:,.1f} MB predicted for tensors, 1.0 MB left for them, and batch "
-        "statistics, which forbid micro-batches; expected a module in which no sample meets "
-        "another, or more memory"
-    )
+SHRINKING = LAYER | {"channels": 4, "max_pool": True, "dropout": 0.0}
 
 
 def refusal(home: Path, recipe: str, stage: dict[str, Any]) -> str:
@@ -491,26 +479,126 @@ def test_what_cannot_be_trained_together_is_refused(
     ("stage", "message"),
     [
         (
+            {**deep_infomax(), "module": {"kind": "identity"}, "objective": PER_IMAGE},
+            '[module] kind: "identity" alone; expected a module with weights',
+        ),
+        (
+            predsim() | {"train": predsim()["train"] | {"batch_size": 1}},
+            "[train] batch_size: 1, for a module with batch statistics; expected at least 2",
+        ),
+        (
+            predsim() | {"modules": [SHRINKING] * 4},
+            "[module]: module 3, of which 4 × 0 × 0 would come out; expected at least 1 of each; "
+            "choose smaller kernels and strides, or larger patches or crops",
+        ),
+        (
             deep_infomax() | {"objective": together("tiny", "isolated")["objective"]},
-            '"infonce" for a module of kind "folded_alexnet"; expected "deep_infomax" or '
-            '"supervised"',
+            '[objective] kind: "infonce" for a module of kind "folded_alexnet"; expected '
+            '"deep_infomax"',
         ),
         (
             predsim(),
-            '"predsim" on crops of 6 × 6 patches; expected crops of one patch; set patch_px = '
-            "crop_px in [views]: its loss is of whole images",
+            '[objective] kind: "predsim" on crops of 6 × 6 patches; expected crops of one patch; '
+            "set patch_px = crop_px in [views]: its loss is of whole images",
         ),
     ],
 )
-def test_a_loss_that_cannot_read_a_module_is_refused(
+def test_a_module_or_loss_that_cannot_be_is_refused(
     stage: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    assert refusal(tmp_path, "tiny", stage) == f"stage all/1 [objective] kind: {message}"
+    assert refusal(tmp_path, "tiny", stage) == f"stage all/1 {message}"
+
+
+def test_a_bad_value_in_a_modules_own_loss_is_named(tmp_path: Path) -> None:
+    stage = predsim()
+    stage["modules"][2]["objective"] = PER_IMAGE | {"num_classes": 1}
+    assert refusal(tmp_path, "tiny", stage) == (
+        "1_all.toml [modules 3] [objective] num_classes: 1; expected greater than or equal to 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"modules": {"kind": "identity"}},
+            "[modules]: a single table; expected [[modules]], once for each module; or [module] "
+            "for one",
+        ),
+        (
+            {"modules": [{"kind": "identity", "update_every": 1}]},
+            "[modules]: one table; expected [[modules]] for several modules, [module] for one",
+        ),
+        (
+            {"module": [{"kind": "identity"}]},
+            "[module]: an array of tables; expected [module] for one, [[modules]] for several",
+        ),
+    ],
+)
+def test_one_table_for_several_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    stage = together("tiny", "isolated") | changes
+    if "module" in changes:
+        del stage["modules"]
+    assert refusal(tmp_path, "tiny", stage) == f"1_all.toml {message}"
+
+
+def test_a_loss_that_no_module_reads_is_refused(tmp_path: Path) -> None:
+    stage = together("tiny", "isolated")
+    for module in stage["modules"]:
+        module["objective"] = PER_IMAGE
+    assert refusal(tmp_path, "tiny", stage) == (
+        "1_all.toml: [objective] that no module reads; expected it to be left out"
+    )
+
+
+def test_rates_that_fall_out_of_order_are_refused(tmp_path: Path) -> None:
+    stage = together("tiny", "isolated", decay={"factor": 0.5, "after": [0.9, 0.2]})
+    assert refusal(tmp_path, "tiny", stage) == (
+        "1_all.toml [train] [decay] after: [0.9, 0.2]; expected shares that rise"
+    )
+
+
+def test_a_probe_of_other_data_than_its_recipes_is_refused(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path, "tiny", together("tiny", "isolated"))
+    split_off(folder, train_split="train")
+    plain = {key: value for key, value in PROBE.items() if key != "own"}
+    (folder / "probe.toml").write_text(toml(plain | {"inputs": [1, "tiny/1"]}))
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(folder)
+    assert str(error.value) == (
+        f"{folder / 'probe'}.toml inputs: stage tiny/1, on other data than the recipe's; expected "
+        "stages that one data.toml leads to; probe the others in a recipe of their own"
+    )
+
+
+def test_classes_of_speech_are_refused(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path, "tiny_audio", together("tiny_audio", "isolated"))
+    plain = {key: value for key, value in PROBE.items() if key != "own"}
+    (folder / "probe.toml").write_text(toml(plain))
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(folder)
+    assert str(error.value) == (
+        f'{folder / "probe"}.toml task: "class" of stage all/1, on source = "demo_speech"; '
+        'expected "speaker" or "phone"'
+    )
+
+
+def test_layers_on_whole_images_store_their_features(tmp_path: Path) -> None:
+    """Predsim one layer after another, as everything else here."""
+    stage = predsim()
+    layer = {key: value for key, value in stage["modules"][0].items() if key != "update_every"}
+    output = {"store": "features", "encoding": "float16", "relu": False, "codes": False}
+    first = {k: v for k, v in stage.items() if k not in ("mode", "modules")}
+    pipe = pipeline_of(tmp_path, first | {"module": layer, "output": output})
+    pipe.train_stage(1)
+    assert pipe.runs.require(pipe.recipe.chain(1))["features"]["shape"][:4] == [40, 1, 1, 1]
 
 
 def test_a_key_of_a_module_is_named_with_its_nearest(tmp_path: Path) -> None:
     stage = together("tiny", "isolated")
     stage["modules"][1]["widht"] = stage["modules"][1].pop("width")
     assert refusal(tmp_path, "tiny", stage) == (
-        "1_all.toml [modules] widht: unknown key; did you mean 'width'?"
+        "1_all.toml [modules 2] widht: unknown key; did you mean 'width'?"
     )

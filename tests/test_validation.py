@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from homes import CPU, StopAfter, open_pipeline
-from together import PER_IMAGE, lay_out, split_off, together, toml
+from together import (
+    PER_PHONE,
+    WHOLE_IMAGES,
+    lay_out,
+    predsim,
+    split_off,
+    together,
+    toml,
+)
 
 from gimstage.draws import generator
 from gimstage.errors import DataError
@@ -61,6 +69,22 @@ def test_what_is_held_out_is_never_learned_from(recipe: str, tmp_path: Path) -> 
         looked_at = {int(i) for where in draws.held_out for i in _samples(where)}
         assert looked_at
         assert looked_at <= set(division.held_out.tolist())
+
+
+def test_what_a_stage_holds_out_no_stage_below_has_seen(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path, "tiny_audio", together("tiny_audio", "isolated"))
+    split_off(folder, validation=HELD | {"share": 0.5})
+    phones = together("tiny_audio", "end_to_end", objective=PER_PHONE) | {"input": "all/data"}
+    labelled = lay_out(tmp_path, "tiny_audio", phones, name="phones")
+    pipe = open_pipeline(folder, tmp_path / "runs")
+    path = pipe.data.train.phone_file
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[::2]))
+    below = pipe.data.samples(pipe.recipe.chain(1))
+    pipe = open_pipeline(labelled, tmp_path / "runs")
+    found = pipe.data.samples(pipe.recipe.chain(1))
+    assert 0 < len(found.held_out) < len(below.held_out)
+    assert not set(found.held_out) & set(below.trained)
+    assert not set(found.trained) & set(below.held_out)
 
 
 def _samples(where: Any) -> np.ndarray:
@@ -123,13 +147,8 @@ def weights(home: Path, key: str) -> bytes:
 
 def with_batch_statistics(home: Path, **held: Any) -> Pipeline:
     """Layers with batch norm and dropout, on labelled images."""
-    stage = together("tiny", "isolated", objective=PER_IMAGE)
-    layer = {"kind": "vgg_layer", "kernel": 3, "stride": 2, "padding": 1, "dropout": 0.3}
-    stage["modules"] = [
-        layer | {"channels": c, "max_pool": False, "update_every": 1} for c in (4, 5)
-    ]
-    folder = lay_out(home, "tiny", stage)
-    split_off(folder, train_split="train", validation=HELD | held)
+    folder = lay_out(home, "tiny", predsim())
+    split_off(folder, train_split="train", validation=HELD | held, **WHOLE_IMAGES)
     return open_pipeline(folder, home / "runs")
 
 

@@ -11,6 +11,12 @@ from homes import RECIPES
 Table = dict[str, Any]
 PER_IMAGE = {"kind": "supervised", "num_classes": 10, "per": "sample"}
 PER_PHONE = {"kind": "supervised", "num_classes": 41, "per": "frame", "offset": 1}
+PREDSIM = {"kind": "predsim", "num_classes": 10, "similarity_share": 0.99, "head_inputs": 16}
+LAYER = {"kind": "vgg_layer", "kernel": 3, "stride": 2, "padding": 1, "update_every": 1}
+WHOLE_IMAGES = {
+    "views": {"crop_px": 96, "flip": False, "patch_px": 96, "stride_px": 96, "cutout_px": 48},
+    "stored_views": {"kind": "crops", "count": 1, "seed": 2},
+}
 
 
 def toml(table: Table, prefix: str = "") -> str:
@@ -68,6 +74,14 @@ def together(
         "train": stages[0]["train"] | train,
         "output": {"store": "none", "encoding": "float16", "relu": False, "codes": False},
     }
+
+
+def predsim() -> Table:
+    """Two hidden layers and the output layer, every one on its own loss."""
+    stage = together("tiny", "isolated", objective=PREDSIM)
+    hidden = [LAYER | {"channels": c, "max_pool": c == 4, "dropout": 0.3} for c in (4, 6)]
+    stage["modules"] = [*hidden, {"kind": "identity", "update_every": 1, "objective": PER_IMAGE}]
+    return stage
 
 
 def lay_out(home: Path, recipe: str, stage: Table, *, name: str = "all") -> Path:

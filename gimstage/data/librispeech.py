@@ -73,7 +73,7 @@ class SpeechSplit:
     Attributes:
         utterances: N of them, in the order of the split list.
         samples: how many each has, (N,) int64.
-        speakers: those of both splits, in numerical order where they are numbers.
+        speakers: of the training split, numbers in order; then of the test alone, which move none.
         num_speakers: how many.
         labels: index into `speakers` of every utterance, (N,) int64.
         listed: whether the folder has split lists.
@@ -91,10 +91,10 @@ class SpeechSplit:
         self._known = set(audio)
         self.utterances = tuple(_inspect(id_, audio[id_]) for id_ in lists[name])
         self.samples = np.array([u.samples for u in self.utterances], np.int64)
-        self.speakers = _speakers(id_ for ids in lists.values() for id_ in ids)
+        trained, tested = (_speakers(lists[split]) for split in SPLITS)
+        self.speakers = trained + tuple(s for s in tested if s not in trained)
         self.num_speakers = len(self.speakers)
-        number = {speaker: index for index, speaker in enumerate(self.speakers)}
-        self.labels = np.array([number[u.speaker] for u in self.utterances], np.int64)
+        self.labels = np.array([self.speakers.index(u.speaker) for u in self.utterances], np.int64)
         self._say_what_is_unusual(lists)
 
     def __len__(self) -> int:
@@ -124,8 +124,8 @@ class SpeechSplit:
             raise DataError(f"{self.root}, split '{self.name}'", found, expected, _CALLER)
         utterance, stop = self.utterances[index], start + len(out)
         if start < 0 or stop > utterance.samples:
-            found, expected = f"samples {start:,} to {stop:,}", f"within 0 to {utterance.samples:,}"
-            raise DataError(str(utterance.path), found, expected, _CALLER)
+            found, inside = f"samples {start:,} to {stop:,}", f"within 0 to {utterance.samples:,}"
+            raise DataError(str(utterance.path), found, inside, _CALLER)
         if utterance.rate_hz == SAMPLE_RATE_HZ:
             out[...] = _decode(utterance.path, start, len(out))
         else:

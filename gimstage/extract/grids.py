@@ -58,9 +58,10 @@ class GridExtraction(Extraction):
     def sample(self) -> Tensor:
         """Features (n, G, G, C, y, x) of a few patches of samples all over the split."""
         samples = spread(self.stored.num_samples, MEASURED_SAMPLES)
-        corner = samples % (self.stored.patches - MEASURED_PATCHES + 1)
-        windows = Windows(samples, np.zeros_like(samples), corner, corner, MEASURED_PATCHES)
-        tiles = self._forward(*next(self._read([windows])), TILE_PATCHES // MEASURED_PATCHES**2)
+        side = min(MEASURED_PATCHES, self.stored.patches)
+        corner = samples % (self.stored.patches - side + 1)
+        windows = Windows(samples, np.zeros_like(samples), corner, corner, side)
+        tiles = self._forward(*next(self._read([windows])), TILE_PATCHES // side**2)
         return torch.cat([features.cpu() for features, _ in tiles])
 
     def places(self) -> dict[str, NDArray[Any]]:

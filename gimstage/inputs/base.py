@@ -174,8 +174,15 @@ class DataSet(ABC):
         """
 
     def samples(self, chain: Chain) -> Division:
-        """Which samples the last stage learns from, and which are held out; raises as `usable`."""
-        return divided(self.usable(chain), chain.data.validation)
+        """Which samples the last stage learns from, and which are held out; raises as `usable`.
+
+        All samples are divided, usable or not: what one stage holds out, none below has seen.
+        """
+        every = np.arange(self.num_samples, dtype=np.int64)
+        usable, division = self.usable(chain), divided(every, chain.data.validation)
+        return Division(
+            np.intersect1d(division.trained, usable), np.intersect1d(division.held_out, usable)
+        )
 
     def held_out_batches(self, chain: Chain) -> list[Ints]:
         """Held-out samples in whole batches, as many as [validation] allows; at least one.

@@ -102,8 +102,9 @@ class CropProbe(Probe, ABC):
     def crops(self) -> float:
         """How many crops a stack encodes: the views of each protocol, and its test."""
         train, test = (len(self.labels[role]) for role in ROLES)
-        protocols = [each for each in (self.spec.converged, self.spec.paper) if each is not None]
-        return sum(protocol.views * train + test for protocol in protocols)
+        asked = [getattr(self.spec, kind, None) for kind in METHODS]
+        fitted: int = sum(each.views * train + test for each in asked if each is not None)
+        return fitted + (test if self.spec.own else 0)
 
     @abstractmethod
     def read(

@@ -63,6 +63,11 @@ class Group:
         return KINDS.get(source)
 
     @property
+    def plain(self) -> bool:
+        """Whether each of its stages trains one module."""
+        return not any(stage.own.get("mode") for run in self.runs for stage in run.stages.values())
+
+    @property
     def training_data(self) -> str | None:
         """SHA-256 of the split its stages were trained on; None without stages."""
         return next((s.identity["data_sha256"] for r in self.runs for s in r.stages.values()), None)
@@ -118,8 +123,12 @@ class Report:
         return [group for group in self.groups if group.recipe == recipe]
 
     def bases(self, kind: Kind) -> list[str]:
-        """The bases whose recipes have data of a kind, in order of name."""
-        return sorted({group.base for group in self.groups if group.kind == kind})
+        """The bases whose recipes have data of a kind, in order of name.
+
+        A recipe that is its own base trains one module after another; others stand in no table.
+        """
+        found = [group for group in self.groups if group.kind == kind]
+        return sorted({group.base for group in found if group.recipe != group.base or group.plain})
 
     @cached_property
     def samples(self) -> Mapping[str, int]:

@@ -57,8 +57,8 @@ class DemoSpec(Spec):
 class ValidationSpec(Spec):
     """`[validation]`: samples of the training split that no stage trains on.
 
-    Their loss is taken `evaluations` times in the course of every training, on at most `batches`
-    batches of them.
+    Their loss is taken after the first step and then up to `evaluations` times in the course of
+    every training, on at most `batches` batches of them.
     """
 
     share: Share

@@ -5,7 +5,7 @@ A spec builds its part with plain keyword arguments, and no part ever sees a spe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, model_validator
 
@@ -259,8 +259,15 @@ class InfoNCESpec(_ObjectiveSpec):
             **self.model_dump(exclude={"kind", "context"}),
         )
 
-    def multiply_adds(self, length: int, parallel: int, module: EncoderModule) -> int:
-        """Of projections and scores, for one sample's (length, parallel) codes and contexts."""
+    def multiply_adds(self, length: int, parallel: int, module: EncoderModule, shape: Shape) -> int:
+        """Of projections and scores, for one sample's (length, parallel) codes and contexts.
+
+        Args:
+            length: of the axis predicted along.
+            parallel: of the other one.
+            module: whose codes they are.
+            shape: of one unit of its input.
+        """
         window = min(length, self.window or length)
         anchors = parallel * sum(
             window - self.prediction_gap - k for k in range(1, self.prediction_steps + 1)
@@ -303,7 +310,7 @@ class SupervisedSpec(_ObjectiveSpec):
         frames = frames if self.per == "frame" else None
         return Supervised(module.out_channels, self.num_classes, per=self.per, frames=frames)
 
-    def multiply_adds(self, length: int, parallel: int, module: EncoderModule) -> int:
+    def multiply_adds(self, length: int, parallel: int, module: EncoderModule, shape: Shape) -> int:
         """Of the classifier, for one sample."""
         times = length * parallel if self.per == "frame" else 1
         return times * module.out_channels * self.num_classes
@@ -323,7 +330,7 @@ class DeepInfoMaxSpec(_ObjectiveSpec):
         channels: int = getattr(module, "global_channels", module.out_channels)
         return DeepInfoMax(module.code_channels, channels, **self.model_dump(exclude={"kind"}))
 
-    def multiply_adds(self, length: int, parallel: int, module: EncoderModule) -> int:
+    def multiply_adds(self, length: int, parallel: int, module: EncoderModule, shape: Shape) -> int:
         """Of the scoring nets, and of an image's codes with each other.
 
         What the images of a batch cost one another depends on how many they are, and is left out.
@@ -358,9 +365,15 @@ class PredsimSpec(_ObjectiveSpec):
             **self.model_dump(exclude={"kind"}),
         )
 
-    def multiply_adds(self, length: int, parallel: int, module: EncoderModule) -> int:
-        """Of the classifier at its widest; that of the similarity depends on the map, left out."""
-        return length * parallel * self.head_inputs * self.num_classes
+    def multiply_adds(self, length: int, parallel: int, module: EncoderModule, shape: Shape) -> int:
+        """Of the classifier at its widest, and of the convolution before similarities.
+
+        What the images of a batch cost one another is left out.
+        """
+        y, x = cast("VGGLayer", module).hidden_size(shape)
+        kernel = 1 if y == x == 1 else 3
+        mixing = y * x * kernel**2 * module.code_channels**2
+        return length * parallel * (mixing + self.head_inputs * self.num_classes)
 
 
 ObjectiveSpec = Annotated[
@@ -377,3 +390,7 @@ ModuleSpec = Annotated[
     | ConvGRUSpec,
     Field(discriminator="kind"),
 ]
+
+# Their own `objective` was named before there were any.
+for _spec in get_args(get_args(ModuleSpec)[0]):
+    _spec.model_rebuild(force=True)

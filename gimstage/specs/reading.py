@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -52,7 +52,7 @@ def _translated(path: Path, kind: type[Spec], error: ValidationError) -> RecipeE
     """The complaint of pydantic that tells most, in gimstage's four parts."""
     # A misspelt key is also a missing one; the misspelling tells more.
     complaint = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    keys, holder = _followed(kind, [part for part in complaint["loc"] if isinstance(part, str)])
+    keys, holder = _followed(kind, complaint["loc"])
     if complaint["type"].startswith("union_tag"):
         return _bad_kind(path, keys, complaint["ctx"])
     where = _place(path, keys, complaint["input"])
@@ -61,6 +61,8 @@ def _translated(path: Path, kind: type[Spec], error: ValidationError) -> RecipeE
     if complaint["type"] == "missing":
         cure = "add it: nothing that changes a number has a default"
         return RecipeError(_place(path, keys, None), "missing", cure=cure)
+    if keys[-1:] in (["module"], ["modules"]) and complaint["type"] in _MISSHAPEN:
+        return RecipeError(_place(path, keys, {}), *_MISSHAPEN[complaint["type"]])
     found = json.dumps(complaint["input"], ensure_ascii=False, default=str)
     if complaint["type"] == "literal_error" and isinstance(complaint["input"], str):
         expected = complaint["ctx"]["expected"]
@@ -73,6 +75,14 @@ def _translated(path: Path, kind: type[Spec], error: ValidationError) -> RecipeE
     return RecipeError(where, found, message.removeprefix("Input should be "))
 
 
+# A table where an array of tables should be, and the other way round.
+_MISSHAPEN = {
+    "list_type": ("a single table", "[[modules]], once for each module; or [module] for one"),
+    "model_attributes_type": ("an array of tables", "[module] for one, [[modules]] for several"),
+    "too_short": ("one table", "[[modules]] for several modules, [module] for one"),
+}
+
+
 def _bad_kind(path: Path, keys: list[str], context: Mapping[str, str]) -> RecipeError:
     """The complaint that no table has this value of the key that chooses between them."""
     where = _place(path, [*keys, context["discriminator"].strip("'")], None)
@@ -82,15 +92,18 @@ def _bad_kind(path: Path, keys: list[str], context: Mapping[str, str]) -> Recipe
     return RecipeError(where, json.dumps(context["tag"]), cure=nearest(context["tag"], known))
 
 
-def _followed(kind: type[BaseModel], loc: list[str]) -> tuple[list[str], type[BaseModel]]:
+def _followed(kind: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str], type[BaseModel]]:
     """The TOML keys in one of pydantic's locations, and the model that holds the last of them.
 
-    Of a union pydantic also names the member tried: a table's kind, or "int" and "str".
+    Of a union pydantic also names the member tried: a table's kind, or "int" and "str". Tables of
+    an array are counted from 1.
     """
     keys: list[str] = []
     holder, options = kind, [kind]
     for part in loc:
-        if len(options) == 1:
+        if isinstance(part, int):
+            keys[-1] += f" {part + 1}" if options else ""
+        elif len(options) == 1:
             holder = options[0]
             keys.append(part)
             field = holder.model_fields.get(part)

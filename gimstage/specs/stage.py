@@ -18,6 +18,13 @@ class DecaySpec(Spec):
     factor: Share
     after: Annotated[list[Share], Field(min_length=1)]
 
+    @field_validator("after")
+    @classmethod
+    def _rising(cls, values: list[float]) -> list[float]:
+        if values != sorted(set(values)):
+            raise ValueError("shares that rise")
+        return values
+
 
 class TrainSpec(Spec):
     """`[train]`: Adam (0.9, 0.999, 1e-8), no weight decay; for how long.
@@ -127,6 +134,8 @@ class StageSpec(Spec):
             if part.objective is not None and not isolated:
                 found = f"module {number} with an objective of its own"
                 raise ValueError(f'{found}; expected that with mode = "isolated" only')
+        if isolated and self.objective and all(part.objective for part in self.parts):
+            raise ValueError("[objective] that no module reads; expected it to be left out")
         if self.losses[-1] is None or (isolated and None in self.losses):
             raise ValueError("no [objective]; expected one")
         return self

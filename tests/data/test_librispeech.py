@@ -116,14 +116,16 @@ def test_samples_are_counted_per_utterance(root):
     assert samples.tolist() == [SAMPLES, SAMPLES, 801, SAMPLES]
 
 
-def test_speakers_are_numbered_by_number_over_both_splits(root):
+def test_speakers_are_numbered_by_number_those_of_the_test_alone_last(root):
+    before = open_split(root, "train").labels.tolist()
     write(root, "5-1-0000", tone(800))
     with (root / "lists" / "test_split.txt").open("a") as file:
         file.write("5-1-0000\n")
     split = open_split(root, "train")
-    assert (split.speakers, split.num_speakers) == (("5", "19", "84"), 3)
+    assert (split.speakers, split.num_speakers) == (("19", "84", "5"), 3)
     assert split.labels.dtype == np.int64
-    assert split.labels.tolist() == [2, 2, 1, 1]
+    assert split.labels.tolist() == before == [1, 1, 0, 0]
+    assert open_split(root, "test").labels[-1] == 2
 
 
 def test_speakers_that_are_no_numbers_come_after_those_that_are(unlisted):

@@ -220,13 +220,12 @@ def test_the_first_module_of_table_2_is_no_other_though_it_is_not_done(tmp_path:
     assert found["Greedy InfoMax, largest module"] == 5
 
 
-def test_without_the_gru_is_what_a_gru_within_a_stage_reads(tmp_path: Path) -> None:
-    own = several("isolated", "conv1d", "conv1d", "gru")
-    write_stage(tmp_path, "audio/1", own=own, data=SPEECH)
-    inputs = {"1.1": 0.3, "1.2": 0.4, "1.3": 0.5}
-    write_probe(tmp_path, "audio/probe_phone", inputs, task="phone", data=SPEECH)
-    found = row(tmp_path, 4, "… without the GRU").cells[("phone", "paper")]
-    assert (found.mean, found.source) == (pytest.approx(40), "audio, module 1.2")
+def test_a_recipe_that_trains_modules_together_is_no_base(tmp_path: Path) -> None:
+    own = several("end_to_end", "conv1d", "conv1d", "gru")
+    write_stage(tmp_path, "mine/1", own=own, data=SPEECH)
+    write_probe(tmp_path, "mine/probe_phone", {"1.3": 0.5}, task="phone", data=SPEECH)
+    assert collect(tmp_path).bases("speech") == []
+    assert collect(tmp_path).of("mine")
 
 
 def test_without_the_gru_there_is_nothing_where_what_it_reads_was_not_probed(speech: Path) -> None:
