@@ -10,7 +10,7 @@ trace can see, is told apart. Predicted bytes are compared with what the design 
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,7 +126,8 @@ def promised_rows() -> Iterator[Row]:
             ("float32", 4, 512),
             ("bfloat16", 4, 400),
         ]:
-            peak = fit.predicted_peak(at_precision(chain, precision), micro_batch, False)
+            at_precision = trained_with(chain, precision=precision)
+            peak = fit.predicted_peak(at_precision, micro_batch, False)
             yield promised(f"stl10/{number}, micro-batch {micro_batch}, {precision}", peak, reach)
     for number in NUMBERS[SPEECH]:
         peak = fit.predicted_peak(chain_of(SPEECH, number), 8, False)
@@ -181,18 +182,25 @@ def predicted(
 
 
 def recorded(chain: Chain, count: int) -> Record:
-    """The same step run for real; the second, which finds Adam's states."""
+    """The same step run for real."""
     module, objective = parts_of(chain)
     placed(module, CPU)
-    weights = [*module.parameters(), *objective.parameters()]
-    adam = torch.optim.Adam(weights, foreach=True)
     batch = laid_out(torch.randn(input_shape(chain, count), generator=generator(1, "bench")))
     step = step_on(Tensor.clone, chain, count)  # in place of the move to a device
+    return record_of([module, objective], lambda adam: step(module, objective, adam, batch))
+
+
+def record_of(
+    parts: Sequence[torch.nn.Module], step: Callable[[torch.optim.Optimizer], object]
+) -> Record:
+    """The record of a step that trains these parts; of the second, which finds Adam's states."""
+    weights = [weight for part in parts for weight in part.parameters()]
+    adam = torch.optim.Adam(weights, foreach=True)
     cpu = [ProfilerActivity.CPU]
     with profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
-        step(module, objective, adam, batch)
+        step(adam)
         with record_function("second step"):
-            step(module, objective, adam, batch)
+            step(adam)
     events = sorted(profiler.profiler.kineto_results.events(), key=lambda e: e.start_ns())
     return peaks(events, "second step", sum(weight.nbytes for weight in weights))
 
@@ -255,10 +263,10 @@ def chain_of(recipe: str, number: int) -> Chain:
     return Recipe.load(STAGES / recipe).chain(number)
 
 
-def at_precision(chain: Chain, precision: str) -> Chain:
-    """The chain, its last stage trained at another precision."""
+def trained_with(chain: Chain, **changes: object) -> Chain:
+    """The chain, its last stage trained with another precision or batch size."""
     last = chain.last
-    train = last.spec.train.model_copy(update={"precision": precision})
+    train = last.spec.train.model_copy(update=changes)
     spec = last.spec.model_copy(update={"train": train})
     return replace(chain, stages=(*chain.stages[:-1], replace(last, spec=spec)))
 

@@ -6,74 +6,27 @@ system, or a further way to save memory, is one entry of SYSTEMS or WAYS.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bench_memory as bench
 import torch
-import torch.nn.functional as F  # noqa: N812
+from bench_together import SIMULTANEOUS, predicted_at_once
 from common import parts_of
 from torch import Tensor, nn
 
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
+from gimstage.fit import predicted_peak
 from gimstage.memory import Peak, Step, predict_peak
-from gimstage.modules.pixelcnn import PixelCNN
-from gimstage.objectives import InfoNCE, Result
-from gimstage.objectives.supervised import Supervised
 
 PAGE = Path(__file__).parents[1] / "docs/memory.md"
 BEGIN, END = "<!-- made by `make bench-memory`: -->\n", "<!-- up to here -->\n"
 CHAINS = [bench.chain_of(bench.IMAGES, number) for number in (1, 2, 3)]
 BATCH, SIDE = 32, 7
 COLUMNS = [("float32", 16), ("float32", 32), ("bfloat16", 16), ("bfloat16", 32)]
-
-
-class Network(nn.Module):
-    """The three modules in a row: one piece, or isolated from each other; the codes of each."""
-
-    def __init__(self, *, isolated: bool) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts_of(chain)[0] for chain in CHAINS)
-        self.isolated = isolated
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Codes (B, 7, 7, C) of every module for patches, or of the last if it is one piece."""
-        codes = []
-        for part in self.parts:
-            x = part(x)
-            if self.isolated or part is self.parts[-1]:
-                codes.append(part.pool(x))
-            x = x.detach() if self.isolated else x
-        return codes
-
-
-class Losses(nn.Module):
-    """The sum of one objective per tensor of codes."""
-
-    def __init__(self, parts: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, codes: list[Tensor]) -> Tensor:
-        """Their sum."""
-        return sum(map(loss_of, self.parts, codes))
-
-
-class Classifier(Supervised):
-    """`Supervised` on ten classes, all labels 0: a trace has no numbers to check labels by."""
-
-    def __init__(self) -> None:
-        super().__init__(CHAINS[-1].modules()[-1].code_channels, 10, per="sample", frames=None)
-
-    def forward(self, z: Tensor, c: Tensor, draws: Any, labels: Tensor | None = None) -> Result:
-        """The loss on the mean of the codes."""
-        logits = self.head(c.flatten(1, -2).mean(1)).float()
-        loss = F.cross_entropy(logits, torch.zeros(len(c), dtype=torch.int64))
-        return Result(loss, loss.detach()[None], loss.detach())
 
 
 def loss_of(objective: nn.Module, codes: Tensor) -> Tensor:
@@ -83,84 +36,26 @@ def loss_of(objective: nn.Module, codes: Tensor) -> Tensor:
     return loss
 
 
-def predictive() -> InfoNCE:
-    """The objective of the third stage with a PixelCNN between codes and contexts."""
-    spec, channels = CHAINS[-1].last.spec.objective, CHAINS[-1].modules()[-1].code_channels
-    return InfoNCE(
-        code_channels=channels,
-        context_channels=channels,
-        prediction_steps=spec.prediction_steps,
-        prediction_gap=spec.prediction_gap,
-        num_negatives=spec.num_negatives,
-        projection=spec.projection,
-        negative_source=spec.negative_source,
-        exclude_positive=spec.exclude_positive,
-        probability_floor=spec.probability_floor,
-        window=None,
-        context=PixelCNN(channels, 4),
-    )
-
-
-def autocast(precision: str) -> torch.autocast:
-    """Bfloat16 where that is the precision."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def at_once(precision: str) -> Step:
-    """A step with one backward pass, of the sum of all losses."""
-
-    def step(network: Any, losses: Any, optimiser: Any, batch: Tensor) -> None:
-        optimiser.zero_grad()
-        with autocast(precision):
-            loss = losses(network(batch.to(bench.CPU)))
-        loss.backward()
-        optimiser.step()
-
-    return step
-
-
-def in_turn(precision: str) -> Step:
-    """A step that goes backward through a module before the next one goes forward."""
-
-    def step(network: Any, losses: Any, optimiser: Any, batch: Tensor) -> None:
-        optimiser.zero_grad()
-        x = batch.to(bench.CPU)
-        for part, objective in zip(network.parts, losses.parts, strict=True):
-            with autocast(precision):
-                x = part(x)
-                loss = loss_of(objective, part.pool(x))
-            x = x.detach()  # the last module's too: nothing but autograd needs its maps
-            loss.backward()
-        optimiser.step()
-
-    return step
-
-
-def whole(
-    build: Callable[[], tuple[nn.Module, nn.Module]], step: Callable[[str], Step]
-) -> Callable[[int, str], Peak]:
-    """The prediction for a network that starts at the patches, by batch and precision."""
+def of_recipe(recipe: str) -> Callable[[int, str], Peak]:
+    """The prediction for a recipe that trains the whole encoder in one stage."""
 
     def predict(count: int, precision: str) -> Peak:
-        shape = bench.input_shape(CHAINS[0], count)
-        return predict_peak(build, step(precision), batch_shape=shape, resident=False)
+        chain = bench.chain_of(recipe, 1)
+        chain = bench.trained_with(chain, batch_size=count, precision=precision)
+        return predicted_peak(chain, count, False)
 
     return predict
+
+
+def at_once(count: int, precision: str) -> Peak:
+    """The prediction for all modules side by side, were there one backward pass for all losses."""
+    chain = bench.chain_of(SIMULTANEOUS, 1)
+    return predicted_at_once(bench.trained_with(chain, batch_size=count, precision=precision))
 
 
 def alone(number: int) -> Callable[[int, str], Peak]:
     """The prediction for one stage that reads stored features."""
     return lambda count, precision: bench.predicted(CHAINS[number - 1], count, precision=precision)
-
-
-def infomax() -> tuple[nn.Module, nn.Module]:
-    """All three modules of Greedy InfoMax with their objectives."""
-    return Network(isolated=True), Losses(parts_of(chain)[1] for chain in CHAINS)
-
-
-def one_piece(objective: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
-    """The encoder in one piece under one objective."""
-    return Network(isolated=False), Losses([objective()])
 
 
 @dataclass(frozen=True)
@@ -179,10 +74,10 @@ class System:
 
 
 SYSTEMS = (
-    System("supervised", 6.3, whole(partial(one_piece, Classifier), at_once)),
-    System("CPC", 7.7, whole(partial(one_piece, predictive), at_once)),
-    System("GIM, all modules, one backward pass", 7.0, whole(infomax, at_once)),
-    System("GIM, all modules, backward module by module", None, whole(infomax, in_turn)),
+    System("supervised", 6.3, of_recipe("stl10_supervised")),
+    System("CPC", 7.7, of_recipe("stl10_cpc")),
+    System("GIM, all modules, one backward pass", 7.0, at_once),
+    System("GIM, all modules, backward module by module", None, of_recipe(SIMULTANEOUS)),
     System("GIM, module 1", 2.5, alone(1)),
     System("GIM, module 2", None, alone(2)),
     System("GIM, module 3", None, alone(3)),
