@@ -189,7 +189,7 @@ def _draw(figure: Figure, found: list[Found], rows: int, *, speech: bool) -> Non
         part.suptitle(f"module {each.module}", fontsize=9)
         grid: Any = part.subplots(rows, KEPT, squeeze=False)
         for axis in grid.flat:
-            _bare(axis, framed=speech)
+            _bare(axis)
         neurons = [*each.shown.items(), *[("", [])] * (rows - len(each.shown))]
         for line, (neuron, best) in zip(grid, neurons, strict=True):
             line[0].set_ylabel(str(neuron), rotation=0, ha="right", va="center", fontsize=8)
@@ -201,7 +201,7 @@ def _draw(figure: Figure, found: list[Found], rows: int, *, speech: bool) -> Non
                 axis.set_visible(False)
 
 
-def _bare(axis: Any, *, framed: bool) -> None:
+def _bare(axis: Any) -> None:
     axis.set(xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set(visible=framed, linewidth=0.4, color=GREY)
+    for spine in axis.spines.values():  # or white patches would not be seen on white paper
+        spine.set(visible=True, linewidth=0.4, color=GREY)
