@@ -200,6 +200,16 @@ def test_every_setting_gives_the_plain_gradient(
     assert_equal(cut, plain)
 
 
+@pytest.mark.parametrize("due", [[True, False, True], [False, True, False], [False] * 3])
+def test_modules_that_are_not_due_are_passed_over_in_parts_too(
+    due: list[bool], chain: Callable[..., Chain]
+) -> None:
+    learners = doubled(new_learners(whole := chain("tiny", "isolated")))
+    plain = gradients(learners, batch_of(whole), due=due)
+    assert [each.keys() != {"loss"} for each in plain] == due
+    assert_equal(gradients(learners, batch_of(whole), due=due, micro_batch=2), plain)
+
+
 def test_cpc_on_images_gives_the_plain_gradient_in_parts(chain: Callable[..., Chain]) -> None:
     loss = together("tiny", "end_to_end")["objective"]
     loss["context"] = {"kind": "pixelcnn", "layers": 2}
