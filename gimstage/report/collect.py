@@ -257,7 +257,8 @@ def _seedless(tree: Any, trained: Mapping[str, Any]) -> Any:
         tree = {str(number): value for number, value in enumerate(tree, start=1)}
     if not isinstance(tree, Mapping):
         return tree
-    plain = {key: value for key, value in tree.items() if key != "seed"}
+    # Own classifiers came out of the same training as the weights, by which they are told apart.
+    plain = {key: value for key, value in tree.items() if key not in ("seed", "classifiers")}
     if isinstance(weights := plain.get("weights"), Mapping):
         plain["weights"] = {
             re.sub(r"@\d+", "", key): trained.get(value) if _is_sha(value) else value

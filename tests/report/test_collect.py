@@ -24,6 +24,13 @@ def test_seeds_of_one_recipe_are_one_group(runs: Path) -> None:
     assert collect(runs).notes == ()
 
 
+def test_seeds_are_one_group_though_each_has_a_classifier_of_its_own(tmp_path: Path) -> None:
+    for recipe, seed in (("mine@2", 2), ("mine@3", 3)):
+        write_stage(tmp_path, f"{recipe}/1", seed=seed)
+        write_probe(tmp_path, f"{recipe}/probe", {"1": 0.5}, seed=seed, protocols=("own",))
+    assert grouped(tmp_path) == [["mine@2", "mine@3"]]
+
+
 def test_a_run_on_other_data_is_kept_apart_and_the_reason_said(runs: Path) -> None:
     for number in (1, 2, 3):
         write_stage(runs, f"small@4/{number}", seed=4, data_sha256="d" * 64)

@@ -150,6 +150,8 @@ def write_probe(
         "data_sha256": data_sha256 or {"train": TRAIN, "test": TEST},
         "weights": fitted or {},
     }
+    if "own" in protocols:
+        identity["classifiers"] = {f"{key.partition('/')[0]}/1": f"{seed:064x}"}
     return _write(runs / key, {"format": 1, "probe": key, "identity": identity, "rows": rows})
 
 
