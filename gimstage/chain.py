@@ -124,9 +124,13 @@ class Chain:
         """The shapes of one patch or crop of speech: the first module's input, then each output."""
         shapes = [self.unit_shape]
         for module in self.modules():
-            shape = module.output_shape(self.unit_of(module, shapes[-1]))
-            shapes.append(shape[len(shape) - len(shapes[-1]) :])
+            shapes.append(self.after(module, shapes[-1]))
         return shapes
+
+    def after(self, module: "EncoderModule", shape: Shape) -> Shape:
+        """The shape of what a module makes of one patch or crop of speech of `shape`."""
+        made = module.output_shape(self.unit_of(module, shape))
+        return made[len(made) - len(shape) :]
 
     def unit_of(self, module: "EncoderModule", shape: Shape) -> Shape:
         """The shape of what a module encodes alone, if patches or crops of speech have `shape`.

@@ -74,8 +74,7 @@ def _check_sizes(chain: Chain, where: str) -> None:
             expected = f"crops of {NEIGHBOURHOOD} × {NEIGHBOURHOOD} patches or more"
             found = f'"{chain.last.spec.parts[0].kind}" on smaller ones'
             raise RecipeError(f"{where} [module] kind", found, expected)
-        unit = chain.unit_of(part, shape)
-        shape = part.output_shape(unit)[len(unit) - len(shape) :]
+        shape = chain.after(part, shape)
         if min(shape) < 1:
             size = " × ".join(map(str, shape))
             found = f"module {number}, of which {size} would come out"
@@ -184,14 +183,15 @@ def _whole_only(module: EncoderModule) -> str:
 
 def check_reach(chain: Chain) -> None:
     """Refuse a crop in which the farthest prediction has nowhere to point to."""
-    rows = chain.shapes()[-2][0]
+    shape = chain.shapes()[-2]
     parts = chain.modules()[-1].parts
     for part, objective in zip(parts, chain.last.spec.losses, strict=True):
+        shape = chain.after(part, shape)
         if isinstance(chain.data, ImageDataSpec):
             side = chain.data.live_views().crop_patches
             crops, unit, table = f"{side} × {side} patches", "patches a side", "crop_px"
         else:
-            rows = side = part.output_shape((rows, part.in_channels))[0]
+            side = shape[0]
             crops, unit, table = f"{side} rows", "rows", "crop_frames"
         if not isinstance(objective, InfoNCESpec):
             continue

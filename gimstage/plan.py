@@ -199,8 +199,7 @@ def step_forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of modules and objectives over one sample's crop."""
     work, shape = forward_work(chain), chain.shapes()[-2]
     for part, loss in zip(chain.modules()[-1].parts, chain.last.spec.losses, strict=True):
-        unit = chain.unit_of(part, shape)
-        shape = part.output_shape(unit)[len(unit) - len(shape) :]
+        unit, shape = chain.unit_of(part, shape), chain.after(part, shape)
         if isinstance(chain.data, ImageDataSpec):
             length = parallel = chain.data.live_views().crop_patches
         else:

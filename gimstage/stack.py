@@ -66,10 +66,9 @@ def new_learners(chain: Chain) -> list[Learner]:
             if loss is None:
                 continue
             module = joined(waiting)
-            unit = chain.unit_of(module, shape)
-            objective = loss.build(module, unit, chain.crop_frames)
+            objective = loss.build(module, chain.unit_of(module, shape), chain.crop_frames)
         learners.append(Learner(module, objective, position, part.update_every or 1))
-        shape, waiting = module.output_shape(unit)[len(unit) - len(shape) :], []
+        shape, waiting = chain.after(module, shape), []
     return learners
 
 
