@@ -22,8 +22,8 @@ from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayou
 from gimstage.device import placed
 from gimstage.draws import generator
 from gimstage.inputs import Source, output_source, prefetched
-from gimstage.pipeline import Pipeline
-from gimstage.train import load_part
+from gimstage.train.loop import load_part
+from gimstage.work.pipeline import Pipeline
 
 STAGES = Path(__file__).parents[1] / "stages"
 DEMO = """
@@ -170,8 +170,8 @@ def encode_recording(home: Path, *, minutes: int) -> None:
     """Write a recording of noise, and take it through five narrow convolutions."""
     from gimstage.inputs import find_data
     from gimstage.progress import Watch
-    from gimstage.recipe import Recipe
-    from gimstage.stagework import Settings
+    from gimstage.recipe.recipe import Recipe
+    from gimstage.work.stage import Settings
 
     rng = np.random.default_rng(0)
     for name, seconds in (("1-1-0000", 60 * minutes), ("1-1-0001", 2)):

@@ -1,9 +1,10 @@
 """What the memory contract costs, and whether the prediction it rests on is true here.
 
 A step in two passes and a checkpointed step are timed against the plain one, at the paper's widths
-and a batch that a CPU can take. The prediction of gimstage.memory is held against the profiler's
-record of everything the CPU allocates in real steps; what oneDNN takes inside its kernels, which no
-trace can see, is told apart. Predicted bytes are compared with what the design promises.
+and a batch that a CPU can take. The prediction of gimstage.plan.memory is held against the
+profiler's record of everything the CPU allocates in real steps; what oneDNN takes inside its
+kernels, which no trace can see, is told apart. Predicted bytes are compared with what the design
+promises.
 
 `benchmarks/memory_table.py` makes its tables from the functions here.
 """
@@ -20,12 +21,12 @@ from common import Row, parts_of, step_with
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from gimstage import fit
-from gimstage.chain import Chain
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
-from gimstage.memory import Budget, Peak, Step, predict_peak
-from gimstage.recipe import Recipe
+from gimstage.plan import fit
+from gimstage.plan.memory import Budget, Peak, Step, predict_peak
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
 
 STAGES = Path(__file__).parents[1] / "stages"

@@ -20,13 +20,13 @@ from common import Row, medians
 from torch import Tensor, nn
 
 from gimstage.cache import FeatureReader
-from gimstage.chain import Chain
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
-from gimstage.fit import predicted_peak
-from gimstage.memory import Peak, predict_peak
+from gimstage.plan.fit import predicted_peak
+from gimstage.plan.memory import Peak, predict_peak
+from gimstage.recipe.chain import Chain
 from gimstage.stack import Learner, new_learners, whole_module
-from gimstage.step import Batch, training_step
+from gimstage.train.step import Batch, training_step
 
 SIMULTANEOUS, SMALL = "stl10_simultaneous", "stl10_small_simultaneous"
 UNIT = (1, 5, 5, 32, 4, 4)  # of a searched store: 25.6 kB a sample

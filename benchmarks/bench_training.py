@@ -19,13 +19,13 @@ from common import Row, medians, parts_of, step_with
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
 from gimstage.extract import GridExtraction, extraction
+from gimstage.extract.layout import features_layout
 from gimstage.inputs import find_data, output_source, prefetched
-from gimstage.layout import features_layout
-from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
-from gimstage.stagework import Settings
-from gimstage.train import load_part
+from gimstage.recipe.recipe import Recipe
+from gimstage.train.loop import load_part
+from gimstage.work.pipeline import Pipeline
+from gimstage.work.stage import Settings
 
 STAGES = Path(__file__).parents[1] / "stages"
 CPU = torch.device("cpu")

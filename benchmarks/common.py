@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from gimstage.chain import Chain
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
+from gimstage.recipe.chain import Chain
 from gimstage.stack import Learner, new_learners
-from gimstage.step import Batch, Load, training_step
+from gimstage.train.step import Batch, Load, training_step
 
 
 @dataclass(frozen=True)

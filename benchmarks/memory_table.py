@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
-from gimstage.fit import predicted_peak
-from gimstage.memory import Peak, Step, predict_peak
+from gimstage.plan.fit import predicted_peak
+from gimstage.plan.memory import Peak, Step, predict_peak
 
 PAGE = Path(__file__).parents[1] / "docs/memory.md"
 BEGIN, END = "<!-- made by `make bench-memory`: -->\n", "<!-- up to here -->\n"

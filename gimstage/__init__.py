@@ -32,6 +32,6 @@ def open_features(stage: Path | str) -> "FeatureReader":
     Raises:
         GimstageError: the stage stores none, or they are damaged.
     """
-    from gimstage.folder import RunFolder
+    from gimstage.runs.folder import RunFolder
 
     return RunFolder(Path(stage)).open_features()

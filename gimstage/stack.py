@@ -13,16 +13,16 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from gimstage.chain import Chain
 from gimstage.device import laid_out
 from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
-from gimstage.folder import RunFolder
 from gimstage.modules import EncoderModule, joined
 from gimstage.objectives import Objective, Supervised
-from gimstage.runs import Runs
+from gimstage.recipe.chain import Chain
+from gimstage.runs.folder import RunFolder
+from gimstage.runs.state import Runs
+from gimstage.runs.tensors import read_tensors
 from gimstage.specs import DATA_SPECS, ModuleSpec
-from gimstage.tensors import read_tensors
 
 # Units encoded at once where no gradient is kept, by their number of axes: sequences, patches,
 # grids. The result must not depend on the batch size, and small tiles stay inside the processor's

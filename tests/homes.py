@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gimstage.chain import Chain
 from gimstage.inputs import find_data
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
-from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.recipe import Recipe
 from gimstage.stack import Learner, new_learners
-from gimstage.stagework import Settings
-from gimstage.step import Batch, Load, training_step
+from gimstage.train.step import Batch, Load, training_step
+from gimstage.work.pipeline import Pipeline
+from gimstage.work.stage import Settings
 
 RECIPES = Path(__file__).parent / "recipes"
 CPU = torch.device("cpu")

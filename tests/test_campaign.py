@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 from homes import CPU, RECIPES, StopAfter
 
-from gimstage import calibration
-from gimstage.campaign import Campaign, in_order, suiting
 from gimstage.cli import main
 from gimstage.data.demo_speech import write_demo_speech
 from gimstage.errors import DataError, RecipeError
+from gimstage.plan import calibration
 from gimstage.progress import Interrupted, Watch
-from gimstage.recipe import Recipe
-from gimstage.stagework import Settings
+from gimstage.recipe.recipe import Recipe
+from gimstage.work.campaign import Campaign, in_order, suiting
+from gimstage.work.stage import Settings
 
 SETTINGS = Settings(device=CPU, workers=1, max_disk=None, checkpoint_every_s=1e9)
 NAMES = ["base@2", "top@2", "base@3", "top@3"]

@@ -11,8 +11,8 @@ from gimstage.draws import generator
 from gimstage.inputs import Images
 from gimstage.probe.crops import ClassProbe, mean_code
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
-from gimstage.train import load_part
+from gimstage.recipe.recipe import Recipe
+from gimstage.train.loop import load_part
 from gimstage.views import Crops, Windows, cut_out, patch_grid
 
 RECIPE = Recipe.load(RECIPES / "tiny")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from homes import CPU, RECIPES, at, edit, recipe_of
 
-from gimstage.calibration import Calibration, calibrate, read_calibration
-from gimstage.calibration import _key as key_of
-from gimstage.plan import probe_hours
-from gimstage.recipe import Recipe
+from gimstage.plan.calibration import Calibration, calibrate, read_calibration
+from gimstage.plan.calibration import _key as key_of
+from gimstage.plan.cost import probe_hours
+from gimstage.recipe.recipe import Recipe
 
 
 @pytest.fixture(params=["tiny"])

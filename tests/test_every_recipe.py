@@ -10,12 +10,12 @@ from homes import CPU
 from gimstage.data.demo import write_demo
 from gimstage.data.demo_speech import write_demo_speech
 from gimstage.inputs import Images, Speech
-from gimstage.metrics import read_lines
-from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
+from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
-from gimstage.stagework import Settings
+from gimstage.train.metrics import read_lines
+from gimstage.work.pipeline import Pipeline
+from gimstage.work.stage import Settings
 
 STAGES = Path(__file__).parents[1] / "stages"
 RECIPES = sorted(path.name for path in STAGES.iterdir())

@@ -9,13 +9,14 @@ import pytest
 import torch
 from homes import RECIPES, at, edit, finish, one_step, parts_of
 
-from gimstage import fit, train
-from gimstage.chain import Chain
 from gimstage.errors import BudgetError
-from gimstage.fit import choose, plain_setting, predicted_peak, recomputed_below
-from gimstage.memory import Budget
 from gimstage.modules import ResNetModule
-from gimstage.recipe import Recipe
+from gimstage.plan import fit
+from gimstage.plan.fit import choose, plain_setting, predicted_peak, recomputed_below
+from gimstage.plan.memory import Budget
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.recipe import Recipe
+from gimstage.train import loop as train
 
 STL10 = Path(__file__).parents[1] / "stages/stl10"
 

@@ -10,8 +10,8 @@ from together import PER_IMAGE, PER_PHONE, lay_out, split_off, together
 
 from gimstage.draws import generator
 from gimstage.errors import DataError, NoLabelsError
-from gimstage.pipeline import Pipeline
 from gimstage.views import LiveSpans, Spans
+from gimstage.work.pipeline import Pipeline
 
 PER_SPEAKER = PER_IMAGE | {"num_classes": 3}
 

@@ -16,10 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from gimstage.draws import generator
 from gimstage.errors import BudgetError
-from gimstage.memory import MIB, Budget, CachingAllocator, Ledger, Peak, predict_peak
 from gimstage.modules import GRUModule, ResNetModule
 from gimstage.objectives import InfoNCE
-from gimstage.recipe import Recipe
+from gimstage.plan.allocator import MIB, CachingAllocator
+from gimstage.plan.memory import Budget, Ledger, Peak, predict_peak
+from gimstage.recipe.recipe import Recipe
 
 STAGES = Path(__file__).parents[1] / "stages"
 Parts = tuple[Any, Any]

@@ -37,11 +37,11 @@ from gimstage.errors import (
 from gimstage.inputs import PixelSource, TrainingDraws, output_source, prefetched
 from gimstage.inputs.base import no_labels
 from gimstage.inputs.images import GridSource, RecomputedGrids
-from gimstage.pipeline import Pipeline
 from gimstage.progress import Interrupted, Progress, Watch
+from gimstage.runs.tensors import read_header
 from gimstage.stack import trained_stack
-from gimstage.tensors import read_header
 from gimstage.views import Windows
+from gimstage.work.pipeline import Pipeline
 
 TINY = RECIPES / "tiny"
 
@@ -447,7 +447,7 @@ def test_a_stage_stays_whole_until_its_new_training_is_over(home: Path) -> None:
 def test_a_training_killed_while_it_is_installed_is_installed_later(
     fresh: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gimstage.folder import RunFolder
+    from gimstage.runs.folder import RunFolder
 
     def killed(self: RunFolder) -> None:
         self.training.objective.replace(self.objective)

@@ -11,7 +11,7 @@ import pytest
 from click import Group
 
 from gimstage.cli import main
-from gimstage.recipe import Recipe
+from gimstage.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "tests/recipes"

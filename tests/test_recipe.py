@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gimstage.chain import differences, fingerprint
 from gimstage.errors import RecipeError
-from gimstage.recipe import Recipe
+from gimstage.recipe.identity import differences, fingerprint
+from gimstage.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests/recipes/tiny"

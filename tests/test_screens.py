@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from gimstage import screens
+from gimstage.cli import screens
 from gimstage.progress import Progress
 
 

@@ -25,7 +25,7 @@ from gimstage.inputs.rows import RecomputedRows, RowSource, reach, zero_outside
 from gimstage.inspection import draw
 from gimstage.modules import Conv1dModule
 from gimstage.progress import Interrupted
-from gimstage.recipe import Recipe
+from gimstage.recipe.recipe import Recipe
 from gimstage.stack import random_stack, trained_stack
 from gimstage.views import Spans
 
@@ -546,7 +546,7 @@ def test_what_an_encoding_loses_is_measured_where_there_is_speech(fresh: Path) -
 
 
 def test_the_record_of_memory_outlives_a_new_extraction(fresh: Path) -> None:
-    from gimstage.memory import Budget
+    from gimstage.plan.memory import Budget
 
     budget = Budget(10**9, context_bytes=0, workspace_bytes=0, margin_share=0.0)
     at(fresh, budget=budget).train_stage(1)

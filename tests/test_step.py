@@ -9,11 +9,11 @@ from homes import one_step, parts_of
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from gimstage.chain import Chain
 from gimstage.draws import generator
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
-from gimstage.recipe import Recipe
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
 
 RECIPES = Path(__file__).parent / "recipes"

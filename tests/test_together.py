@@ -23,14 +23,13 @@ from together import (
 from torch import Tensor
 from torch.testing import assert_close
 
-from gimstage.chain import Chain
 from gimstage.draws import generator
 from gimstage.errors import RecipeError
-from gimstage.fit import predicted_peak
-from gimstage.metrics import read_lines
-from gimstage.pipeline import Pipeline
+from gimstage.plan.fit import predicted_peak
 from gimstage.progress import Interrupted
-from gimstage.recipe import Recipe
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.recipe import Recipe
+from gimstage.runs.tensors import read_tensors
 from gimstage.specs import ImageDataSpec
 from gimstage.stack import (
     Learner,
@@ -40,8 +39,9 @@ from gimstage.stack import (
     stand_in_labels,
     trained_stack,
 )
-from gimstage.step import Batch, training_step
-from gimstage.tensors import read_tensors
+from gimstage.train.metrics import read_lines
+from gimstage.train.step import Batch, training_step
+from gimstage.work.pipeline import Pipeline
 
 COUNT = 5
 KINDS = ["tiny", "tiny_audio"]

@@ -20,15 +20,15 @@ from together import (
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.inputs.base import divided
-from gimstage.metrics import read_lines
-from gimstage.pipeline import Pipeline
 from gimstage.progress import Interrupted
 from gimstage.report.raw import find_raw
+from gimstage.runs.tensors import read_tensors
 from gimstage.specs import ValidationSpec
 from gimstage.stack import Learner, new_learners, whole_module
-from gimstage.step import Batch, validation_step
-from gimstage.tensors import read_tensors
-from gimstage.train import load_part
+from gimstage.train.loop import load_part
+from gimstage.train.metrics import read_lines
+from gimstage.train.step import Batch, validation_step
+from gimstage.work.pipeline import Pipeline
 
 HELD = {"share": 0.25, "seed": 5, "evaluations": 3, "batches": 1}
 

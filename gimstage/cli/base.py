@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from gimstage import screens
+from gimstage.cli import screens
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch
 from gimstage.sizes import parse_bytes
 
 if TYPE_CHECKING:
-    from gimstage.memory import Budget
-    from gimstage.pipeline import Pipeline
-    from gimstage.recipe import Recipe
-    from gimstage.stagework import Settings
+    from gimstage.plan.memory import Budget
+    from gimstage.recipe.recipe import Recipe
+    from gimstage.work.pipeline import Pipeline
+    from gimstage.work.stage import Settings
 
 WIDTH = 110  # of tables where stdout is not a terminal
 
@@ -198,8 +198,8 @@ def open_pipeline(
 ) -> Pipeline:
     """The pipeline that a command's options ask for."""
     from gimstage.inputs import find_data
-    from gimstage.pipeline import Pipeline
-    from gimstage.recipe import Recipe
+    from gimstage.recipe.recipe import Recipe
+    from gimstage.work.pipeline import Pipeline
 
     loaded, settings = Recipe.load(recipe, seed), open_settings(**options)
     found = find_data(loaded.data, data, runs)
@@ -216,7 +216,7 @@ def open_settings(
 ) -> Settings:
     """How to compute, as a command's options ask for."""
     from gimstage.device import find_device
-    from gimstage.stagework import Settings
+    from gimstage.work.stage import Settings
 
     return Settings(
         device=find_device(device),
@@ -229,7 +229,7 @@ def open_settings(
 
 def open_recipe(*, recipe: Path, seed: int | None, **_: Any) -> Recipe:
     """The recipe that a command's options ask for."""
-    from gimstage.recipe import Recipe
+    from gimstage.recipe.recipe import Recipe
 
     return Recipe.load(recipe, seed)
 
@@ -243,7 +243,7 @@ def open_budget(
     **_: Any,
 ) -> Budget | None:
     """The budget of GPU memory that a command's options ask for, if any."""
-    from gimstage.memory import Budget
+    from gimstage.plan.memory import Budget
 
     def aside(name: str, text: str) -> int:
         return 0 if text.strip() == "0" else parse_bytes(name, text)

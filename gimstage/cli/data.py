@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gimstage import screens
+from gimstage.cli import screens
 from gimstage.cli.base import answer, guarded, option, watching
 from gimstage.data.kinds import data_kind
 

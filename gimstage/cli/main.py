@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gimstage import __version__, screens
+from gimstage import __version__
+from gimstage.cli import screens
 from gimstage.cli.base import (
     COMPUTE,
     DATA,
@@ -32,10 +33,10 @@ from gimstage.cli.base import (
 from gimstage.errors import BudgetError
 
 if TYPE_CHECKING:
-    from gimstage.memory import Budget
-    from gimstage.pipeline import Pipeline
-    from gimstage.plan import StagePlan
-    from gimstage.recipe import Recipe
+    from gimstage.plan.cost import StagePlan
+    from gimstage.plan.memory import Budget
+    from gimstage.recipe.recipe import Recipe
+    from gimstage.work.pipeline import Pipeline
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -150,7 +151,7 @@ def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
 
 def _plan_memory(recipe: Recipe, budget: Budget | None, *, as_json: bool) -> None:
     """Plan what does not depend on the data: GPU memory and operations."""
-    from gimstage.plan import plan_stage, plan_stages
+    from gimstage.plan.cost import plan_stage, plan_stages
 
     error, plans = None, []
     cost = partial(plan_stage, data=None, cached_bytes=0, budget=budget, calibration=None)

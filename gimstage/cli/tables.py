@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gimstage import screens
+from gimstage.cli import screens
 from gimstage.cli.base import (
     COMPUTE,
     DATA,
@@ -26,9 +26,9 @@ from gimstage.cli.base import (
 from gimstage.errors import RecipeError
 
 if TYPE_CHECKING:
-    from gimstage.campaign import Campaign
     from gimstage.progress import Watch
-    from gimstage.recipe import Recipe
+    from gimstage.recipe.recipe import Recipe
+    from gimstage.work.campaign import Campaign
 
 SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines and little data
 
@@ -94,8 +94,8 @@ def _choose(
     folders: tuple[Path, ...], seeds: list[int], data: Path | None, *, quiet: bool
 ) -> list[Recipe]:
     """Every recipe that suits the data, with every seed; what does not suit is said."""
-    from gimstage.campaign import in_order, suiting
-    from gimstage.recipe import Recipe
+    from gimstage.recipe.recipe import Recipe
+    from gimstage.work.campaign import in_order, suiting
 
     chosen, others = suiting(in_order(folders), data)
     if others and not quiet:
@@ -106,7 +106,7 @@ def _choose(
 def _open(
     recipes: list[Recipe], watch: Watch, *, runs: Path, data: Path | None, **options: Any
 ) -> Campaign:
-    from gimstage.campaign import Campaign
+    from gimstage.work.campaign import Campaign
 
     settings = open_settings(**options)
     return Campaign(recipes, data=data, root=runs, settings=settings, watch=watch)

@@ -7,12 +7,12 @@ sequences   rows of utterances
 
 from typing import Any
 
-from gimstage.chain import Chain
 from gimstage.extract.base import Extraction
 from gimstage.extract.grids import GridExtraction
 from gimstage.extract.sequences import SequenceExtraction
 from gimstage.inputs import DataSet, SequenceSource, Source
 from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.recipe.chain import Chain
 from gimstage.views import StoredViews
 
 __all__ = ["Extraction", "GridExtraction", "SequenceExtraction", "extraction"]

@@ -32,11 +32,11 @@ from gimstage.cache import (
     encode_into,
     fidelity,
 )
-from gimstage.chain import Chain
 from gimstage.device import placed
 from gimstage.errors import CacheError
 from gimstage.modules import EncoderModule
 from gimstage.progress import Progress, Watch
+from gimstage.recipe.chain import Chain
 from gimstage.views import Ints
 
 READ_AHEAD = 2

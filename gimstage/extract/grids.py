@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gimstage.chain import Chain
 from gimstage.device import laid_out
 from gimstage.extract.base import READ_AHEAD, Block, Extraction, spread
 from gimstage.inputs import Source, prefetched, to_device
 from gimstage.modules import EncoderModule
+from gimstage.recipe.chain import Chain
 from gimstage.stack import TILE_UNITS
 from gimstage.views import StoredViews, Windows
 

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gimstage.chain import Chain
 from gimstage.extract.base import READ_AHEAD, Block, Extraction, spread
 from gimstage.inputs import SequenceSource, prefetched, to_device
 from gimstage.inputs.rows import reach, strides
 from gimstage.modules import SequenceModule
+from gimstage.recipe.chain import Chain
 from gimstage.views import FRAME_SAMPLES, Spans, StoredSpans
 
 TILE_FRAMES = 400  # 4 s; the first module's output of a tile takes 26 MB at full width

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import torch
 
-from gimstage.chain import Chain
 from gimstage.device import placed
-from gimstage.folder import features_usable
 from gimstage.inputs.base import (
     DataSet,
     Source,
@@ -24,7 +22,9 @@ from gimstage.inputs.base import (
 from gimstage.inputs.images import Images, PixelSource
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.speech import Speech
-from gimstage.runs import Runs
+from gimstage.recipe.chain import Chain
+from gimstage.runs.folder import features_usable
+from gimstage.runs.state import Runs
 from gimstage.specs import DataSpec, ImageDataSpec
 from gimstage.stack import trained_module
 

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import decode, encode
-from gimstage.chain import Chain
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.modules import EncoderModule
+from gimstage.recipe.chain import Chain
 from gimstage.specs import DataSpec, OutputSpec, ValidationSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows

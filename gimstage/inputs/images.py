@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import FeatureReader
-from gimstage.chain import Chain
 from gimstage.data.demo import write_demo
 from gimstage.data.stl10 import ImageSplit, fingerprint, normalise, open_split
 from gimstage.device import laid_out
@@ -30,6 +29,7 @@ from gimstage.inputs.base import (
     refuse_unknown_classes,
 )
 from gimstage.modules import EncoderModule
+from gimstage.recipe.chain import Chain
 from gimstage.specs import ImageDataSpec, OutputSpec
 from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, cut_out, patch_grid
 

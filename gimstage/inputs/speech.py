@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gimstage.chain import Chain
 from gimstage.data.librispeech import SpeechSplit, fingerprint, open_split, phones_fingerprint
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import (
@@ -26,6 +25,7 @@ from gimstage.inputs.base import (
 )
 from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource, strides
 from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.recipe.chain import Chain
 from gimstage.specs import OutputSpec, SpeechDataSpec, SupervisedSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gimstage.chain import differences
 from gimstage.errors import GimstageError, nearest
+from gimstage.recipe.identity import differences
 from gimstage.report.folders import Notes, Run, read_run
 from gimstage.report.published import Kind, base_of
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError
-from gimstage.folder import RunFolder
-from gimstage.metrics import Line
 from gimstage.report.stageruns import StageRun
+from gimstage.runs.folder import RunFolder
+from gimstage.train.metrics import Line
 
 Notes = list[str]
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from gimstage.folder import RunFolder
-from gimstage.metrics import Line
+from gimstage.runs.folder import RunFolder
+from gimstage.train.metrics import Line
 
 # What a loss chooses among: a count in its TOML, and how many come on top of it.
 _CHOICES = {"infonce": ("num_negatives", 1), "supervised": ("num_classes", 0)}

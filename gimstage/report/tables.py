@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from gimstage.chain import differences
+from gimstage.recipe.identity import differences
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Cost, Measured, cost_of
 from gimstage.report.folders import Run

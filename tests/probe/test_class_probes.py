@@ -16,7 +16,7 @@ from gimstage.modules import ResNetModule
 from gimstage.probe.classifiers import _train, hidden_accuracy, paper_accuracy
 from gimstage.probe.crops import ClassProbe, all_codes, mean_code
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
+from gimstage.recipe.recipe import Recipe
 from gimstage.specs import HiddenProtocol, PaperProtocol
 from gimstage.stack import Stack
 

@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 
-from gimstage.chain import Chain, Identity, fingerprint
 from gimstage.device import device_name, laid_out, placed
 from gimstage.errors import DamagedCacheError
 from gimstage.files import write_json
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import Identity, fingerprint
 from gimstage.specs import ImageDataSpec
 from gimstage.stack import new_learners, stand_in_labels, whole_module
-from gimstage.step import Batch, training_step
+from gimstage.train.step import Batch, training_step
 
 SAMPLES = 2  # of a measured step; small, so that it fits any device
 DISK_BYTES = 256_000_000

@@ -18,23 +18,24 @@ from typing import Any
 import torch
 
 from gimstage.cache import verify
-from gimstage.chain import Chain, fingerprint
 from gimstage.device import device_name
 from gimstage.errors import BudgetError
 from gimstage.extract import extraction
+from gimstage.extract.layout import features_layout
 from gimstage.files import read_json, write_json
-from gimstage.fit import Setting, choose, plain_setting
-from gimstage.folder import features_usable, file_sha256, folder_bytes
 from gimstage.inputs import DataSet, Source, output_source
-from gimstage.layout import features_layout
-from gimstage.memory import Budget
-from gimstage.metrics import read_lines
-from gimstage.plan import require_steps
+from gimstage.plan.cost import require_steps
+from gimstage.plan.fit import Setting, choose, plain_setting
+from gimstage.plan.memory import Budget
 from gimstage.progress import Progress, Watch
-from gimstage.runs import Runs
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import fingerprint
+from gimstage.runs.folder import features_usable, file_sha256, folder_bytes
+from gimstage.runs.state import Runs
+from gimstage.runs.tensors import read_tensors
 from gimstage.stack import new_module
-from gimstage.tensors import read_tensors
-from gimstage.train import Training
+from gimstage.train.loop import Training
+from gimstage.train.metrics import read_lines
 
 _log = logging.getLogger(__name__)
 

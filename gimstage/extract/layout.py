@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from gimstage.cache import ArrayLayout, SmallLayout, StoreLayout, pick_shard_rows
-from gimstage.chain import Chain
 from gimstage.inputs import DataSet
 from gimstage.inputs.rows import strides
 from gimstage.modules import SequenceModule
+from gimstage.recipe.chain import Chain
 from gimstage.views import FRAME_SAMPLES, StoredSpans, StoredViews
 
 DIMENSIONS = ("sample", "view", "row", "column", "channel", "y", "x")

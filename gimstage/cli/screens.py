@@ -18,11 +18,11 @@ from gimstage.progress import Progress, Watch
 from gimstage.sizes import duration, readable
 
 if TYPE_CHECKING:
-    from gimstage.campaign import CampaignRun
     from gimstage.data.check import DataReport
     from gimstage.data.check_speech import SpeechReport
-    from gimstage.memory import Budget
-    from gimstage.plan import StagePlan
+    from gimstage.plan.cost import StagePlan
+    from gimstage.plan.memory import Budget
+    from gimstage.work.campaign import CampaignRun
 
 COLOURS = {"done": "green", "partial": "yellow", "stale": "magenta", "damaged": "red"}
 COLOURS |= {"part done": "yellow", "failed": "red"}

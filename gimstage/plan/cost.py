@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from gimstage.cache import torch_dtype
-from gimstage.calibration import Calibration
-from gimstage.chain import Chain
 from gimstage.errors import BudgetError, DataError
-from gimstage.fit import choose, plain_setting, recomputed_below
+from gimstage.extract.layout import features_layout
 from gimstage.inputs import DataSet
-from gimstage.layout import features_layout
-from gimstage.memory import Budget
+from gimstage.plan.calibration import Calibration
+from gimstage.plan.fit import choose, plain_setting, recomputed_below
+from gimstage.plan.memory import Budget
+from gimstage.recipe.chain import Chain
 from gimstage.sizes import readable
 from gimstage.specs import ImageDataSpec
 from gimstage.stack import new_learners

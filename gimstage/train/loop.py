@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gimstage.chain import Chain
 from gimstage.device import laid_out, placed
 from gimstage.draws import drawing, generator
 from gimstage.errors import BudgetError, CheckpointError
-from gimstage.folder import RunFolder
 from gimstage.inputs import Source, TrainingDraws, Where, prefetched, to_device
-from gimstage.metrics import Metrics, not_finite
 from gimstage.progress import Interrupted, Progress, Watch
+from gimstage.recipe.chain import Chain
+from gimstage.runs.folder import RunFolder
+from gimstage.runs.tensors import read_header, read_tensors, save_tensors
 from gimstage.stack import new_learners, whole_module, whole_objective
-from gimstage.step import Batch, Load, training_step, validation_step
-from gimstage.tensors import read_header, read_tensors, save_tensors
+from gimstage.train.metrics import Metrics, not_finite
+from gimstage.train.step import Batch, Load, training_step, validation_step
 
 READ_AHEAD = 2  # batches read while one is trained on
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")

@@ -25,12 +25,11 @@ This file imports nothing of gimstage but errors.
 
 import sys
 import weakref
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,12 +38,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gimstage.errors import BudgetError
+from gimstage.plan.allocator import BLOCK, Block, CachingAllocator, rounded_up
 
 KINDS = ("weights", "gradients", "optimiser", "activations", "loss", "buffers")
 REPEATS = 3  # of the last step, within which reserved memory stops growing; one sufficed so far
 GRU_RESERVE = 5  # values kept per output, as torch's own fused GRU cell does
-MIB = 2**20
-BLOCK = 512  # bytes
 
 Build = Callable[[], tuple[nn.Module, nn.Module]]
 Step = Callable[[Any, Any, torch.optim.Optimizer, Tensor], object]
@@ -207,7 +205,7 @@ class Ledger(TorchDispatchMode):
             if key not in self._alive and storage.nbytes():
                 number = len(self._sizes)
                 self._kinds.append(kind or self.kind)
-                self._sizes.append(_rounded(storage.nbytes(), BLOCK))
+                self._sizes.append(rounded_up(storage.nbytes(), BLOCK))
                 self._alive[key] = number, weakref.ref(storage, partial(self._freed, key))
                 self.events.append((number, True))
 
@@ -329,72 +327,3 @@ def _engine_adds_in_place(older: Tensor) -> bool:
     holders: int = older._use_count()  # type: ignore[attr-defined]
     alone = holders == 4 and torch._C._storage_Use_Count(storage._cdata) == 2
     return alone and storage.nbytes() == older.nbytes  # dense, too
-
-
-def _rounded(count: int, unit: int) -> int:
-    return -(-count // unit) * unit
-
-
-class Block(NamedTuple):
-    """A stretch of a segment, of so many bytes from an address on."""
-
-    size: int
-    address: int
-    small: bool
-
-
-class CachingAllocator:
-    """A model of PyTorch's caching allocator for CUDA: one stream, default settings.
-
-    Requests up to 1 MiB come from segments of 2 MiB, those below 10 MiB from segments of 20 MiB,
-    larger ones from segments of their own, in multiples of 2 MiB. The smallest free block that fits
-    is taken, and split unless the rest is little; free neighbours merge; segments stay.
-
-    Attributes:
-        reserved: bytes of all segments.
-    """
-
-    def __init__(self) -> None:
-        self.reserved = 0
-        self._free: dict[bool, list[Block]] = {True: [], False: []}  # smallest first
-        # The free ones by their first address, and by the address behind them.
-        self._starts, self._ends = dict[int, Block](), dict[int, Block]()
-        self._unused = 0  # address
-
-    def allocate(self, nbytes: int) -> Block:
-        """A block of at least so many bytes, more than none."""
-        size = _rounded(nbytes, BLOCK)
-        small = size <= MIB
-        free, fits = self._free[small], Block(size, 0, small)
-        if not free or free[-1] < fits:
-            segment = 2 * MIB if small else 20 * MIB if size < 10 * MIB else _rounded(size, 2 * MIB)
-            self._keep(Block(segment, self._unused, small))
-            self.reserved += segment
-            self._unused += segment + BLOCK  # the gap keeps segments from merging
-        found = free[bisect_left(free, fits)]
-        self._take(found)
-        rest = found.size - size
-        if rest >= BLOCK if small else rest > MIB:
-            self._keep(Block(rest, found.address + size, small))
-            found = Block(size, found.address, small)
-        return found
-
-    def free(self, block: Block) -> None:
-        """Take a block back."""
-        size, address, small = block
-        if after := self._starts.get(address + size):
-            self._take(after)
-            size += after.size
-        if before := self._ends.get(address):
-            self._take(before)
-            size, address = size + before.size, before.address
-        self._keep(Block(size, address, small))
-
-    def _keep(self, block: Block) -> None:
-        insort(self._free[block.small], block)
-        self._starts[block.address] = self._ends[block.address + block.size] = block
-
-    def _take(self, block: Block) -> None:
-        free = self._free[block.small]
-        del free[bisect_left(free, block)]
-        del self._starts[block.address], self._ends[block.address + block.size]

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from gimstage.chain import Chain
 from gimstage.errors import RecipeError
 from gimstage.modules import EncoderModule, ResNetModule, SequenceModule
+from gimstage.recipe.chain import Chain
 from gimstage.specs import (
     DataSpec,
     ImageDataSpec,

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gimstage.cache import verify
-from gimstage.calibration import Calibration, calibrate, read_calibration
-from gimstage.chain import ALGORITHMS, Chain, Identity, differences, fingerprint, settled
 from gimstage.device import placed
 from gimstage.errors import (
     CacheError,
@@ -18,9 +16,9 @@ from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
 )
-from gimstage.folder import check_weights, folder_bytes
 from gimstage.inputs import DataSet, Speech
-from gimstage.plan import (
+from gimstage.plan.calibration import Calibration, calibrate, read_calibration
+from gimstage.plan.cost import (
     StagePlan,
     plan_stage,
     plan_stages,
@@ -30,11 +28,14 @@ from gimstage.plan import (
 )
 from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, open_probe
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
-from gimstage.runs import Runs, Status
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import ALGORITHMS, Identity, differences, fingerprint, settled
+from gimstage.recipe.recipe import Recipe
+from gimstage.runs.folder import check_weights, folder_bytes
+from gimstage.runs.state import Runs, Status
 from gimstage.specs import PhoneProbeSpec, ProbeSpec
 from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
-from gimstage.stagework import Settings, StageWork, naming_out_of_memory, versions
+from gimstage.work.stage import Settings, StageWork, naming_out_of_memory, versions
 
 _log = logging.getLogger(__name__)
 

@@ -15,16 +15,17 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gimstage.chain import Chain, fingerprint
 from gimstage.errors import BudgetError
 from gimstage.inputs.images import patches_again
 from gimstage.inputs.rows import rows_again
-from gimstage.memory import Budget, Peak, predict_peak
 from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.plan.memory import Budget, Peak, predict_peak
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import fingerprint
 from gimstage.sizes import readable
 from gimstage.specs import ImageDataSpec
 from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
-from gimstage.step import Batch, training_step
+from gimstage.train.step import Batch, training_step
 
 # Time of a step as a multiple of the plain one. In theory a forward pass is a third of it and each
 # measure costs one more: 1.33, and 1.67 for both. `make bench` measures them.

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from gimstage.data.kinds import Kind, data_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.inputs import find_data
-from gimstage.pipeline import Pipeline
 from gimstage.progress import Watch
-from gimstage.recipe import Recipe
+from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
-from gimstage.stagework import Settings
+from gimstage.work.pipeline import Pipeline
+from gimstage.work.stage import Settings
 
 State = Literal["to do", "part done", "done", "left out", "failed"]
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gimstage.cache import verify
-from gimstage.chain import Chain, Identity, differences, fingerprint
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
-from gimstage.folder import RunFolder, check_weights, file_sha256
-from gimstage.tensors import read_header
+from gimstage.runs.folder import RunFolder, check_weights, file_sha256
+from gimstage.runs.tensors import read_header
 
 State = Literal["missing", "partial", "done", "stale", "damaged"]
 

@@ -1,48 +1,15 @@
-"""A stage, and the chain of stages that leads to it from the data; what decides its numbers.
+"""A stage, and the chain of stages that leads to it from the data; what decides its numbers."""
 
-Everything that decides a stage's numbers is its *identity*, a plain dictionary; the identity's
-SHA-256 is its *fingerprint*.
-"""
-
-import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gimstage.recipe.identity import ALGORITHMS, Identity, settled
 from gimstage.specs import DataSpec, ImageDataSpec, Shape, StageSpec
 from gimstage.views import FRAME_SAMPLES
 
 if TYPE_CHECKING:
     from gimstage.modules import EncoderModule
-
-# Raised whenever the same recipe gives other numbers than before, so that old results turn stale.
-ALGORITHMS = {
-    "views": 1,
-    "resnet": 1,
-    "conv1d": 1,
-    "gru": 1,
-    "conv1d_gru": 1,
-    "pixelcnn": 1,
-    "folded_alexnet": 1,
-    "vgg_layer": 1,
-    "identity": 1,
-    "infonce": 1,
-    "supervised": 1,
-    "deep_infomax": 1,
-    "predsim": 1,
-    "training": 1,
-    "encodings": 1,
-    "probe": 2,
-}
-
-# Keys that came later: without a value they are left out of identities, which stay what they were.
-_LATER = {"mode", "module", "modules", "objective", "update_every", "decay"}
-_LATER |= {"validation", "cutout_px", "hidden", "own"}
-
-Identity = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -205,46 +172,3 @@ class Chain:
 def _output(stage: Stage) -> dict[str, Any]:
     # Where the numbers lie does not change them; codes are an extra, not handed on.
     return stage.spec.output.model_dump(exclude={"store", "codes"})
-
-
-def settled(tree: Any) -> Any:
-    """A tree without those of its later keys that have no value."""
-    if isinstance(tree, list | tuple):
-        return [settled(value) for value in tree]
-    if not isinstance(tree, dict):
-        return tree
-    given = {k: v for k, v in tree.items() if v is not None or k not in _LATER}
-    return {key: settled(value) for key, value in given.items()}
-
-
-def fingerprint(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of an identity, as 64 hexadecimal digits."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for every key in which two identities differ: `key: old → new`."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    return [
-        f"{key}: {_show(before.get(key))} → {_show(after.get(key))}"
-        for key in dict.fromkeys([*after, *before])
-        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
-    ]
-
-
-_ABSENT = object()
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
-        return value[:12]
-    return "absent" if value is None else json.dumps(value, ensure_ascii=False)

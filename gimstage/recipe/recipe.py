@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from gimstage.chain import Chain, Stage
-from gimstage.checks import (
+from gimstage.errors import RecipeError, nearest
+from gimstage.recipe.chain import Chain, Stage
+from gimstage.recipe.checks import (
     check_hand_over,
     check_kind,
     check_output,
@@ -21,7 +22,6 @@ from gimstage.checks import (
     check_probe,
     check_reach,
 )
-from gimstage.errors import RecipeError, nearest
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
 from gimstage.specs.reading import read_one_of, read_spec
 
