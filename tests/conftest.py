@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from homes import unrun  # noqa: E402
+from helpers.homes import unrun  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 Golden = dict[str, Tensor]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stores
 import zarr
+from helpers import stores
 from hypothesis import given
 from hypothesis import strategies as st
 

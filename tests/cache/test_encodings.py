@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-import stores
 import torch
+from helpers import stores
 from torch import Tensor
 
 from gimstage.cache import Affine, calibrate, check_values, decode, encode, fidelity

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import stores
 import tensorstore
 import xarray
 import zarr
+from helpers import stores
 
 from gimstage.cache import FeatureReader
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stores
+from helpers import stores
 
 from gimstage.cache import FeatureReader, FeatureWriter, verify
 from gimstage.errors import DamagedCacheError

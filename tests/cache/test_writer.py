@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import stores
 import torch
+from helpers import stores
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from homes import CPU, RECIPES, at
+from helpers.homes import CPU, RECIPES, at
 from torch import Tensor, nn
 
 from gimstage.draws import drawing

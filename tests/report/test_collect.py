@@ -2,7 +2,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written import curves, several, weights, write_images, write_probe, write_speech, write_stage
+from helpers.manifests import (
+    curves,
+    several,
+    weights,
+    write_images,
+    write_probe,
+    write_speech,
+    write_stage,
+)
 
 from gimstage.errors import GimstageError
 from gimstage.report import collect

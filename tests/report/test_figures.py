@@ -3,9 +3,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.manifests import (
+    curve,
+    curves,
+    several,
+    write_images,
+    write_probe,
+    write_speech,
+    write_stage,
+)
 from matplotlib.axes import Axes
 from matplotlib.text import Text
-from written import curve, curves, several, write_images, write_probe, write_speech, write_stage
 
 from gimstage.report import collect, drawing
 from gimstage.report.drawing import Drawing

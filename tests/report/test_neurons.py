@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.manifests import random, write_store
 from torch import Tensor
-from written import random, write_store
 
 from gimstage.cache import FeatureReader
 from gimstage.report import neurons

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.manifests import IMAGES, SPEECH, random, several, write_stage, write_store
 from torch import Tensor
-from written import IMAGES, SPEECH, random, several, write_stage, write_store
 
 from gimstage.data.demo import write_demo
 from gimstage.data.stl10 import fingerprint, normalise, open_split

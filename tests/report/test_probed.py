@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from written import several, write_probe, write_stage
+from helpers.manifests import several, write_probe, write_stage
 
 from gimstage.report import collect
 from gimstage.report.modules import module_table

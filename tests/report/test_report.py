@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from everything import write_everything
-from written import IMAGES, write_images, write_probe, write_speech, write_stage
+from helpers.manifests import IMAGES, write_images, write_probe, write_speech, write_stage
+from helpers.paper import write_everything
 
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch

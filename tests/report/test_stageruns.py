@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written import INFONCE, curve, curves, several, write_images, write_stage
+from helpers.manifests import INFONCE, curve, curves, several, write_images, write_stage
 
 from gimstage.report import collect
 from gimstage.report.modules import StageRow, module_table

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written import (
+from helpers.manifests import (
     IMAGES,
     SPEECH,
     TEST,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from homes import one_step, parts_of
+from helpers.homes import RECIPES, one_step, parts_of
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -16,7 +16,6 @@ from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
 
-RECIPES = Path(__file__).parent / "recipes"
 COUNT = 5
 STAGES = [("tiny", 1), ("tiny", 2), ("tiny_audio", 1), ("tiny_audio", 3), ("tiny_audio", 6)]
 SETTINGS = [(COUNT, True), (2, False), (2, True), (1, False), (3, True)]

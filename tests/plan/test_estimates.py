@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from homes import CPU, RECIPES, at, edit, recipe_of
+from helpers.homes import CPU, RECIPES, at, edit, recipe_of
 
 from gimstage.plan.calibration import Calibration, calibrate, read_calibration
 from gimstage.plan.calibration import _key as key_of

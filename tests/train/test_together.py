@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from homes import RECIPES, StopAfter, open_pipeline
-from together import (
+from helpers.homes import RECIPES, STAGES, StopAfter, open_pipeline
+from helpers.recipes import (
     LAYER,
     PER_IMAGE,
     PER_PHONE,
@@ -395,10 +395,9 @@ def test_the_learning_rate_falls_where_the_recipe_says(tmp_path: Path) -> None:
 
 
 def test_backward_in_turn_needs_less_than_the_sum(tmp_path: Path) -> None:
-    stages = Path(__file__).parents[1] / "stages"
-    side_by_side = Recipe.load(stages / "stl10_simultaneous").chain(1)
-    whole = Recipe.load(stages / "stl10_cpc").chain(1)
-    base = Recipe.load(stages / "stl10")
+    side_by_side = Recipe.load(STAGES / "stl10_simultaneous").chain(1)
+    whole = Recipe.load(STAGES / "stl10_cpc").chain(1)
+    base = Recipe.load(STAGES / "stl10")
     alone = [predicted_peak(base.chain(number), 32, False) for number in (1, 2, 3)]
     found = predicted_peak(side_by_side, 32, False).allocated_bytes
     assert found < 0.7 * predicted_peak(whole, 32, False).allocated_bytes

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from homes import CPU
+from helpers.homes import CPU, STAGES
 
 from gimstage.data.demo import write_demo
 from gimstage.data.demo_speech import write_demo_speech
@@ -17,7 +17,6 @@ from gimstage.train.metrics import read_lines
 from gimstage.work.pipeline import Pipeline
 from gimstage.work.stage import Settings
 
-STAGES = Path(__file__).parents[1] / "stages"
 RECIPES = sorted(path.name for path in STAGES.iterdir())
 EVERY = [(name, number) for name in RECIPES for number in Recipe.load(STAGES / name).stages]
 # What makes three steps of the paper's widths a matter of seconds.

@@ -12,7 +12,7 @@ import tensorstore
 import torch
 import xarray
 import zarr
-from homes import CPU, StopAfter, at, bits, edit, finish, recipe_of, states, why
+from helpers.homes import CPU, StopAfter, at, bits, edit, finish, recipe_of, states, why
 from torch.testing import assert_close
 
 import gimstage

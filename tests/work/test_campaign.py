@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from homes import CPU, RECIPES, StopAfter
+from helpers.homes import CPU, RECIPES, ROOT, StopAfter
 
 from gimstage.cli import main
 from gimstage.data.demo_speech import write_demo_speech
@@ -161,7 +161,7 @@ def test_data_that_no_recipe_is_for_is_refused(tmp_path: Path) -> None:
 def test_without_data_only_recipes_that_write_their_own_can_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(ROOT)
     monkeypatch.delenv("GIMSTAGE_DATA", raising=False)
     result = CliRunner().invoke(main, ["tables", "stages/stl10_small", "--seeds", "2"])
     assert result.exit_code == 1

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.homes import RECIPES, STAGES
 
 from gimstage.errors import RecipeError
 from gimstage.recipe.identity import differences, fingerprint
 from gimstage.recipe.recipe import Recipe
 
-ROOT = Path(__file__).parents[1]
-TINY = ROOT / "tests/recipes/tiny"
+TINY = RECIPES / "tiny"
 Edit = Callable[[str, str, str], None]
 
 
@@ -42,14 +42,14 @@ def refusal(folder: Path) -> str:
     return str(error.value).replace(f"{folder}/", "")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "stages").iterdir()), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted(STAGES.iterdir()), ids=lambda p: p.name)
 def test_every_recipe_that_ships_loads(path: Path) -> None:
     recipe = Recipe.load(path)
     assert all(recipe.chain(number).shapes() for number in recipe.stages)
 
 
 def test_the_paper_recipe_has_the_papers_shapes() -> None:
-    shapes = Recipe.load(ROOT / "stages/stl10").chain(3).shapes()
+    shapes = Recipe.load(STAGES / "stl10").chain(3).shapes()
     assert shapes == [(1, 16, 16), (256, 16, 16), (512, 8, 8), (1024, 4, 4)]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from homes import open_pipeline
-from together import PER_IMAGE, PER_PHONE, lay_out, split_off, together
+from helpers.homes import open_pipeline
+from helpers.recipes import PER_IMAGE, PER_PHONE, lay_out, split_off, together
 
 from gimstage.draws import generator
 from gimstage.errors import DataError, NoLabelsError

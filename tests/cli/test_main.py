@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from helpers.homes import RECIPES, STAGES
 
 from gimstage.cli import main
 
-TINY = Path(__file__).parent / "recipes/tiny"
+TINY = RECIPES / "tiny"
 
 
 def gimstage(*arguments: object) -> Result:
@@ -377,7 +378,7 @@ def test_a_report_over_no_runs_is_refused(tmp_path: Path) -> None:
 
 
 def test_memory_is_planned_without_any_data() -> None:
-    folder = Path(__file__).parents[1] / "stages/librispeech"
+    folder = STAGES / "librispeech"
     found = document("plan", "--recipe", folder, "--gpu-mem", "1GB")
     assert found["fits"]
     assert [stage["name"] for stage in found["stages"]] == [*"123456"]
@@ -388,6 +389,6 @@ def test_memory_is_planned_without_any_data() -> None:
 
 
 def test_a_recipe_of_probes_alone_has_nothing_to_plan() -> None:
-    folder = Path(__file__).parents[1] / "stages/librispeech_mfcc"
+    folder = STAGES / "librispeech_mfcc"
     result = gimstage("plan", "--recipe", folder)
     assert (result.exit_code, result.stdout) == (0, "librispeech_mfcc has no stages to plan\n")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from homes import CPU, StopAfter, open_pipeline
-from together import (
+from helpers.homes import CPU, StopAfter, open_pipeline
+from helpers.recipes import (
     PER_PHONE,
     WHOLE_IMAGES,
     lay_out,

@@ -20,7 +20,9 @@ from gimstage.train.step import Batch, Load, training_step
 from gimstage.work.pipeline import Pipeline
 from gimstage.work.stage import Settings
 
-RECIPES = Path(__file__).parent / "recipes"
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "tests/recipes"
+STAGES = ROOT / "stages"
 CPU = torch.device("cpu")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from homes import CPU, RECIPES
+from helpers.homes import CPU, RECIPES
 
 from gimstage.draws import generator
 from gimstage.inputs import Images

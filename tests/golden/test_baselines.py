@@ -5,12 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from test_golden import (
-    DTYPES,
-    loss_tolerance,
-    vision_draws,
-    vision_objective,
-)
+from helpers.golden import DTYPES, loss_tolerance, vision_draws, vision_objective
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from homes import RECIPES
+from helpers.homes import RECIPES
 
 Table = dict[str, Any]
 PER_IMAGE = {"kind": "supervised", "num_classes": 10, "per": "sample"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from homes import RECIPES, at, edit, finish, one_step, parts_of
+from helpers.homes import RECIPES, STAGES, at, edit, finish, one_step, parts_of
 
 from gimstage.errors import BudgetError
 from gimstage.modules import ResNetModule
@@ -16,9 +16,9 @@ from gimstage.plan.fit import choose, plain_setting, predicted_peak, recomputed_
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.train import loop as train
+from gimstage.train import loop
 
-STL10 = Path(__file__).parents[1] / "stages/stl10"
+STL10 = STAGES / "stl10"
 
 
 def chain_of(number: int, recipe: Path = RECIPES / "tiny") -> Chain:
@@ -136,14 +136,14 @@ def test_a_run_under_a_small_budget_has_the_losses_of_the_plain_run(
 def test_a_step_that_runs_out_of_memory_names_itself_and_keeps_the_checkpoint(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, calls = train.training_step, iter(range(1, 100))
+    plain, calls = loop.training_step, iter(range(1, 100))
 
     def step(*args: object, **kwargs: object) -> torch.Tensor:
         if next(calls) == 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(train, "training_step", step)
+    monkeypatch.setattr(loop, "training_step", step)
     with pytest.raises(BudgetError) as caught:
         at(fresh, checkpoint_every_s=0).train_stage(1)
     assert str(caught.value) == (

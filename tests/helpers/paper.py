@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from written import (
+from helpers.manifests import (
     IMAGES,
     INFONCE,
     SPEECH,

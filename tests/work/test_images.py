@@ -11,7 +11,7 @@ import tensorstore
 import torch
 import xarray
 import zarr
-from homes import (
+from helpers.homes import (
     CPU,
     RECIPES,
     StopAfter,
@@ -417,16 +417,16 @@ def test_a_stage_that_another_one_reads_is_not_trained_again(home: Path) -> None
 def test_training_holds_the_stages_below_as_they_are(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gimstage import train
+    from gimstage.train import loop
 
-    plain = train.training_step
+    plain = loop.training_step
 
     def step(*args: object, **kwargs: object) -> list[torch.Tensor]:
         with pytest.raises(BusyError), at(home).runs.folder("tiny/1").lock():
             pass
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(train, "training_step", step)
+    monkeypatch.setattr(loop, "training_step", step)
     shutil.rmtree(home / "runs/tiny/3")
     at(home).train_stage(3)
 
@@ -543,16 +543,16 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(fresh: Path) -> 
 def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gimstage import train
+    from gimstage.train import loop
 
-    plain = train.training_step
+    plain = loop.training_step
     steps: Iterator[int] = iter(range(1, 100))
 
     def broken(*args: object, **kwargs: object) -> list[torch.Tensor]:
         (values,) = plain(*args, **kwargs)
         return [values * float("nan") if next(steps) == 7 else values]
 
-    monkeypatch.setattr(train, "training_step", broken)
+    monkeypatch.setattr(loop, "training_step", broken)
     with pytest.raises(TrainingError) as error:
         at(fresh, checkpoint_every_s=0.0).train_stage(1)
     assert str(error.value) == (

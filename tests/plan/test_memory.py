@@ -1,12 +1,11 @@
 """Predicted memory: to the byte where it can be reckoned by hand, else against what really ran."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from homes import parts_of
+from helpers.homes import STAGES, parts_of
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -22,7 +21,6 @@ from gimstage.plan.allocator import MIB, CachingAllocator
 from gimstage.plan.memory import Budget, Ledger, Peak, predict_peak
 from gimstage.recipe.recipe import Recipe
 
-STAGES = Path(__file__).parents[1] / "stages"
 Parts = tuple[Any, Any]
 SHAPE = (4, 7, 7, 32, 16, 16)
 
