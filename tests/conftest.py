@@ -13,9 +13,14 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from helpers.homes import unrun  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 Golden = dict[str, Tensor]
+
+# No example is timed, for a machine may be busy; the same examples are tried in every run.
+settings.register_profile("gimstage", deadline=None, derandomize=True)
+settings.load_profile("gimstage")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gimstage"
@@ -28,6 +29,7 @@ FLOORS = [
     {"__main__"},
 ]
 FLOOR = {part: number for number, floor in enumerate(FLOORS) for part in floor}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.name != "__init__.py")
 
 
@@ -87,6 +89,13 @@ def test_the_top_level_holds_what_the_design_names() -> None:
     assert {line.split("/")[0] for line in tracked.stdout.splitlines()} <= allowed
 
 
-def test_no_file_of_the_package_is_longer_than_four_hundred_lines() -> None:
-    lengths = {str(p.relative_to(PACKAGE)): len(p.read_text().splitlines()) for p in FILES}
-    assert {name: n for name, n in lengths.items() if n > 400} == {}
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_file_is_longer_than_four_hundred_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_no_test_is_timed_and_every_run_tries_the_same_examples() -> None:
+    assert settings().deadline is None
+    assert settings().derandomize
+    own = [p for p in TESTS if re.search(r"\b(deadline|derandomize)\s*=", p.read_text())]
+    assert own == [ROOT / "tests/conftest.py"]
