@@ -17,6 +17,7 @@ from gimstage.device import laid_out
 from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
 from gimstage.modules import EncoderModule, joined
+from gimstage.modules.base import Reads
 from gimstage.objectives import Objective, Supervised
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
@@ -24,10 +25,9 @@ from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
 from gimstage.specs import DATA_SPECS, ModuleSpec
 
-# Units encoded at once where no gradient is kept, by their number of axes: sequences, patches,
-# grids. The result must not depend on the batch size, and small tiles stay inside the processor's
-# cache.
-TILE_UNITS = {2: 4, 3: 256, 5: 4}
+# Units encoded at once where no gradient is kept. The result must not depend on the batch size, and
+# small tiles stay inside the processor's cache.
+TILE_UNITS: dict[Reads, int] = {"sequence": 4, "patch": 256, "grid": 4}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ class Stack(nn.Module):
         self.parts = tuple(part for module in modules for part in module.parts)
         self.stages = nn.ModuleList(modules).requires_grad_(False).eval()
         self.names = list(names)
+        # Below and above a module on whole grids, patches come in grids too.
         self.unit_axes = max(part.unit_axes for part in self.parts)
+        self.tile_units = min(TILE_UNITS[part.reads] for part in self.parts)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ class Stack(nn.Module):
     def _tiles(self, x: Tensor) -> tuple[Tensor, ...]:
         """A few units at a time, (n, …)."""
         flat = laid_out(x).flatten(0, self._units(x) - 1)
-        tiles: tuple[Tensor, ...] = flat.split(TILE_UNITS[self.unit_axes])
+        tiles: tuple[Tensor, ...] = flat.split(self.tile_units)
         return tiles
 
     def _features(self, x: Tensor) -> Tensor:

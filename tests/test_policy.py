@@ -18,6 +18,7 @@ FLOORS = [
     {"sizes", "device"},
     {"views", "modules", "objectives", "data", "cache"},
     {"specs"},
+    {"modality"},
     {"recipe"},
     {"runs"},
     {"stack"},

@@ -22,7 +22,7 @@ from gimstage.views import StoredViews, Windows
 
 # What the ranges of `uint8` and the loss of an encoding are measured on: 96 times 2 × 2 patches.
 MEASURED_SAMPLES, MEASURED_PATCHES = 96, 2
-TILE_PATCHES = TILE_UNITS[3]
+TILE_PATCHES = TILE_UNITS["patch"]
 
 
 class GridExtraction(Extraction):

@@ -12,8 +12,7 @@ import numpy as np
 
 from gimstage.cache import ArrayLayout, SmallLayout, StoreLayout, pick_shard_rows
 from gimstage.inputs import DataSet
-from gimstage.inputs.rows import strides
-from gimstage.modules import SequenceModule
+from gimstage.modality import samples_per_row, sequence_modules
 from gimstage.recipe.chain import Chain
 from gimstage.views import FRAME_SAMPLES, StoredSpans, StoredViews
 
@@ -97,11 +96,11 @@ def _grids(chain: Chain, stored: StoredViews, labels: int | None) -> _Parts:
 
 def _sequences(chain: Chain, stored: StoredSpans, labels: int | None) -> _Parts:
     """One chunk is as many rows as a crop has, whichever entries they belong to."""
-    modules = [m for m in chain.modules() if isinstance(m, SequenceModule)]
+    modules = sequence_modules(chain.modules())
     rows = stored.entry_frames * FRAME_SAMPLES
     for module in modules:
         rows = np.array([module.length(int(n)) for n in rows])
-    rows_per_frame = FRAME_SAMPLES // strides(chain.modules())
+    rows_per_frame = FRAME_SAMPLES // samples_per_row(modules)
     shape = (int(rows.sum()), modules[-1].out_channels)
     chunk_rows = rows_per_frame * (chain.data.unit_shape[0] // FRAME_SAMPLES)
 

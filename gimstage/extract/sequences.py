@@ -19,7 +19,8 @@ from torch import Tensor
 
 from gimstage.extract.base import READ_AHEAD, Block, Extraction, spread
 from gimstage.inputs import SequenceSource, prefetched, to_device
-from gimstage.inputs.rows import reach, strides
+from gimstage.inputs.rows import reach
+from gimstage.modality import samples_per_row
 from gimstage.modules import SequenceModule
 from gimstage.recipe.chain import Chain
 from gimstage.views import FRAME_SAMPLES, Spans, StoredSpans
@@ -57,7 +58,7 @@ class SequenceExtraction(Extraction):
     ) -> None:
         super().__init__(chain, module, channel_axis=-1, device=device, workers=workers)
         self.module, self.source, self.stored = module, source, stored
-        self.rows_per_frame = FRAME_SAMPLES // strides(chain.modules())
+        self.rows_per_frame = FRAME_SAMPLES // samples_per_row(chain.modules())
         self.tile_rows = TILE_FRAMES * self.rows_per_frame
         self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)

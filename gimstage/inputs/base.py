@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import decode, encode
+from gimstage.device import laid_out
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.modules import EncoderModule
@@ -58,26 +59,26 @@ class Source(ABC):
 
 
 @torch.no_grad()
-def encoded_again(
-    module: EncoderModule, run: Callable[[Tensor], Tensor], units: Tensor, output: OutputSpec
-) -> Tensor:
+def encoded_again(module: EncoderModule, x: Tensor, output: OutputSpec) -> Tensor:
     """What a frozen module hands on when nothing is stored, tile by tile.
 
     Args:
         module: the module.
-        run: its features of a few units, with or without padding.
-        units: (n, …) of its input.
-        output: how it would have stored them: through ReLU, rounded.
+        x: a batch of its input, grids of patches or stretches that hold their reach.
+        output: how it would have stored its features: through ReLU, rounded.
     """
-    size, made = TILE_UNITS[module.unit_axes], units.new_empty(0)
+    axes, size = x.ndim - module.unit_axes, TILE_UNITS[module.reads]
+    units = laid_out(x).flatten(0, axes - 1)
+    made = units.new_empty(0)
     for first in range(0, len(units), size):
-        features = run(units[first : first + size])
+        features = module.unpadded(units[first : first + size])
         if output.relu and not module.rectified:
             features.relu_()
         if not first:
             made = features.new_empty(len(units), *features.shape[1:])
         made[first : first + size] = decode(encode(features, output.encoding), output.encoding)
-    return made
+    handed_on: Tensor = made.unflatten(0, x.shape[:axes])
+    return handed_on
 
 
 def pinned(buffer: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from torch import Tensor
 from gimstage.cache import FeatureReader
 from gimstage.data.demo import write_demo
 from gimstage.data.stl10 import ImageSplit, fingerprint, normalise, open_split
-from gimstage.device import laid_out
 from gimstage.inputs.base import (
     DataSet,
     Source,
@@ -124,14 +123,7 @@ class RecomputedGrids(Source):
 
     def prepare(self, raw: Tensor, where: Windows) -> Tensor:
         """The frozen module's output, through ReLU and rounding where the recipe says so."""
-        return patches_again(self.module, self.source.prepare(raw, where), self.output)
-
-
-def patches_again(module: EncoderModule, patches: Tensor, output: OutputSpec) -> Tensor:
-    """What a frozen module hands on of a patch grid (B, G, G, C, y, x)."""
-    flat = laid_out(patches).flatten(0, 2)
-    features: Tensor = encoded_again(module, module, flat, output).unflatten(0, patches.shape[:3])
-    return features
+        return encoded_again(self.module, self.source.prepare(raw, where), self.output)
 
 
 class Images(DataSet):

@@ -10,7 +10,6 @@ Shape letters: E entries, B batch, T rows in time, C channels.
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,8 @@ from torch import Tensor
 from gimstage.cache import FeatureReader
 from gimstage.data.librispeech import SpeechSplit
 from gimstage.errors import DamagedCacheError
-from gimstage.inputs.base import (
-    Source,
-    encoded_again,
-    pinned,
-)
-from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.inputs.base import Source, encoded_again, pinned
+from gimstage.modules import SequenceModule
 from gimstage.specs import OutputSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
 
@@ -159,12 +154,7 @@ class RecomputedRows(SequenceSource):
     def prepare(self, raw: Tensor, where: Spans) -> Tensor:
         """The frozen module's rows, rounded, zeros outside their entries."""
         x = self.source.prepare(raw, self.below(where))
-        return zero_outside(rows_again(self.module, x, self.output), where, self.lengths)
-
-
-def rows_again(module: SequenceModule, x: Tensor, output: OutputSpec) -> Tensor:
-    """What a frozen module hands on of stretches (B, T, C) that hold their reach."""
-    return encoded_again(module, lambda tile: module.advance(tile, None)[0], x, output)
+        return zero_outside(encoded_again(self.module, x, self.output), where, self.lengths)
 
 
 def reach(module: SequenceModule, where: Spans) -> Spans:
@@ -190,8 +180,3 @@ def zero_outside(rows: Tensor, where: Spans, lengths: Ints) -> Tensor:
     number = torch.from_numpy(where.first)[:, None] + torch.arange(where.count)
     outside = (number < 0) | (number >= torch.from_numpy(lengths[where.entry])[:, None])
     return rows.masked_fill(outside[..., None].to(rows.device), 0)
-
-
-def strides(modules: list[EncoderModule]) -> int:
-    """Samples per row of what comes out of a row of modules."""
-    return math.prod(m.stride for m in modules if isinstance(m, SequenceModule))

@@ -23,8 +23,9 @@ from gimstage.inputs.base import (
     given_folder,
     refuse_unknown_classes,
 )
-from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource, strides
-from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource
+from gimstage.modality import samples_per_row, sequence_modules
+from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
 from gimstage.specs import OutputSpec, SpeechDataSpec, SupervisedSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
@@ -166,8 +167,8 @@ class Speech(DataSet):
     def draws(self, chain: Chain) -> TrainingDraws:
         """Crops of the utterances for a first stage, of the stored entries for the others."""
         train, rows = chain.last.spec.train, chain.shapes()[-2][0]
-        frames = chain.unit_shape[0] // FRAME_SAMPLES
-        rows_per_frame = FRAME_SAMPLES // strides(chain.modules()[:-1])
+        frames = chain.modality.unit_shape[0] // FRAME_SAMPLES
+        rows_per_frame = FRAME_SAMPLES // samples_per_row(chain.modules()[:-1])
         live = self.spec.whole_utterances(self.stored.frames)
         stored, kind = (self.stored, Spans) if chain.upstream else (live, LiveSpans)
 
@@ -228,5 +229,5 @@ class Speech(DataSet):
     ) -> RecomputedRows:
         """What a frozen module makes of the source below."""
         assert isinstance(below, SequenceSource)
-        assert isinstance(module, SequenceModule)
-        return RecomputedRows(below, module.eval(), output)
+        (sequence,) = sequence_modules([module])
+        return RecomputedRows(below, sequence.eval(), output)

@@ -4,11 +4,14 @@ This file imports nothing of gimstage.
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+Reads = Literal["patch", "sequence", "grid"]
+
+_AXES: dict[Reads, int] = {"patch": 3, "sequence": 2, "grid": 5}
 
 
 class Outputs(NamedTuple):
@@ -23,13 +26,14 @@ class EncoderModule(nn.Module, ABC):
     """The network part of one stage; no gradient enters or leaves it but through its own loss.
 
     Attributes:
+        reads: what one unit of its input is; units are encoded alone, and their axes are the last
+            ones. A "patch" is (C, y, x), a "sequence" (T, C), a "grid" of patches (G, G, C, y, x).
         in_channels: channels of its input.
         out_channels: channels of its features.
-        unit_axes: axes of one unit of input, the last ones; units are encoded alone. A unit is a
-            patch (C, y, x), a sequence (T, C) or a grid of patches (G, G, C, y, x).
         code_channels: channels of the codes its objective predicts.
         reads_through_relu: whether negative inputs are without effect, so that ReLU of them may be
             stored and handed on in their place.
+        recurrent: whether a position of its output depends on all before it.
         rectified: whether its features are never negative, so that ReLU leaves them as they are.
         uses_batch_statistics: whether units meet after all, as in batch normalisation; then a batch
             cannot be cut into micro-batches.
@@ -39,10 +43,11 @@ class EncoderModule(nn.Module, ABC):
         checkpoints: how many blocks there are to do that with.
     """
 
+    reads: ClassVar[Reads]
     in_channels: int
     out_channels: int
     code_channels: int
-    unit_axes: int
+    recurrent: bool = False
     reads_through_relu: bool = False
     rectified: bool = False
     uses_batch_statistics: bool = False
@@ -62,6 +67,18 @@ class EncoderModule(nn.Module, ABC):
     @abstractmethod
     def pool(self, features: Tensor) -> Tensor:
         """The codes of features, one per position."""
+
+    def unpadded(self, x: Tensor) -> Tensor:
+        """The features of an input that holds all they depend on, so that nothing is padded.
+
+        Those of the input itself, but for a stretch of a sequence together with its neighbours.
+        """
+        return self(x)
+
+    @property
+    def unit_axes(self) -> int:
+        """How many axes one unit of its input has."""
+        return _AXES[self.reads]
 
     @property
     def parts(self) -> "tuple[EncoderModule, ...]":

@@ -10,10 +10,11 @@ This file imports nothing of gimstage but modules: the base, and sequences.
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Outputs, Shape
+from gimstage.modules.base import EncoderModule, Outputs, Reads, Shape
 from gimstage.modules.sequence import Reach, SequenceModule
 
 _WHOLE = "several modules in a row encode whole sequences only"
@@ -23,35 +24,38 @@ def joined(modules: Sequence[EncoderModule]) -> EncoderModule:
     """The modules as one; a single one as it is."""
     if len(modules) == 1:
         return modules[0]
-    if all(isinstance(module, SequenceModule) for module in modules):
+    if all(module.reads == "sequence" for module in modules):
         return CompositeSequence(modules)
     return Composite(modules)
 
 
 class Composite(EncoderModule):
-    """Modules in a row; codes and contexts are the last one's.
+    """Modules on patches in a row; codes and contexts are the last one's.
 
     Args:
         modules: at least one; each reads what the one before hands on.
 
     Raises:
-        ValueError: their channels or their units do not fit together.
+        ValueError: their channels do not fit together, or one reads other units.
     """
+
+    reads: ClassVar[Reads] = "patch"
 
     def __init__(self, modules: Sequence[EncoderModule]) -> None:
         super().__init__()
         for giver, reader in zip(modules, modules[1:], strict=False):
-            found = giver.out_channels, giver.unit_axes
-            if found != (reader.in_channels, reader.unit_axes):
+            if giver.out_channels != reader.in_channels:
                 raise ValueError(
-                    f"{found[0]} channels of units with {found[1]} axes handed on; "
-                    f"expected {reader.in_channels} and {reader.unit_axes}"
+                    f"{giver.out_channels} channels handed on; expected {reader.in_channels}"
                 )
+        for module in modules:
+            if module.reads != self.reads:
+                raise ValueError(f'a module that reads a "{module.reads}"; expected "{self.reads}"')
         self.row = nn.ModuleList(modules)
         first, last = modules[0], modules[-1]
         self.in_channels, self.reads_through_relu = first.in_channels, first.reads_through_relu
         self.out_channels, self.code_channels = last.out_channels, last.code_channels
-        self.unit_axes, self.rectified = last.unit_axes, last.rectified
+        self.rectified = last.rectified
         self.uses_batch_statistics = any(module.uses_batch_statistics for module in modules)
         self.uses_dropout = any(module.uses_dropout for module in modules)
         self.checkpoints = sum(module.checkpoints for module in modules)
@@ -108,6 +112,8 @@ class CompositeSequence(Composite, SequenceModule):
     Raises:
         ValueError: as `Composite`, or one before the last is recurrent.
     """
+
+    reads = "sequence"
 
     def __init__(self, modules: Sequence[EncoderModule]) -> None:
         super().__init__(modules)

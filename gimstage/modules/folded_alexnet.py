@@ -34,7 +34,7 @@ class FoldedAlexNet(EncoderModule):
         global_channels: channels of both convolutions on the grid.
     """
 
-    unit_axes = 5
+    reads = "grid"
     rectified = True  # a maximum over ReLU
     uses_batch_statistics = True
 

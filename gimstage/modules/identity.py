@@ -18,7 +18,7 @@ class Identity(EncoderModule):
         in_channels: C.
     """
 
-    unit_axes = 3
+    reads = "patch"
 
     def __init__(self, *, in_channels: int) -> None:
         super().__init__()

@@ -69,7 +69,7 @@ class PixelCNNModule(EncoderModule):
         layers: gated layers, at least 1.
     """
 
-    unit_axes = 5
+    reads = "grid"
 
     def __init__(self, *, in_channels: int, layers: int) -> None:
         super().__init__()

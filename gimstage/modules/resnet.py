@@ -102,7 +102,7 @@ class ResNetModule(EncoderModule):
         stem_channels: channels after the stem; None for no stem.
     """
 
-    unit_axes = 3
+    reads = "patch"
 
     def __init__(
         self,

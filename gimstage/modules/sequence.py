@@ -34,12 +34,10 @@ class SequenceModule(EncoderModule, ABC):
 
     Attributes:
         stride: input rows per output row.
-        recurrent: whether a row depends on all rows before it.
     """
 
-    unit_axes = 2
+    reads = "sequence"
     stride: int
-    recurrent: bool = False
 
     @abstractmethod
     def length(self, rows: int) -> int:
@@ -60,6 +58,10 @@ class SequenceModule(EncoderModule, ABC):
             x: (B, T, C), nothing is padded.
             state: what came back for the rows before; None at the beginning of a sequence.
         """
+
+    def unpadded(self, x: Tensor) -> Tensor:
+        """The output rows whose reach is exactly x (B, T, C), from the beginning of a sequence."""
+        return self.advance(x, None)[0]
 
     def pool(self, features: Tensor) -> Tensor:
         """The features (…, T, C) themselves."""

@@ -39,7 +39,7 @@ class VGGLayer(EncoderModule):
             from torch's global generator.
     """
 
-    unit_axes = 3
+    reads = "patch"
     uses_batch_statistics = True
 
     def __init__(

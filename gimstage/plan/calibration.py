@@ -22,7 +22,6 @@ from gimstage.errors import DamagedCacheError
 from gimstage.files import write_json
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
-from gimstage.specs import ImageDataSpec
 from gimstage.stack import new_learners, stand_in_labels, whole_module
 from gimstage.train.step import Batch, training_step
 
@@ -125,10 +124,7 @@ def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:
     module = placed(whole_module(learners), device)
     objectives = torch.nn.ModuleList(learner.objective for learner in learners).to(device)
     optimiser = torch.optim.Adam([*module.parameters(), *objectives.parameters()], lr=1e-6)
-    shape = chain.shapes()[-2]
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        shape = (side, side, *shape)
+    shape = chain.modality.crop_shape(chain.shapes()[-2])
     batch = laid_out(torch.randn(SAMPLES, *shape).to(device))
 
     @torch.no_grad()

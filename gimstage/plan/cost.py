@@ -21,7 +21,6 @@ from gimstage.plan.fit import choose, plain_setting, recomputed_below
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.sizes import readable
-from gimstage.specs import ImageDataSpec
 from gimstage.stack import new_learners
 
 
@@ -191,7 +190,7 @@ def forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of the last module over one sample's crop."""
     module, shape = chain.modules()[-1], chain.shapes()[-2]
     unit = chain.unit_of(module, shape)
-    count = 1 if unit != shape else units_per_sample(chain)
+    count = 1 if unit != shape else chain.modality.units_per_crop
     return count * module.multiply_adds(unit)
 
 
@@ -200,38 +199,26 @@ def step_forward_work(chain: Chain) -> int:
     work, shape = forward_work(chain), chain.shapes()[-2]
     for part, loss in zip(chain.modules()[-1].parts, chain.last.spec.losses, strict=True):
         unit, shape = chain.unit_of(part, shape), chain.after(part, shape)
-        if isinstance(chain.data, ImageDataSpec):
-            length = parallel = chain.data.live_views().crop_patches
-        else:
-            length, parallel = shape[0], 1
+        length, parallel = chain.modality.predicted_axes(shape)
         work += loss.multiply_adds(length, parallel, part, unit) if loss else 0
     return work
-
-
-def units_per_sample(chain: Chain) -> int:
-    """Patches of a crop of an image; 1 for speech, whose crops are encoded whole."""
-    if isinstance(chain.data, ImageDataSpec):
-        return chain.data.live_views().crop_patches ** 2
-    return 1
 
 
 def _sample_bytes(chain: Chain, below: list[Chain]) -> int:
     """Bytes read for one sample: raw, or as features of the stage that is stored."""
     first = len(chain.stages) - 1 - len(below)
     if first == 0:
-        if isinstance(chain.data, ImageDataSpec):
-            return 3 * chain.data.views.crop_px**2
-        return 2 * chain.unit_shape[0]
+        return chain.modality.raw_bytes
     output = chain.stages[first - 1].spec.output
     itemsize = torch_dtype(output.encoding).itemsize
-    return units_per_sample(chain) * math.prod(chain.shapes()[first]) * itemsize
+    return chain.modality.units_per_crop * math.prod(chain.shapes()[first]) * itemsize
 
 
 def _recompute(chain: Chain, calibration: Calibration | None) -> Recompute | None:
     if chain.upstream is None:
         return None
     itemsize = torch_dtype(chain.upstream.last.spec.output.encoding).itemsize
-    sample_bytes = units_per_sample(chain) * math.prod(chain.shapes()[-2]) * itemsize
+    sample_bytes = chain.modality.units_per_crop * math.prod(chain.shapes()[-2]) * itemsize
     flops = 2 * sum(forward_work(part) for part in chain.below())
     faster, crossing = None, None
     if calibration is not None:
@@ -255,7 +242,7 @@ def _hours(
     seconds = steps * spec.train.batch_size * max(step, reading)
     if spec.output.store == "features":
         layout = features_layout(chain, data, fingerprint="", weights_sha256="")
-        values = units_per_sample(chain) * math.prod(chain.shapes()[-1])
+        values = chain.modality.units_per_crop * math.prod(chain.shapes()[-1])
         crops = math.prod(layout.arrays[0].shape) / values
         encoding = crops * (calibration.forward_s(chain) + below)
         seconds += max(encoding, layout.nbytes / calibration.write_bytes_per_s)
@@ -277,7 +264,7 @@ def probe_hours(
     seconds = 0.0
     for part in (part for top in tops for part in [*top.below(), top]):
         # A stage may be trained, and so was measured, on crops of another length.
-        share = chains[0].data.unit_shape[0] / part.unit_shape[0]
+        share = chains[0].data.unit_shape[0] / part.modality.unit_shape[0]
         seconds += crops * stacks * share * calibration.forward_s(part)
     return seconds / 3600
 

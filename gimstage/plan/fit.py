@@ -16,14 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from gimstage.errors import BudgetError
-from gimstage.inputs.images import patches_again
-from gimstage.inputs.rows import rows_again
-from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.inputs import encoded_again
+from gimstage.modules import EncoderModule
 from gimstage.plan.memory import Budget, Peak, predict_peak
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import fingerprint
 from gimstage.sizes import readable
-from gimstage.specs import ImageDataSpec
 from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
 from gimstage.train.step import Batch, training_step
 
@@ -193,18 +191,8 @@ def recomputed_below(chain: Chain) -> list[Chain]:
 
 def _input_shape(chain: Chain, below: list[Chain]) -> tuple[int, ...]:
     """The shape of one sample of what is read; of speech with the reach of what is recomputed."""
-    shape = chain.shapes()[-2 - len(below)]
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        return (side, side, *shape)
-    if not below:
-        return shape
-    rows = chain.shapes()[-2][0]
-    for part in reversed(below):
-        module = part.modules()[-1]
-        assert isinstance(module, SequenceModule)
-        rows = module.reach(0, rows).rows
-    return (rows, *shape[1:])
+    shapes = chain.shapes()[-2 - len(below) : -1]
+    return chain.modality.input_shape(shapes, [part.modules()[-1] for part in below])
 
 
 def _load(
@@ -213,9 +201,5 @@ def _load(
     """Module input of some samples: moved to the device, through the frozen modules if any."""
     x = batch[first:last].to(CPU)
     for module, part in zip(frozen, below, strict=True):
-        output = part.last.spec.output
-        if isinstance(module, SequenceModule):
-            x = rows_again(module, x, output)
-        else:
-            x = patches_again(module, x, output)
+        x = encoded_again(module, x, part.last.spec.output)
     return x

@@ -10,7 +10,6 @@ Shape letters: T rows in time, L labels of an utterance, C channels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ from gimstage.data.librispeech import NUM_PHONES, SpeechSplit
 from gimstage.draws import generator, initialising
 from gimstage.errors import NoLabelsError
 from gimstage.inputs import Speech
-from gimstage.modules import SequenceModule
+from gimstage.modality import samples_per_row
 from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack
 from gimstage.probe.classifiers import converged_classifier
 from gimstage.probe.crops import MFCCS, ROLES
@@ -206,10 +205,9 @@ def frame_codes(stack: Stack, wave: Tensor) -> dict[str, Tensor]:
     """Every module's codes of an utterance (1, T, 1), averaged over each 10 ms, (frames, C)."""
     frames = wave.shape[1] // FRAME_SAMPLES
     rows = stack.codes(wave[:, : frames * FRAME_SAMPLES])
-    modules = [module for module in stack.parts if isinstance(module, SequenceModule)]
     means = {}
     for number, name in enumerate(stack.names, start=1):
-        per_frame = FRAME_SAMPLES // math.prod(module.stride for module in modules[:number])
+        per_frame = FRAME_SAMPLES // samples_per_row(stack.parts[:number])
         whole = _of_length(rows[name][0], frames * per_frame)
         means[name] = whole.unflatten(0, (frames, per_frame)).mean(1)
     return means

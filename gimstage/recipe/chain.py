@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gimstage.modality import Modality, modality_of
 from gimstage.recipe.identity import ALGORITHMS, Identity, settled
-from gimstage.specs import DataSpec, ImageDataSpec, Shape, StageSpec
-from gimstage.views import FRAME_SAMPLES
+from gimstage.specs import DataSpec, Shape, StageSpec
 
 if TYPE_CHECKING:
     from gimstage.modules import EncoderModule
@@ -87,9 +87,14 @@ class Chain:
                 modules.append(joined(parts))
         return modules
 
+    @cached_property
+    def modality(self) -> Modality:
+        """What answers for its kind of data, with crops as the last stage has them."""
+        return modality_of(self.data, self.last.spec.views)
+
     def shapes(self) -> list[Shape]:
         """The shapes of one patch or crop of speech: the first module's input, then each output."""
-        shapes = [self.unit_shape]
+        shapes = [self.modality.unit_shape]
         for module in self.modules():
             shapes.append(self.after(module, shapes[-1]))
         return shapes
@@ -100,28 +105,13 @@ class Chain:
         return made[len(made) - len(shape) :]
 
     def unit_of(self, module: "EncoderModule", shape: Shape) -> Shape:
-        """The shape of what a module encodes alone, if patches or crops of speech have `shape`.
-
-        That very shape, or for a module that encodes whole grids that of the patches of a crop.
-        """
-        grid: Shape = ()
-        if isinstance(self.data, ImageDataSpec):
-            grid = (self.data.live_views().crop_patches,) * 2
-        return (*grid[: module.unit_axes - len(shape)], *shape)
-
-    @property
-    def unit_shape(self) -> Shape:
-        """The shape of one unit of the data, as the last stage's crops have it."""
-        views = self.last.spec.views
-        if views is None:
-            return self.data.unit_shape
-        return (views.crop_frames * FRAME_SAMPLES, *self.data.unit_shape[1:])
+        """The shape of what a module encodes alone, if patches or crops of speech have `shape`."""
+        return self.modality.unit_of(module, shape)
 
     @property
     def crop_frames(self) -> int | None:
         """Frames of 10 ms in the last stage's crops; None for images."""
-        images = isinstance(self.data, ImageDataSpec)
-        return None if images else self.unit_shape[0] // FRAME_SAMPLES
+        return self.modality.crop_frames
 
     @property
     def kinds(self) -> list[str]:

@@ -1,24 +1,19 @@
 """What no single TOML file can be wrong about: stages that do not fit their data or each other."""
 
-import math
 from collections.abc import Sequence
 
 from gimstage.errors import RecipeError
-from gimstage.modules import EncoderModule, ResNetModule, SequenceModule
+from gimstage.modules import ResNetModule
 from gimstage.recipe.chain import Chain
 from gimstage.specs import (
     DataSpec,
-    ImageDataSpec,
     InfoNCESpec,
     ModuleSpec,
     ObjectiveSpec,
     ProbeSpec,
-    SpeechDataSpec,
     SupervisedSpec,
 )
-from gimstage.views import FRAME_SAMPLES
 
-GRID_AXES = 5  # of a module that encodes whole grids of patches
 NEIGHBOURHOOD = 3  # patches a side that a global code of Deep InfoMax sees
 _ON_SPEECH = {"conv1d", "gru", "conv1d_gru"}
 _ON_GRIDS = {"pixelcnn", "folded_alexnet"}
@@ -33,14 +28,11 @@ _ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
 
 def check_kind(chain: Chain) -> None:
     """Refuse modules that cannot read this data or each other, and keys that say nothing of it."""
-    where, data = f"stage {chain.last.key}", chain.data
-    side = data.live_views().crop_patches if isinstance(data, ImageDataSpec) else None
+    where, modality = f"stage {chain.last.key}", chain.modality
+    side = modality.crop_patches
     _check_parts(chain, where)
     _check_sizes(chain, where)
-    if isinstance(chain.data, SpeechDataSpec):
-        _check_speech(chain.data, chain, where)
-    elif chain.last.spec.views is not None:
-        raise RecipeError(f"{where} [views]", "given for images", "it with speech only", _REMOVE)
+    modality.refuse(chain.last.spec, chain.modules(), where)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
             _check_loss(part, loss, where, mode=chain.last.spec.mode, crop_patches=side)
@@ -70,7 +62,7 @@ def _check_sizes(chain: Chain, where: str) -> None:
     """Refuse modules of which nothing comes out, and batches too small for their statistics."""
     shape = chain.shapes()[-2]
     for number, part in enumerate(chain.modules()[-1].parts, start=1):
-        if part.unit_axes == GRID_AXES and chain.unit_of(part, shape)[0] < NEIGHBOURHOOD:
+        if part.reads == "grid" and chain.unit_of(part, shape)[0] < NEIGHBOURHOOD:
             expected = f"crops of {NEIGHBOURHOOD} × {NEIGHBOURHOOD} patches or more"
             found = f'"{chain.last.spec.parts[0].kind}" on smaller ones'
             raise RecipeError(f"{where} [module] kind", found, expected)
@@ -115,26 +107,9 @@ def _check_loss(
         raise RecipeError(f"{where} [objective] kind", found, 'it with mode = "isolated"')
 
 
-def _check_speech(data: SpeechDataSpec, chain: Chain, where: str) -> None:
-    """Refuse crops longer than the data's, rows that no frame divides into, and codes twice."""
-    spec = chain.last.spec
-    if spec.views is not None and spec.views.crop_frames > data.views.crop_frames:
-        found = f"{spec.views.crop_frames} frames"
-        expected = f"at most {data.views.crop_frames}, the crop_frames of data.toml"
-        raise RecipeError(f"{where} [views] crop_frames", found, expected)
-    samples = math.prod(m.stride for m in chain.modules() if isinstance(m, SequenceModule))
-    if FRAME_SAMPLES % samples:
-        found = f"a row every {samples} samples, all strides multiplied"
-        expected = f"a divisor of {FRAME_SAMPLES}, the samples of 10 ms at which crops begin"
-        raise RecipeError(f"{where} [module] stride", found, expected)
-    if spec.output.codes:
-        found, expected = "true, but the features of a sequence are its codes", "false"
-        raise RecipeError(f"{where} [output] codes", found, expected)
-
-
 def check_output(chain: Chain) -> None:
     """Refuse to store what could not be read in parts."""
-    whole = _whole_only(chain.modules()[-1])
+    whole = chain.modality.whole_only(chain.modules()[-1])
     if whole and chain.last.spec.output.store == "features":
         raise RecipeError(
             f"stage {chain.last.key} [output] store",
@@ -145,9 +120,8 @@ def check_output(chain: Chain) -> None:
 
 def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> None:
     """Refuse to probe a stage on other data than the recipe's, or for labels of the other kind."""
-    speech = isinstance(chain.data, SpeechDataSpec)
-    if (probe.task != "class") != speech:
-        suited = '"speaker" or "phone"' if speech else '"class"'
+    if probe.task not in chain.modality.tasks:
+        suited = " or ".join(f'"{task}"' for task in chain.modality.tasks)
         found = f'"{probe.task}" of stage {chain.last.key}, on source = "{chain.data.source}"'
         raise RecipeError(f"{where} task", found, suited)
     if chain.data != data:
@@ -172,37 +146,23 @@ def check_own(probe: ProbeSpec, chains: Sequence[Chain], where: str) -> None:
         )
 
 
-def _whole_only(module: EncoderModule) -> str:
-    """Why a module's features cannot be read in parts; empty where they can."""
-    if module.unit_axes == GRID_AXES:
-        return "a module that encodes whole grids, a crop's not being part of a larger one's"
-    if len(module.parts) > 1 and isinstance(module, SequenceModule):
-        return "several modules on speech in a row, which encode whole sequences only"
-    return ""
-
-
 def check_reach(chain: Chain) -> None:
     """Refuse a crop in which the farthest prediction has nowhere to point to."""
     shape = chain.shapes()[-2]
     parts = chain.modules()[-1].parts
     for part, objective in zip(parts, chain.last.spec.losses, strict=True):
         shape = chain.after(part, shape)
-        if isinstance(chain.data, ImageDataSpec):
-            side = chain.data.live_views().crop_patches
-            crops, unit, table = f"{side} × {side} patches", "patches a side", "crop_px"
-        else:
-            side = shape[0]
-            crops, unit, table = f"{side} rows", "rows", "crop_frames"
         if not isinstance(objective, InfoNCESpec):
             continue
         needed = objective.prediction_gap + objective.prediction_steps + 1
-        if min(side, objective.window or side) < needed:
+        length, _ = chain.modality.predicted_axes(shape)
+        if min(length, objective.window or length) < needed:
             raise RecipeError(
                 f"stage {chain.last.key} [objective]",
                 f"prediction_steps = {objective.prediction_steps} with prediction_gap = "
-                f"{objective.prediction_gap} on crops of {crops}",
-                f"at least {needed} {unit}, in [views] and window",
-                f"enlarge {table}, or predict fewer steps",
+                f"{objective.prediction_gap} on crops of {chain.modality.crop_text(shape)}",
+                f"at least {needed} {chain.modality.along}, in [views] and window",
+                f"enlarge {chain.modality.crop_key}, or predict fewer steps",
             )
 
 
@@ -211,10 +171,9 @@ def check_hand_over(chain: Chain) -> None:
     if chain.upstream is None:
         return
     *_, giver_module, reader_module = chain.modules()
-    recurrent = isinstance(giver_module, SequenceModule) and giver_module.recurrent
     giver, reader = chain.upstream.last, chain.last
     output = giver.spec.output
-    if whole := _whole_only(giver_module):
+    if whole := chain.modality.whole_only(giver_module):
         raise RecipeError(
             f"stage {reader.key} input",
             f"stage {giver.key}, {whole}",
@@ -231,7 +190,7 @@ def check_hand_over(chain: Chain) -> None:
             "false",
             cure,
         )
-    if output.store == "none" and recurrent:
+    if output.store == "none" and giver_module.recurrent:
         raise RecipeError(
             f"stage {giver.key} [output] store",
             f'"none", but stage {reader.key} reads it and a recurrent module cannot be run again '

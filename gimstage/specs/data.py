@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import field_validator, model_validator
 
+from gimstage.data.kinds import Kind
 from gimstage.specs.base import Positive, Rate, Seed, Shape, Share, Spec
 from gimstage.views import FRAME_SAMPLES, LiveViews, StoredSpans, StoredViews
 
@@ -68,8 +69,15 @@ class ValidationSpec(Spec):
 
 
 class _DataSpec(Spec):
-    """What both kinds of data.toml have."""
+    """What both kinds of data.toml have.
 
+    Attributes:
+        kind: of data.
+        layout: the source of real data that data of every source lies on disk as.
+    """
+
+    kind: ClassVar[Kind]
+    layout: ClassVar[str]
     validation: ValidationSpec | None = None
 
     @model_validator(mode="after")
@@ -85,6 +93,8 @@ class _DataSpec(Spec):
 class ImageDataSpec(_DataSpec):
     """Images in STL-10's layout, or synthetic ones."""
 
+    kind = "images"
+    layout = "stl10"
     source: Literal["stl10", "demo_images"]
     train_split: Literal["unlabeled", "train", "test"]
     channels: Literal["gray", "rgb"]
@@ -168,6 +178,8 @@ class SpeechDemoSpec(Spec):
 class SpeechDataSpec(_DataSpec):
     """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones."""
 
+    kind = "speech"
+    layout = "librispeech"
     source: Literal["librispeech", "demo_speech"]
     train_split: Literal["train", "test"]
     mean: float
@@ -202,9 +214,9 @@ class SpeechDataSpec(_DataSpec):
 
 
 DataSpec = ImageDataSpec | SpeechDataSpec
+# By `source`, as each spec says itself which it is for.
 DATA_SPECS: dict[str, type[DataSpec]] = {
-    "stl10": ImageDataSpec,
-    "demo_images": ImageDataSpec,
-    "librispeech": SpeechDataSpec,
-    "demo_speech": SpeechDataSpec,
+    source: spec
+    for spec in get_args(DataSpec)
+    for source in get_args(spec.model_fields["source"].annotation)
 }

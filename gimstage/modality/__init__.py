@@ -1,0 +1,37 @@
+"""What differs between images and sequences, asked of one object that a chain owns.
+
+    chain ─► Modality ─► shapes of crops and units, bytes, axes of prediction, words, what suits
+
+base        the questions
+images      their answers for images, cut into grids of patches
+sequences   their answers for speech, crops of which are encoded whole
+
+Here is arithmetic on recipes and modules. What needs the data itself is asked of a `DataSet`.
+"""
+
+from gimstage.modality.base import Modality
+from gimstage.modality.images import ImageModality
+from gimstage.modality.sequences import SequenceModality, samples_per_row, sequence_modules
+from gimstage.specs import DataSpec, ImageDataSpec
+from gimstage.specs.data import CropSpec
+
+__all__ = [
+    "ImageModality",
+    "Modality",
+    "SequenceModality",
+    "modality_of",
+    "samples_per_row",
+    "sequence_modules",
+]
+
+
+def modality_of(data: DataSpec, views: CropSpec | None = None) -> Modality:
+    """What answers for a recipe's kind of data.
+
+    Args:
+        data: the recipe's data.toml.
+        views: the shorter crops that a stage on sequences trains on; None for the data's own.
+    """
+    if isinstance(data, ImageDataSpec):
+        return ImageModality(data)
+    return SequenceModality(data, views)

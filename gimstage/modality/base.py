@@ -1,0 +1,108 @@
+"""The questions whose answers differ between images and sequences.
+
+Shape letters: G patches per side of a crop, C channels, y x map inside a patch, T rows in time.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from gimstage.data.kinds import Kind
+from gimstage.modules import EncoderModule
+from gimstage.modules.base import Reads
+from gimstage.specs import Shape, StageSpec
+
+
+class Modality(ABC):
+    """One kind of data, with crops as long or as wide as one stage trains on.
+
+    A *unit of data* is what shapes are told of here: a patch (C, y, x), or a crop of a sequence
+    (T, C). What a module encodes alone may be larger: a whole grid of patches (G, G, C, y, x).
+
+    Attributes:
+        kind: of data, "images" or "speech".
+        reads: what modules that suit it read, as `EncoderModule.reads`.
+        tasks: the probe tasks that suit it.
+        crop_key: the key of [views] that says how large crops are.
+        along: what the crop's size is counted in on the axis predicted along, for messages.
+    """
+
+    kind: ClassVar[Kind]
+    reads: ClassVar[frozenset[Reads]]
+    tasks: ClassVar[tuple[str, ...]]
+    crop_key: ClassVar[str]
+    along: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def unit_shape(self) -> Shape:
+        """The shape of one unit of raw data, what a first module reads."""
+
+    @property
+    def crop_frames(self) -> int | None:
+        """Frames of 10 ms in a crop of speech; None for images."""
+        return None
+
+    @property
+    def crop_patches(self) -> int | None:
+        """Patches per side of a crop of an image, G; None for speech."""
+        return None
+
+    @property
+    @abstractmethod
+    def units_per_crop(self) -> int:
+        """How many units a crop consists of."""
+
+    @property
+    @abstractmethod
+    def raw_bytes(self) -> int:
+        """Bytes that are read of the raw data for one crop."""
+
+    @abstractmethod
+    def crop_shape(self, shape: Shape) -> Shape:
+        """The shape of one crop, if its units have `shape`: that of a batch without its first axis.
+
+        (G, G, C, y, x), or (T, C).
+        """
+
+    @abstractmethod
+    def unit_of(self, module: EncoderModule, shape: Shape) -> Shape:
+        """The shape of what a module encodes alone, if units have `shape`."""
+
+    @abstractmethod
+    def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
+        """The shape of what is read for one crop, where modules are run again on the way to it.
+
+        Args:
+            shapes: of units: what the lowest of `below` reads, and what each of them makes.
+            below: the modules that are run again, lowest first; none where the input is stored.
+        """
+
+    @abstractmethod
+    def predicted_axes(self, shape: Shape) -> tuple[int, int]:
+        """Positions of a crop along the axis that losses predict along, and beside it.
+
+        Args:
+            shape: of the units of codes.
+        """
+
+    @abstractmethod
+    def crop_text(self, shape: Shape) -> str:
+        """How large a crop is, in the words of a message, if its units have `shape`."""
+
+    @abstractmethod
+    def whole_only(self, module: EncoderModule) -> str:
+        """Why a module's features cannot be read in parts, for a message; empty where they can."""
+
+    @abstractmethod
+    def refuse(self, stage: StageSpec, modules: Sequence[EncoderModule], where: str) -> None:
+        """Refuse what of a stage says nothing of this kind of data, or does not fit it.
+
+        Args:
+            stage: its TOML.
+            modules: of all stages, from the data up to this one.
+            where: the stage, for the message.
+
+        Raises:
+            RecipeError: names what is wrong.
+        """

@@ -1,0 +1,86 @@
+"""Images: a crop is a grid of patches, each encoded alone, unless a module reads whole grids.
+
+Shape letters: G patches per side of a crop, C channels, y x map inside a patch.
+"""
+
+from collections.abc import Sequence
+
+from gimstage.errors import RecipeError
+from gimstage.modality.base import Modality
+from gimstage.modules import EncoderModule
+from gimstage.specs import ImageDataSpec, Shape, StageSpec
+
+STORED_CHANNELS = 3  # of raw pixels, whatever the recipe makes of them
+
+
+class ImageModality(Modality):
+    """Images.
+
+    Args:
+        data: the recipe's data.toml.
+    """
+
+    kind = ImageDataSpec.kind
+    reads = frozenset({"patch", "grid"})
+    tasks = ("class",)
+    crop_key = "crop_px"
+    along = "patches a side"
+
+    def __init__(self, data: ImageDataSpec) -> None:
+        self.data = data
+
+    @property
+    def unit_shape(self) -> Shape:
+        """(C, y, x) of a patch of pixels."""
+        return self.data.unit_shape
+
+    @property
+    def crop_patches(self) -> int:
+        """Patches per side of a crop, G."""
+        return self.data.live_views().crop_patches
+
+    @property
+    def units_per_crop(self) -> int:
+        """The patches of a crop, G²."""
+        return self.crop_patches**2
+
+    @property
+    def raw_bytes(self) -> int:
+        """Those of a crop's pixels, a byte a channel."""
+        return STORED_CHANNELS * self.data.views.crop_px**2
+
+    def crop_shape(self, shape: Shape) -> Shape:
+        """(G, G, C, y, x) of patches (C, y, x)."""
+        return (self.crop_patches, self.crop_patches, *shape)
+
+    def unit_of(self, module: EncoderModule, shape: Shape) -> Shape:
+        """That very patch, or the grid of them for a module that encodes whole grids."""
+        return self.crop_shape(shape) if module.reads == "grid" else shape
+
+    def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
+        """(G, G, C, y, x): a patch depends on no other, so the same grid is read at any depth."""
+        return self.crop_shape(shapes[0])
+
+    def predicted_axes(self, shape: Shape) -> tuple[int, int]:
+        """(G, G): the rows of patches, and the columns."""
+        return self.crop_patches, self.crop_patches
+
+    def crop_text(self, shape: Shape) -> str:
+        """`7 × 7 patches`."""
+        return f"{self.crop_patches} × {self.crop_patches} patches"
+
+    def whole_only(self, module: EncoderModule) -> str:
+        """Modules on whole grids: a place in a grid depends on where the grid ends."""
+        if module.reads == "grid":
+            return "a module that encodes whole grids, a crop's not being part of a larger one's"
+        return ""
+
+    def refuse(self, stage: StageSpec, modules: Sequence[EncoderModule], where: str) -> None:
+        """Refuse [views]: all stages train on the crops of data.toml."""
+        if stage.views is not None:
+            raise RecipeError(
+                f"{where} [views]",
+                "given for images",
+                expected="it with speech only",
+                cure="remove the table",
+            )

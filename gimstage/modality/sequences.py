@@ -1,0 +1,124 @@
+"""Sequences, which are speech: a crop is a stretch of time and is encoded whole.
+
+Shape letters: T rows in time, C channels.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from gimstage.errors import RecipeError
+from gimstage.modality.base import Modality
+from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.specs import Shape, SpeechDataSpec, StageSpec
+from gimstage.specs.data import CropSpec
+from gimstage.views import FRAME_SAMPLES
+
+STORED_BYTES = 2  # of a raw sample
+
+
+class SequenceModality(Modality):
+    """Speech.
+
+    Args:
+        data: the recipe's data.toml.
+        views: the shorter crops that a stage trains on; None for those of `data`.
+    """
+
+    kind = SpeechDataSpec.kind
+    reads = frozenset({"sequence"})
+    tasks = ("speaker", "phone")
+    crop_key = "crop_frames"
+    along = "rows"
+
+    def __init__(self, data: SpeechDataSpec, views: CropSpec | None) -> None:
+        self.data, self.views = data, views or data.views
+
+    @property
+    def unit_shape(self) -> Shape:
+        """(T, 1) of a crop, T samples."""
+        return (self.crop_frames * FRAME_SAMPLES, *self.data.unit_shape[1:])
+
+    @property
+    def crop_frames(self) -> int:
+        """Frames of 10 ms in a crop."""
+        return self.views.crop_frames
+
+    @property
+    def units_per_crop(self) -> int:
+        """One: the crop."""
+        return 1
+
+    @property
+    def raw_bytes(self) -> int:
+        """Those of a crop's samples."""
+        return STORED_BYTES * self.unit_shape[0]
+
+    def crop_shape(self, shape: Shape) -> Shape:
+        """That very (T, C)."""
+        return shape
+
+    def unit_of(self, module: EncoderModule, shape: Shape) -> Shape:
+        """That very (T, C)."""
+        return shape
+
+    def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
+        """(T, C) of what the lowest module reads, with the reach of all on the way."""
+        rows = shapes[-1][0]
+        for module in reversed(sequence_modules(below)):
+            rows = module.reach(0, rows).rows
+        return (rows, *shapes[0][1:])
+
+    def predicted_axes(self, shape: Shape) -> tuple[int, int]:
+        """(T, 1): time, and nothing beside it."""
+        return shape[0], 1
+
+    def crop_text(self, shape: Shape) -> str:
+        """`128 rows`."""
+        return f"{shape[0]} rows"
+
+    def whole_only(self, module: EncoderModule) -> str:
+        """Several modules as one: what an inner one makes of padding is not padding."""
+        if len(module.parts) > 1:
+            return "several modules on speech in a row, which encode whole sequences only"
+        return ""
+
+    def refuse(self, stage: StageSpec, modules: Sequence[EncoderModule], where: str) -> None:
+        """Refuse crops longer than the data's, rows that no frame divides into, and codes twice."""
+        longest, samples = self.data.views.crop_frames, samples_per_row(modules)
+        if self.crop_frames > longest:
+            raise RecipeError(
+                f"{where} [views] crop_frames",
+                f"{self.crop_frames} frames",
+                expected=f"at most {longest}, the crop_frames of data.toml",
+            )
+        if FRAME_SAMPLES % samples:
+            raise RecipeError(
+                f"{where} [module] stride",
+                f"a row every {samples} samples, all strides multiplied",
+                expected=f"a divisor of {FRAME_SAMPLES}, the samples of 10 ms at which crops begin",
+            )
+        if stage.output.codes:
+            raise RecipeError(
+                f"{where} [output] codes",
+                "true, but the features of a sequence are its codes",
+                expected="false",
+            )
+
+
+def sequence_modules(modules: Iterable[EncoderModule]) -> list[SequenceModule]:
+    """The same modules, known to be on sequences.
+
+    Raises:
+        TypeError: one is not.
+    """
+    known = []
+    for module in modules:
+        if not isinstance(module, SequenceModule):
+            raise TypeError(f"a {type(module).__name__}; expected a SequenceModule")
+        known.append(module)
+    return known
+
+
+def samples_per_row(modules: Iterable[EncoderModule]) -> int:
+    """Samples of raw data per row of what comes out of a row of modules on sequences."""
+    return math.prod(module.stride for module in sequence_modules(modules))
