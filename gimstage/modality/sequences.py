@@ -114,7 +114,7 @@ def sequence_modules(modules: Iterable[EncoderModule]) -> list[SequenceModule]:
     known = []
     for module in modules:
         if not isinstance(module, SequenceModule):
-            raise TypeError(f"a {type(module).__name__}; expected a SequenceModule")
+            raise TypeError(f"{type(module).__name__}; expected a SequenceModule")
         known.append(module)
     return known
 
