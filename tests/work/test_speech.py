@@ -560,7 +560,8 @@ def test_the_record_of_memory_outlives_a_new_extraction(fresh: Path) -> None:
 def test_recomputed_input_is_made_once_for_both_passes(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gimstage import fit, stagework
+    from gimstage.plan import fit
+    from gimstage.work import stage as stagework
 
     edit(home, "1_*.toml", '"features"', '"none"')
     shutil.rmtree(features(home, 1))
