@@ -187,23 +187,21 @@ def with_options(*groups: list[Callable[[Command], Command]]) -> Callable[[Comma
     return add
 
 
-def open_pipeline(
-    *,
-    recipe: Path,
-    runs: Path,
-    data: Path | None,
-    seed: int | None,
-    watch: Watch | None = None,
-    **options: Any,
-) -> Pipeline:
+def open_pipeline(**options: Any) -> Pipeline:
     """The pipeline that a command's options ask for."""
+    return pipeline_of(open_recipe(**options), **options)
+
+
+def pipeline_of(
+    loaded: Recipe, *, runs: Path, data: Path | None, watch: Watch | None = None, **options: Any
+) -> Pipeline:
+    """A loaded recipe on the data and with the settings that a command's options ask for."""
     from gimstage.inputs import find_data
-    from gimstage.recipe.recipe import Recipe
     from gimstage.work.pipeline import Pipeline
 
-    loaded, settings = Recipe.load(recipe, seed), open_settings(**options)
-    found = find_data(loaded.data, data, runs)
-    return Pipeline(loaded, found, root=runs, settings=settings, watch=watch or Watch())
+    settings = open_settings(**options)
+    data_set = find_data(loaded.data, data, runs)
+    return Pipeline(loaded, data_set, root=runs, settings=settings, watch=watch or Watch())
 
 
 def open_settings(

@@ -27,6 +27,7 @@ from gimstage.cli.base import (
     open_pipeline,
     open_recipe,
     option,
+    pipeline_of,
     watching,
     with_options,
 )
@@ -133,7 +134,7 @@ def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
     if recipe.data.demo is None and options["data"] is None:
         _plan_memory(recipe, open_budget(**options), as_json=as_json)
         return
-    pipeline = open_pipeline(**options)
+    pipeline = pipeline_of(recipe, **options)
     if calibrate:
         pipeline.calibrate()
     plans, error = [], None

@@ -94,13 +94,12 @@ def _choose(
     folders: tuple[Path, ...], seeds: list[int], data: Path | None, *, quiet: bool
 ) -> list[Recipe]:
     """Every recipe that suits the data, with every seed; what does not suit is said."""
-    from gimstage.recipe.recipe import Recipe
     from gimstage.work.campaign import in_order, suiting
 
     chosen, others = suiting(in_order(folders), data)
     if others and not quiet:
         notice(f"skipped, as not for what lies in {data}: {', '.join(r.name for r in others)}")
-    return [Recipe.load(recipe.folder, seed) for seed in seeds for recipe in chosen]
+    return [recipe.seeded(seed) for seed in seeds for recipe in chosen]
 
 
 def _open(

@@ -8,9 +8,8 @@ stage names its input: the data, a stage of this recipe, or data or a stage of a
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from gimstage.errors import RecipeError, nearest
 from gimstage.recipe.chain import Chain, Stage
@@ -23,7 +22,7 @@ from gimstage.recipe.checks import (
     check_reach,
 )
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
-from gimstage.specs.reading import read_one_of, read_spec
+from gimstage.specs.reading import Table, parse, spec_by, spec_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Recipe:
         own_data: its data.toml; None where it lives on another recipe's stages.
         stages: by number, ascending.
         probes: by file name without suffix.
+        shelf: where it was read, and where the recipes it builds on are.
     """
 
     name: str
@@ -45,16 +45,24 @@ class Recipe:
     own_data: DataSpec | None
     stages: Mapping[int, Stage]
     probes: Mapping[str, ProbeSpec]
+    shelf: "Shelf" = field(repr=False, compare=False)
 
     @classmethod
-    def load(cls, folder: Path | str, seed: int | None = None) -> Self:
+    def load(
+        cls, folder: Path | str, seed: int | None = None, *, shelf: "Shelf | None" = None
+    ) -> "Recipe":
         """The recipe in `folder`, every file checked and every input followed to the data.
+
+        Args:
+            folder: where its TOML files lie.
+            seed: what replaces every seed of training and probing; None to keep them.
+            shelf: files and recipes read before, which are not read again.
 
         Raises:
             RecipeError: no such folder, a file that does not parse, an unknown, missing or
                 unfit key, an input that leads nowhere or round in a circle.
         """
-        recipe = cls._read(Path(folder), seed)
+        recipe = (shelf or Shelf()).recipe(Path(folder), seed)
         for number in recipe.stages:
             chain = recipe.chain(number)
             check_kind(chain)
@@ -79,25 +87,9 @@ class Recipe:
             check_own(probe, chains, where)
         return recipe
 
-    @classmethod
-    def _read(cls, folder: Path, seed: int | None) -> Self:
-        name = _checked_name(folder)
-        full_name = name if seed is None else f"{name}@{seed}"
-        stages = {
-            number: Stage(full_name, number, title, read_spec(path, StageSpec, seed))
-            for number, (title, path) in _stage_files(folder).items()
-        }
-        probes: dict[str, ProbeSpec] = {
-            p.stem: read_one_of(p, "task", PROBE_SPECS, seed)
-            for p in sorted(folder.glob("probe*.toml"))
-        }
-        if not stages and not probes:
-            raise RecipeError(str(folder), "no stage files", "1_NAME.toml, 2_NAME.toml, …")
-        data_toml = folder / "data.toml"
-        data: DataSpec | None = None
-        if data_toml.exists():
-            data = read_one_of(data_toml, "source", DATA_SPECS, seed)
-        return cls(full_name, folder, seed, data, stages, probes)
+    def seeded(self, seed: int) -> "Recipe":
+        """This recipe with that seed in place of all its own, no file read again."""
+        return type(self).load(self.folder, seed, shelf=self.shelf)
 
     def chain(self, ref: int | str, *, where: str = "") -> Chain:
         """The data and all stages from it up to the one `ref` names: N, or `RECIPE/N`.
@@ -130,7 +122,8 @@ class Recipe:
 
     def _beside(self, name: str) -> "Recipe":
         """The recipe of that name beside this one; this one for no name."""
-        return type(self)._read(self.folder.absolute().parent / name, self.seed) if name else self
+        beside = self.folder.absolute().parent / name
+        return self.shelf.recipe(beside, self.seed) if name else self
 
     @property
     def data(self) -> DataSpec:
@@ -159,6 +152,52 @@ class Recipe:
                 str(self.folder), "no data.toml", 'one, for stages with input = "data"'
             )
         return self.own_data
+
+
+class Shelf:
+    """The recipes that one command reads: every folder of them and every TOML file once."""
+
+    def __init__(self) -> None:
+        self._recipes: dict[tuple[Path, int | None], Recipe] = {}
+        self._tables: dict[Path, Table] = {}
+
+    def recipe(self, folder: Path, seed: int | None) -> Recipe:
+        """The recipe in a folder, each of its files checked, its inputs not followed yet.
+
+        Raises:
+            RecipeError: no such folder, or a file of it is wrong.
+        """
+        key = folder.absolute(), seed
+        if key not in self._recipes:
+            self._recipes[key] = self._read(folder, seed)
+        return self._recipes[key]
+
+    def _read(self, folder: Path, seed: int | None) -> Recipe:
+        name = _checked_name(folder)
+        full_name = name if seed is None else f"{name}@{seed}"
+        stages = {
+            number: Stage(
+                full_name, number, title, spec_of(StageSpec, path, self._table(path), seed)
+            )
+            for number, (title, path) in _stage_files(folder).items()
+        }
+        probes: dict[str, ProbeSpec] = {
+            path.stem: spec_by("task", PROBE_SPECS, path, self._table(path), seed)
+            for path in sorted(folder.glob("probe*.toml"))
+        }
+        if not stages and not probes:
+            raise RecipeError(str(folder), "no stage files", "1_NAME.toml, 2_NAME.toml, …")
+        data_toml = folder / "data.toml"
+        data: DataSpec | None = None
+        if data_toml.exists():
+            data = spec_by("source", DATA_SPECS, data_toml, self._table(data_toml), seed)
+        return Recipe(full_name, folder, seed, data, stages, probes, self)
+
+    def _table(self, path: Path) -> Table:
+        place = path.absolute()
+        if place not in self._tables:
+            self._tables[place] = parse(path)
+        return self._tables[place]
 
 
 def _checked_name(folder: Path) -> str:

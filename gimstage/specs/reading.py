@@ -15,7 +15,15 @@ from gimstage.specs.base import Spec
 S = TypeVar("S", bound=Spec)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+Table = dict[str, Any]
+
+
+def parse(path: Path) -> Table:
+    """What a TOML file holds, unchecked.
+
+    Raises:
+        RecipeError: it is no TOML, or cannot be read.
+    """
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -24,28 +32,44 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise RecipeError(str(path), f"cannot be read: {error.strerror}") from error
 
 
-def read_one_of(path: Path, key: str, kinds: Mapping[str, type[S]], seed: int | None) -> S:
-    """The file as the spec that its `key` chooses."""
-    chosen = _parsed(path).get(key)
+def spec_by(
+    key: str, kinds: Mapping[str, type[S]], path: Path, table: Table, seed: int | None
+) -> S:
+    """What a file holds, as the spec that its `key` chooses; raises as `spec_of`."""
+    chosen = table.get(key)
     if chosen is None:
         raise RecipeError(f"{path} {key}", "missing", cure=f"choose from: {', '.join(kinds)}")
     if chosen not in kinds:
         cure = nearest(str(chosen), kinds)
         raise RecipeError(f"{path} {key}", json.dumps(chosen, default=str), cure=cure)
-    return read_spec(path, kinds[chosen], seed)
+    return spec_of(kinds[chosen], path, table, seed)
 
 
-def read_spec(path: Path, kind: type[S], seed: int | None) -> S:
-    """The file as a checked spec; its seeds of training and probing replaced where asked for."""
-    table = _parsed(path)
+def spec_of(kind: type[S], path: Path, table: Table, seed: int | None) -> S:
+    """What a file holds, as a checked spec.
+
+    Args:
+        kind: of the spec.
+        path: the file, named in errors.
+        table: what it holds.
+        seed: what replaces its seeds of training and probing; None to keep them.
+
+    Raises:
+        RecipeError: a key is unknown, missing or unfit.
+    """
     if seed is not None:
-        for part in (v for k, v in table.items() if k != "demo" and isinstance(v, dict)):
-            if "seed" in part:
-                part["seed"] = seed
+        table = {
+            key: _seeded(value, seed) if key != "demo" else value for key, value in table.items()
+        }
     try:
         return kind.model_validate(table)
     except ValidationError as error:
         raise _translated(path, kind, error) from error
+
+
+def _seeded(value: Any, seed: int) -> Any:
+    """A table with that seed, if it has any; every other value as it is."""
+    return value | {"seed": seed} if isinstance(value, dict) and "seed" in value else value
 
 
 def _translated(path: Path, kind: type[Spec], error: ValidationError) -> RecipeError:

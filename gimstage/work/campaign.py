@@ -15,7 +15,7 @@ from gimstage.data.kinds import Kind, data_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.inputs import find_data
 from gimstage.progress import Watch
-from gimstage.recipe.recipe import Recipe
+from gimstage.recipe.recipe import Recipe, Shelf
 from gimstage.specs import ImageDataSpec
 from gimstage.work.pipeline import Pipeline
 from gimstage.work.stage import Settings
@@ -185,9 +185,10 @@ def in_order(folders: Sequence[Path]) -> list[Recipe]:
     """
     seen: dict[str, Path] = {}
     ordered: list[Recipe] = []
+    shelf = Shelf()
 
     def add(folder: Path) -> None:
-        recipe = Recipe.load(folder)
+        recipe = Recipe.load(folder, shelf=shelf)
         other = seen.get(recipe.name)
         if other is None:
             seen[recipe.name] = folder
