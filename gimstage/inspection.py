@@ -5,7 +5,7 @@ time.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError
 from gimstage.inputs import DataSet, Images, PixelSource, Speech
+from gimstage.runs.manifest import FeaturesRecord, Manifest
 from gimstage.views import FRAME_SAMPLES, Spans, Windows
 
 LOOKED_AT = 32  # samples, or chunks of rows, behind the value statistics
@@ -24,7 +25,7 @@ TRACED = 6  # channels of speech
 SHOWN_FRAMES = 400  # of an utterance
 
 
-def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def describe(path: Path, manifest: Manifest) -> dict[str, Any]:
     """Form, size and value statistics of a stage's features, as plain JSON values.
 
     Raises:
@@ -45,9 +46,9 @@ def describe(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "shards": layout.shards,
         f"{layout.dims[0]}s_per_shard": layout.shard_rows,
         "codecs": [c["name"] for c in layout.metadata()["codecs"][0]["configuration"]["codecs"]],
-        "bytes": features["bytes"],
+        "bytes": features.bytes,
         "values": _statistics(_rows(reader, int(row), rows) for row in spread),
-        "loss_of_encoding": features["fidelity"],
+        "loss_of_encoding": features.fidelity.model_dump(),
         "attributes": dict(reader.attributes),
     }
 
@@ -66,16 +67,15 @@ def _statistics(samples: Iterable[torch.Tensor]) -> dict[str, float]:
     return {"min": low, "max": high, "mean": mean, "std": std, "zeros": zeros / count}
 
 
-def _require(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    if manifest["features"] is None or not path.exists():
+def _require(path: Path, manifest: Manifest) -> FeaturesRecord:
+    if manifest.features is None or not path.exists():
         raise CacheError(
-            f"stage {manifest['stage']}",
+            f"stage {manifest.stage}",
             "stores no features",
             "a features.zarr",
             'set store = "features" in its [output] and run `gimstage extract`',
         )
-    features: Mapping[str, Any] = manifest["features"]
-    return features
+    return manifest.features
 
 
 def _rows(reader: FeatureReader, first: int, count: int) -> torch.Tensor:

@@ -4,10 +4,9 @@ A unit is what a module encodes alone: a patch, a sequence, or a grid of patches
 Shape letters: B batch, C channels, y x map inside a patch, T rows in time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -21,6 +20,7 @@ from gimstage.modules.base import Reads
 from gimstage.objectives import Objective, Supervised
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
+from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
 from gimstage.specs import DATA_SPECS, ModuleSpec
@@ -212,25 +212,25 @@ def stack_from_manifests(folder: Path) -> Stack:
         modules[0].load_state_dict(read_tensors(RunFolder(below).weights))
         count = len(modules[0].parts)
         numbers = [""] if count == 1 else [f".{n}" for n in range(1, count + 1)]
-        names[:0] = [manifest["stage"] + number for number in numbers]
-        weights, upstream = manifest["upstream_weights_sha256"], manifest["upstream"]
-        below = below.parent.parent / upstream["stage"] if upstream else None
+        names[:0] = [manifest.stage + number for number in numbers]
+        weights, upstream = manifest.upstream_weights_sha256, manifest.upstream
+        below = below.parent.parent / upstream.stage if upstream else None
     return Stack(modules, names)
 
 
-def _finished(folder: Path, weights_sha256: str | None) -> dict[str, Any]:
+def _finished(folder: Path, weights_sha256: str | None) -> Manifest:
     manifest = RunFolder(folder).manifest()
     if manifest is None:
         raise StaleCacheError(str(folder), "no finished stage", "a manifest.json")
-    if weights_sha256 not in (None, manifest["weights_sha256"]):
+    if weights_sha256 not in (None, manifest.weights_sha256):
         cure = "run `gimstage run` to bring all stages up to date"
         raise StaleCacheError(str(folder), "trained again since the stage above", "", cure)
     return manifest
 
 
-def _module_of(manifest: Mapping[str, Any]) -> EncoderModule:
+def _module_of(manifest: Manifest) -> EncoderModule:
     """The module of a manifest's own stage, its weights still random."""
-    identity = manifest["identity"]
+    identity = manifest.identity
     kind = DATA_SPECS[identity["data"]["source"]]
     channels = kind.model_construct(**identity["data"]).in_channels
     for key, part in identity.items():

@@ -74,7 +74,11 @@ def _answer_stage(pipeline: Pipeline, number: int, fresh: bool, as_json: bool) -
     chain = pipeline.recipe.chain(number)
     manifest = pipeline.runs.require(chain)
     status = asdict(pipeline.runs.status(chain))
-    document = {"recipe": pipeline.recipe.name, "stage": status, "training": manifest["training"]}
+    document = {
+        "recipe": pipeline.recipe.name,
+        "stage": status,
+        "training": manifest.training.model_dump(),
+    }
     answer(document, screens.stage_line(manifest, fresh=fresh), as_json=as_json)
 
 
@@ -115,8 +119,9 @@ def status(why: bool, as_json: bool, **options: Any) -> None:
     """Show which stages are missing, partial, done, stale or damaged."""
     pipeline = open_pipeline(**options)
     stages = [
-        asdict(s) | {"why": list(s.why), "memory": pipeline.memory(s.name)}
+        asdict(s) | {"why": list(s.why), "memory": memory and memory.model_dump()}
         for s in pipeline.statuses()
+        for memory in [pipeline.memory(s.name)]
     ]
     probes = [asdict(s) | {"why": list(s.why)} for s in pipeline.probe_statuses()]
     document = {"recipe": pipeline.recipe.name, "stages": stages, "probes": probes}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gimstage.data.check_speech import SpeechReport
     from gimstage.plan.cost import StagePlan
     from gimstage.plan.memory import Budget
+    from gimstage.runs.manifest import Manifest
     from gimstage.work.campaign import CampaignRun
 
 COLOURS = {"done": "green", "partial": "yellow", "stale": "magenta", "damaged": "red"}
@@ -105,16 +106,16 @@ def facts(update: Progress) -> str:
     return "  ".join(parts)
 
 
-def stage_line(manifest: Mapping[str, Any], *, fresh: bool) -> str:
+def stage_line(manifest: Manifest, *, fresh: bool) -> str:
     """One line on a finished stage."""
-    training, features = manifest["training"], manifest["features"]
-    stored = f"{readable(features['bytes'])} of features" if features else "no features stored"
+    training, features = manifest.training, manifest.features
+    stored = f"{readable(features.bytes)} of features" if features else "no features stored"
     verb = "done" if fresh else "already done"
     losses = "no record of its losses"
-    if training["first"]:
-        first, last = training["first"]["loss"], training["last"]["loss"]
-        losses = f"loss {first:.3f} → {last:.3f} in {training['steps']} steps"
-    return f"stage {manifest['stage']} {verb}: {losses}, {stored}"
+    if training.first and training.last:
+        first, last = training.first["loss"], training.last["loss"]
+        losses = f"loss {first:.3f} → {last:.3f} in {training.steps} steps"
+    return f"stage {manifest.stage} {verb}: {losses}, {stored}"
 
 
 def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:

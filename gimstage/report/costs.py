@@ -76,7 +76,7 @@ def cost_of(report: Report, group: Group) -> Cost:
     """What the runs of a group took."""
     stages = [stage for run in group.runs for stage in run.stages.values()]
     probes = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
-    sizes = {(int(row["train_samples"]), int(row["test_samples"])) for row in probes}
+    sizes = {(row.train_samples, row.test_samples) for row in probes}
     return Cost(
         recipe=group.label,
         seeds=len(group.runs),

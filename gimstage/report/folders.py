@@ -14,6 +14,7 @@ from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError
 from gimstage.report.stageruns import StageRun
 from gimstage.runs.folder import RunFolder
+from gimstage.runs.manifest import Manifest, ProbeManifest, ProbeRow
 from gimstage.train.metrics import Line
 
 Notes = list[str]
@@ -24,7 +25,7 @@ class ProbeRun:
     """A finished probe: all that decided its numbers, and its rows."""
 
     identity: Mapping[str, Any]
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[ProbeRow, ...]
 
 
 @dataclass(frozen=True)
@@ -58,79 +59,58 @@ def read_run(path: Path, notes: Notes) -> Run | None:
     stages: dict[int, StageRun] = {}
     probes: dict[str, ProbeRun] = {}
     for folder in sorted(p for p in path.iterdir() if p.is_dir()):
-        manifest = _manifest(RunFolder(folder), notes)
-        if manifest is None:
-            continue
-        try:
-            if "stage" in manifest:
-                stages[int(folder.name)] = _stage(RunFolder(folder), manifest, notes)
-            else:
-                probes[folder.name] = _probe(manifest)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            notes.append(f"{folder / 'manifest.json'}: not as gimstage writes it ({reason})")
+        record = _record(RunFolder(folder), notes)
+        if isinstance(record, ProbeManifest):
+            probes[folder.name] = ProbeRun(record.identity, tuple(record.rows))
+        elif record is not None and folder.name.isdigit():
+            stages[int(folder.name)] = _stage(RunFolder(folder), record, notes)
+        elif record is not None:
+            notes.append(f"{folder}: holds {record.stage}, but is no number of a stage; left out")
     if not stages and not probes:
         return None
     return Run(recipe, int(seed) if seed else None, dict(sorted(stages.items())), probes)
 
 
-def _manifest(folder: RunFolder, notes: Notes) -> dict[str, Any] | None:
+def _record(folder: RunFolder, notes: Notes) -> Manifest | ProbeManifest | None:
     try:
-        manifest = folder.manifest()
+        record = folder.record()
     except CacheError as error:
         notes.append(str(error))
         return None
-    if manifest is None:
+    if record is None:
         notes.append(f"{folder.path}: not finished; left out")
-    return manifest
+    return record
 
 
-def _stage(folder: RunFolder, manifest: Mapping[str, Any], notes: Notes) -> StageRun:
-    training, memory = manifest["training"], manifest.get("memory") or {}
-    features = manifest["features"] or {}
-    manifest["identity"]["data_sha256"].lower()  # what is grouped by must be there
-    manifest["identity"]["data"].keys()
+def _stage(folder: RunFolder, manifest: Manifest, notes: Notes) -> StageRun:
+    training, memory = manifest.training, manifest.memory
     return StageRun(
         folder=folder,
         number=int(folder.path.name),
-        identity=manifest["identity"],
-        weights_sha256=manifest["weights_sha256"],
-        steps=training["steps"],
-        seconds=training["seconds"],
-        samples=_samples(folder, training, features),
-        disk_bytes=int(features.get("bytes", 0)),
-        predicted_bytes=memory.get("predicted_reserved_bytes"),
-        measured_bytes=memory.get("measured_reserved_bytes"),
-        device=manifest.get("device"),
+        identity=manifest.identity,
+        weights_sha256=manifest.weights_sha256,
+        steps=training.steps,
+        seconds=training.seconds,
+        samples=_samples(folder, manifest),
+        disk_bytes=manifest.features.bytes if manifest.features else 0,
+        predicted_bytes=memory.predicted_reserved_bytes if memory else None,
+        measured_bytes=memory.measured_reserved_bytes if memory else None,
+        device=manifest.device,
         lines=read_metrics(folder.metrics, notes),
     )
 
 
-def _samples(
-    folder: RunFolder, training: Mapping[str, Any], features: Mapping[str, Any]
-) -> int | None:
+def _samples(folder: RunFolder, manifest: Manifest) -> int | None:
     """Samples trained on; of an older manifest N of the split, from what was stored of it."""
-    if (counted := training.get("samples")) is not None:
-        return int(counted)
-    shape = features.get("shape", [])
+    if manifest.training.samples is not None:
+        return manifest.training.samples
+    shape = manifest.features.shape if manifest.features else []
     if len(shape) > 2:  # of images, whose first axis counts them
-        return int(shape[0])
+        return shape[0]
     try:
         return int(FeatureReader(folder.features).small("source_sample").max()) + 1
     except (CacheError, OSError):
         return None
-
-
-def _probe(manifest: Mapping[str, Any]) -> ProbeRun:
-    rows = tuple(dict(row) for row in manifest["rows"])
-    for row in rows:
-        for key in ("stage", "task", "protocol"):
-            row[key].lower()
-        for key in ("accuracy", "chance", "random_init", "train_samples", "test_samples"):
-            if row[key] is not None or key != "random_init":
-                float(row[key])
-    dict(manifest["identity"])["data_sha256"].items()
-    return ProbeRun(manifest["identity"], rows)
 
 
 def read_metrics(path: Path, notes: Notes) -> tuple[Line, ...]:

@@ -1,6 +1,6 @@
 """Recipes stage by stage: table 2 of the paper, which is memory, and every module's figures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gimstage.report.collect import Group, Report
@@ -9,6 +9,7 @@ from gimstage.report.folders import Run
 from gimstage.report.probed import BASELINES, input_order
 from gimstage.report.published import MEMORY_ROWS, MemoryRow, Published
 from gimstage.report.stageruns import module_kind
+from gimstage.runs.manifest import ProbeRow
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ def module_table(report: Report, group: Group) -> ModuleTable:
     """All stages and all probe rows of a group."""
     numbers = sorted({number for run in group.runs for number in run.stages})
     rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
-    tasks = [row["task"] for row in rows]
+    tasks = [row.task for row in rows]
     keys = sorted(
-        dict.fromkeys((row["task"], row["protocol"], row["stage"]) for row in rows),
+        dict.fromkeys((row.task, row.protocol, row.stage) for row in rows),
         key=lambda key: (tasks.index(key[0]), key[2] in BASELINES, input_order(key[2])),
     )
     return ModuleTable(
@@ -152,11 +153,12 @@ def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow
         for run in group.runs
         for probe in run.probes.values()
         for row in probe.rows
-        if (row["task"], row["protocol"], row["stage"]) == (task, protocol, stage)
+        if (row.task, row.protocol, row.stage) == (task, protocol, stage)
     ]
 
-    def over_seeds(key: str) -> Measured | None:
-        pairs = [(name, 100 * row[key]) for name, row in found if row[key] is not None]
+    def over_seeds(figure: Callable[[ProbeRow], float | None]) -> Measured | None:
+        told = [(name, figure(row)) for name, row in found]
+        pairs = [(name, 100 * value) for name, value in told if value is not None]
         names, values = tuple(n for n, _ in pairs), tuple(v for _, v in pairs)
         return Measured(values, names) if pairs else None
 
@@ -164,8 +166,8 @@ def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow
         stage=stage,
         task=task,
         protocol=protocol,
-        accuracy=over_seeds("accuracy"),
-        random_init=over_seeds("random_init"),
-        chance=over_seeds("chance"),
-        test_samples=min(row["test_samples"] for _, row in found),
+        accuracy=over_seeds(lambda row: row.accuracy),
+        random_init=over_seeds(lambda row: row.random_init),
+        chance=over_seeds(lambda row: row.chance),
+        test_samples=min(row.test_samples for _, row in found),
     )

@@ -28,6 +28,7 @@ from gimstage.report.published import (
     Stand,
     System,
 )
+from gimstage.runs.manifest import ProbeRow
 
 CellKey = tuple[str, str]  # task, protocol
 
@@ -132,7 +133,7 @@ def _other_form(report: Report, groups: Sequence[Group], base: str | None) -> It
 
 def _protocols(group: Group) -> list[str]:
     rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
-    return sorted(dict.fromkeys(row["protocol"] for row in rows), key=protocol_order)
+    return sorted(dict.fromkeys(row.protocol for row in rows), key=protocol_order)
 
 
 def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measured | None:
@@ -141,7 +142,7 @@ def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measur
         (run, row, value)
         for run in group.runs
         if (row := _probed(run, task, protocol, stand)) is not None
-        and (value := row["random_init" if stand == "random" else "accuracy"]) is not None
+        and (value := row.random_init if stand == "random" else row.accuracy) is not None
     ]
     if not found:
         return None
@@ -151,29 +152,29 @@ def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measur
     return Measured(values, names, _source(group.recipe, first, stand), _settings(first))
 
 
-def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.get("settings", {}).items() if key != "seed"}
+def _settings(row: ProbeRow) -> dict[str, Any]:
+    return {key: value for key, value in row.settings.items() if key != "seed"}
 
 
-def _source(recipe: str, row: Mapping[str, Any], stand: Stand | None) -> str:
+def _source(recipe: str, row: ProbeRow, stand: Stand | None) -> str:
     """Whose figure it is: a recipe and what of it was probed."""
-    words = input_words(row["stage"])
+    words = input_words(row.stage)
     return f"{recipe}, {words}" + (" before training" if stand == "random" else "")
 
 
-def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> Mapping[str, Any] | None:
+def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> ProbeRow | None:
     """The row of a run's probes that a system's figure is taken from."""
     rows = [
         row
         for probe in run.probes.values()
         for row in probe.rows
-        if (row["task"], row["protocol"]) == (task, protocol)
+        if (row.task, row.protocol) == (task, protocol)
     ]
-    inputs = [row for row in rows if row["stage"] not in BASELINES]
-    inputs.sort(key=lambda row: input_order(row["stage"]))
-    baselines = [row for row in rows if row["stage"] in BASELINES]
+    inputs = [row for row in rows if row.stage not in BASELINES]
+    inputs.sort(key=lambda row: input_order(row.stage))
+    baselines = [row for row in rows if row.stage in BASELINES]
     if stand in BASELINES:
-        chosen = [row for row in baselines if row["stage"] == stand]
+        chosen = [row for row in baselines if row.stage == stand]
     elif stand == "no_gar":
         chosen = _below_gru(run, inputs)
     else:
@@ -181,13 +182,13 @@ def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> Mapping[
     return chosen[-1] if chosen else None
 
 
-def _below_gru(run: Run, inputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _below_gru(run: Run, inputs: Sequence[ProbeRow]) -> list[ProbeRow]:
     """The rows of what the GRU at the end of a network reads; none where it ends in no GRU."""
     last = list(run.stages.values())[-1:]
     if not last or last[0].modules[-1].get("kind") != "gru":
         return []
     at = last[0].positions[-1] - 1
-    return [row for row in inputs if position(row["stage"], run.stages) == at]
+    return [row for row in inputs if position(row.stage, run.stages) == at]
 
 
 def _mixed_data(rows: Sequence[Row]) -> Iterator[str]:

@@ -10,33 +10,19 @@ What a stage was before stays whole until a new training has reached its end.
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from gimstage.cache import FeatureReader, verify
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
 from gimstage.files import sync_folder, write_json
-
-FORMAT = 1
-
-_STAGE_KEYS = {
-    "stage",
-    "identity",
-    "weights_sha256",
-    "objective_sha256",
-    "upstream",
-    "upstream_weights_sha256",
-    "training",
-    "features",
-}
-_PROBE_KEYS = {"probe", "identity", "rows"}
+from gimstage.runs.manifest import FORMAT, Manifest, ProbeManifest, read_manifest, read_record
 
 
 @dataclass(frozen=True)
@@ -102,32 +88,22 @@ class RunFolder:
         sync_folder(self.path)
         shutil.rmtree(self.training.path, ignore_errors=True)
 
-    def manifest(self) -> dict[str, Any] | None:
-        """The commit record, or None where there is none.
+    def manifest(self) -> Manifest | None:
+        """The commit record of a stage, or None where there is none.
 
         Raises:
-            DamagedCacheError: it is not a JSON object.
+            DamagedCacheError: it is no such record.
             CacheError: it was written by a newer gimstage.
         """
-        try:
-            manifest = json.loads(self.manifest_path.read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        except (ValueError, OSError) as error:
-            raise self._unreadable(str(error)) from error
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-            raise self._unreadable("no format number inside")
-        if manifest["format"] > FORMAT:
-            raise CacheError(
-                str(self.manifest_path),
-                f"format {manifest['format']}",
-                f"at most {FORMAT}",
-                "upgrade gimstage",
-            )
-        lacking = (_STAGE_KEYS if "stage" in manifest else _PROBE_KEYS) - manifest.keys()
-        if lacking:
-            raise self._unreadable(f"no {', '.join(sorted(lacking))} inside")
-        return manifest
+        return read_manifest(self.manifest_path, Manifest)
+
+    def probe_manifest(self) -> ProbeManifest | None:
+        """The commit record of a probe, or None where there is none; raises as `manifest`."""
+        return read_manifest(self.manifest_path, ProbeManifest)
+
+    def record(self) -> Manifest | ProbeManifest | None:
+        """The commit record of whatever has its folder here; raises as `manifest`."""
+        return read_record(self.manifest_path)
 
     def refuse_newer(self) -> None:
         """Refuse to work over what a newer gimstage left here.
@@ -136,7 +112,7 @@ class RunFolder:
             CacheError: its manifest is of a newer format.
         """
         with suppress(DamagedCacheError):
-            self.manifest()
+            self.record()
 
     def drop_damaged_weights(self) -> None:
         """Remove weights of other bytes than the manifest names: nobody must go on from them."""
@@ -148,13 +124,9 @@ class RunFolder:
                 except DamagedCacheError:
                     self.weights.unlink(missing_ok=True)
 
-    def _unreadable(self, reason: str) -> DamagedCacheError:
-        cure = f"delete {self.manifest_path} and run the stage again"
-        return DamagedCacheError(str(self.manifest_path), f"not readable: {reason}", "", cure)
-
-    def commit(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest, the last act of a stage."""
-        write_json(self.manifest_path, {"format": FORMAT, **manifest})
+    def commit(self, manifest: Manifest | ProbeManifest) -> None:
+        """Write the manifest, the last act of a stage or probe."""
+        write_json(self.manifest_path, {"format": FORMAT, **manifest.model_dump()})
 
     def open_features(self) -> FeatureReader:
         """A reader of the features, after every shard's size and index were checked.
@@ -164,10 +136,10 @@ class RunFolder:
             DamagedCacheError: they are not what the manifest promises.
         """
         manifest = self.manifest()
-        if manifest is None or manifest.get("features") is None:
+        if manifest is None or manifest.features is None:
             cure = 'run `gimstage train-stage`; features need store = "features" in [output]'
             raise CacheError(str(self.path), "no finished features", "", cure)
-        verify(self.features, manifest["features"]["shards"], full=False)
+        verify(self.features, manifest.features.files, full=False)
         return FeatureReader(self.features)
 
     def withdraw(self) -> None:
@@ -238,29 +210,29 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_weights(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
+def check_weights(folder: RunFolder, manifest: Manifest) -> None:
     """Compare a stage's weights with its manifest, every byte.
 
     Raises:
         DamagedCacheError: a file is missing or of other bytes.
     """
     for path, digest in (
-        (folder.weights, "weights_sha256"),
-        (folder.objective, "objective_sha256"),
+        (folder.weights, manifest.weights_sha256),
+        (folder.objective, manifest.objective_sha256),
     ):
         cure = "run the stage again"
         if not path.exists():
             raise DamagedCacheError(str(path), "missing", "the file its manifest names", cure)
-        if file_sha256(path) != manifest[digest]:
+        if file_sha256(path) != digest:
             raise DamagedCacheError(str(path), "other bytes than its manifest names", "", cure)
 
 
-def features_usable(folder: RunFolder, manifest: Mapping[str, Any]) -> bool:
+def features_usable(folder: RunFolder, manifest: Manifest) -> bool:
     """Whether the stage's features lie there whole, by sizes and indices."""
-    if manifest["features"] is None or not folder.features.exists():
+    if manifest.features is None or not folder.features.exists():
         return False
     try:
-        verify(folder.features, manifest["features"]["shards"], full=False)
+        verify(folder.features, manifest.features.files, full=False)
     except DamagedCacheError:
         return False
     return True

@@ -4,16 +4,16 @@ A stage's state is read off its folder: *missing* (nothing), *partial* (begun), 
 (made by another recipe, upstream or data), *damaged* (the manifest promises what is not there).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gimstage.cache import verify
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.runs.folder import RunFolder, check_weights, file_sha256
+from gimstage.runs.manifest import Manifest
 from gimstage.runs.tensors import read_header
 
 State = Literal["missing", "partial", "done", "stale", "damaged"]
@@ -88,7 +88,7 @@ class Runs:
             return "stale", [str(error)]
         if manifest is None:
             return self._begun(chain, folder)
-        changes = differences(manifest["identity"], wanted) or self._upstream_changes(
+        changes = differences(manifest.identity, wanted) or self._upstream_changes(
             chain, manifest
         )
         if changes:
@@ -96,12 +96,12 @@ class Runs:
         output = chain.last.spec.output
         try:
             check_weights(folder, manifest)
-            if output.store == "features" and manifest["features"] is not None:
-                verify(folder.features, manifest["features"]["shards"], full=False)
+            if output.store == "features" and manifest.features is not None:
+                verify(folder.features, manifest.features.files, full=False)
         except DamagedCacheError as error:
             return "damaged", [str(error)]
         if output.store == "features":
-            stored = manifest["features"]["arrays"] if manifest["features"] else []
+            stored = manifest.features.arrays if manifest.features else []
             lacking = {"features", *(["codes"] if output.codes else [])} - set(stored)
             if lacking:
                 return "partial", [f"trained; {' and '.join(sorted(lacking))} not stored yet"]
@@ -152,7 +152,7 @@ class Runs:
         training = self.stage_folder(chain).training
         return _is_of(training.weights, self.training_fingerprint(chain))
 
-    def _upstream_changes(self, chain: Chain, manifest: Mapping[str, Any]) -> list[str]:
+    def _upstream_changes(self, chain: Chain, manifest: Manifest) -> list[str]:
         """The stage before must be done, and be the very one this stage was trained on."""
         if chain.upstream is None:
             return []
@@ -161,12 +161,12 @@ class Runs:
         if status.state != "done":
             return [f"stage {before.key} before it is {status.state}"]
         other = self.stage_folder(chain.upstream).manifest()
-        now = other and other["weights_sha256"]
-        if now != manifest["upstream_weights_sha256"]:
+        now = other and other.weights_sha256
+        if now != manifest.upstream_weights_sha256:
             return [f"stage {before.key} before it was trained again, to other weights"]
         return []
 
-    def require(self, chain: Chain) -> dict[str, Any]:
+    def require(self, chain: Chain) -> Manifest:
         """The manifest of a chain's last stage, which must be done.
 
         Raises:

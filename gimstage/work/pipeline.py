@@ -32,6 +32,7 @@ from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import ALGORITHMS, Identity, differences, fingerprint, settled
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import check_weights, folder_bytes
+from gimstage.runs.manifest import MemoryRecord, ProbeManifest, ProbeRow
 from gimstage.runs.state import Runs, Status
 from gimstage.specs import PhoneProbeSpec, ProbeSpec
 from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
@@ -191,24 +192,23 @@ class Pipeline:
                         held.enter_context(self.runs.stage_folder(part).reading())
             manifest = None
             with suppress(DamagedCacheError):  # it is made anew
-                manifest = folder.manifest()
-            if manifest is None or manifest["identity"] != identity:
+                manifest = folder.probe_manifest()
+            if manifest is None or manifest.identity != identity:
                 folder.withdraw()
                 with naming_out_of_memory(f"probe {self.recipe.name}/{name}"):
                     rows = self._probe_rows(name, spec)
                 folder.commit(
-                    {
-                        "probe": f"{self.recipe.name}/{name}",
-                        "fingerprint": fingerprint(identity),
-                        "identity": identity,
-                        "rows": rows,
-                        "versions": versions(),
-                    }
+                    ProbeManifest(
+                        probe=f"{self.recipe.name}/{name}",
+                        fingerprint=fingerprint(identity),
+                        identity=identity,
+                        rows=[ProbeRow(**row) for row in rows],
+                        versions=versions(),
+                    )
                 )
                 return rows
             folder.manifest_path.touch()  # for make, which orders by time
-            found: list[Row] = manifest["rows"]
-            return found
+            return [row.model_dump() for row in manifest.rows]
 
     def run(self) -> list[Row]:
         """Train every stage that is not done, fit every probe; the probes' rows.
@@ -303,13 +303,13 @@ class Pipeline:
         """What decides the stages' own classifiers, where the probe asks for them."""
         if not getattr(spec, "own", None):
             return {}
-        found = {chain.last.key: self.runs.require(chain)["objective_sha256"] for chain in chains}
+        found = {chain.last.key: self.runs.require(chain).objective_sha256 for chain in chains}
         return {"classifiers": found}
 
     def _weights(self, chain: Chain, spec: ProbeSpec) -> Any:
         """What decides the weights of a stack that is probed."""
         if spec.weights == "trained":
-            return self.runs.require(chain)["weights_sha256"]
+            return self.runs.require(chain).weights_sha256
         return [
             {
                 "seed": stage.spec.train.seed,
@@ -334,8 +334,8 @@ class Pipeline:
                 continue
             check_weights(folder, manifest)
             kept = chain.last.spec.output.store == "features" or folder.features.exists()
-            if stored := manifest["features"] is not None and kept:
-                verify(folder.features, manifest["features"]["shards"], full=True)
+            if stored := manifest.features is not None and kept:
+                verify(folder.features, manifest.features.files, full=True)
             checked.append({"stage": str(number), "features": stored})
         return checked
 
@@ -343,11 +343,11 @@ class Pipeline:
         """The state of every stage, in order."""
         return [self.runs.status(self.recipe.chain(number)) for number in self.recipe.stages]
 
-    def memory(self, number: str) -> dict[str, Any] | None:
+    def memory(self, number: str) -> MemoryRecord | None:
         """Predicted and measured GPU memory of a stage, from its manifest; None where unknown."""
         with suppress(CacheError):
             manifest = self.runs.stage_folder(self.recipe.chain(number)).manifest()
-            return manifest and manifest.get("memory")
+            return manifest.memory if manifest else None
         return None
 
     def probe_statuses(self) -> list[Status]:
@@ -356,7 +356,7 @@ class Pipeline:
 
     def _probe_status(self, name: str, spec: ProbeSpec) -> Status:
         try:
-            manifest = self.runs.folder(f"{self.recipe.name}/{name}").manifest()
+            manifest = self.runs.folder(f"{self.recipe.name}/{name}").probe_manifest()
         except DamagedCacheError as error:
             return Status(name, "damaged", (str(error),), "")
         except CacheError as error:
@@ -367,5 +367,5 @@ class Pipeline:
             wanted = self._probe_identity(spec)
         except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
             return Status(name, "stale", (str(error),), "")
-        changes = tuple(differences(manifest["identity"], wanted))
+        changes = tuple(differences(manifest.identity, wanted))
         return Status(name, "stale" if changes else "done", changes, fingerprint(wanted))

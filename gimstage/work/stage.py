@@ -7,15 +7,15 @@ shards of features.zarr one by one, manifest.json last of all.
 import logging
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from gimstage.cache import verify
 from gimstage.device import device_name
@@ -31,6 +31,14 @@ from gimstage.progress import Progress, Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import fingerprint
 from gimstage.runs.folder import features_usable, file_sha256, folder_bytes
+from gimstage.runs.manifest import (
+    FeaturesRecord,
+    FidelityRecord,
+    Manifest,
+    MemoryRecord,
+    StoredFile,
+    TrainingRecord,
+)
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
 from gimstage.stack import new_module
@@ -111,10 +119,11 @@ class StageWork:
         if chain is None:
             return
         manifest, folder = self.runs.require(chain), self.runs.stage_folder(chain)
-        if not features_usable(folder, manifest):
+        features = manifest.features
+        if features is None or not features_usable(folder, manifest):
             self._verify_input(chain.upstream)
             return
-        total, done = manifest["features"]["bytes"], 0
+        total, done = features.bytes, 0
         began = time.perf_counter()
 
         def read(count: int) -> None:
@@ -126,7 +135,7 @@ class StageWork:
                 task = f"{chain.last.key} verify"
                 self.watch.report(Progress(task, done, total, "bytes", bytes_per_s=speed))
 
-        verify(folder.features, manifest["features"]["shards"], full=True, read=read)
+        verify(folder.features, features.files, full=True, read=read)
 
     def _train(self, source: Source) -> None:
         """Leave the trained weights in the stage's folder; until then, what was there stays."""
@@ -168,7 +177,7 @@ class StageWork:
         }
         write_json(self.folder.training.memory, record)
 
-    def _extract(self, source: Source) -> dict[str, Any] | None:
+    def _extract(self, source: Source) -> FeaturesRecord | None:
         """Store what the stage hands on; its part of the manifest."""
         chain, folder = self.chain, self.folder
         if chain.last.spec.output.store == "none":
@@ -192,49 +201,53 @@ class StageWork:
         )
         fidelity = work.measure()
         shards = work.write(folder.features, layout, self.data.labels, self.watch)
-        return {
-            "arrays": [array.name for array in layout.arrays],
-            "shape": list(layout.arrays[0].shape),
-            "encoding": layout.arrays[0].encoding,
-            "bytes": folder_bytes(folder.features),
-            "seconds": round(time.perf_counter() - began, 3),
-            "fidelity": fidelity,
-            "shards": shards,
-        }
+        return FeaturesRecord(
+            arrays=[array.name for array in layout.arrays],
+            shape=list(layout.arrays[0].shape),
+            encoding=layout.arrays[0].encoding,
+            bytes=folder_bytes(folder.features),
+            seconds=round(time.perf_counter() - began, 3),
+            fidelity=FidelityRecord(**fidelity),
+            shards=[StoredFile(**file) for file in shards],
+        )
 
-    def _commit(
-        self, upstream: Mapping[str, Any] | None, features: Mapping[str, Any] | None
-    ) -> None:
+    def _commit(self, upstream: Manifest | None, features: FeaturesRecord | None) -> None:
         chain, folder = self.chain, self.folder
         identity = self.runs.features_identity(chain)
         folder.commit(
-            {
-                "stage": chain.last.key,
-                "fingerprint": fingerprint(identity),
-                "identity": identity,
-                "weights_sha256": file_sha256(folder.weights),
-                "objective_sha256": file_sha256(folder.objective),
-                "upstream": upstream and {k: upstream[k] for k in ("stage", "fingerprint")},
-                "upstream_weights_sha256": upstream and upstream["weights_sha256"],
-                "training": {
-                    "samples": len(self.data.samples(chain).trained),
-                    **training_record(folder.metrics),
-                },
-                "features": features,
-                "memory": read_json(folder.memory),
-                "device": device_name(self.settings.device),
-                "versions": versions(),
-            }
+            Manifest(
+                stage=chain.last.key,
+                fingerprint=fingerprint(identity),
+                identity=identity,
+                weights_sha256=file_sha256(folder.weights),
+                objective_sha256=file_sha256(folder.objective),
+                upstream=upstream.as_upstream() if upstream else None,
+                upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
+                training=training_record(folder.metrics, len(self.data.samples(chain).trained)),
+                features=features,
+                memory=memory_record(folder.memory),
+                device=device_name(self.settings.device),
+                versions=versions(),
+            )
         )
 
 
-def training_record(metrics: Path) -> dict[str, Any]:
-    """Steps, seconds and the first and last line of metrics.jsonl, for the manifest."""
+def training_record(metrics: Path, samples: int) -> TrainingRecord:
+    """How a training on so many samples went, as metrics.jsonl tells it, for the manifest."""
     lines = read_lines(metrics)
     if not lines:  # lost, perhaps in a power cut; the weights are not
-        return {"steps": None, "seconds": None, "first": None, "last": None}
+        return TrainingRecord(samples=samples, steps=None, seconds=None)
     first, last = lines[0], lines[-1]
-    return {"steps": last["step"], "seconds": last["seconds"], "first": first, "last": last}
+    return TrainingRecord(
+        samples=samples, steps=last["step"], seconds=last["seconds"], first=first, last=last
+    )
+
+
+def memory_record(path: Path) -> MemoryRecord | None:
+    """What `memory.json` says; None where it is lost, or says something else."""
+    with suppress(ValidationError):
+        return MemoryRecord.model_validate(read_json(path))
+    return None
 
 
 def measured_memory(device: torch.device) -> dict[str, int | None]:

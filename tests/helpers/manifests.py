@@ -67,7 +67,7 @@ def write_stage(
         "upstream": None,
         "upstream_weights_sha256": None,
         "training": {"steps": steps, "seconds": 2.5, "first": None, "last": None},
-        "features": {"shape": [48, 1, 8, 8, 8, 4, 4], "bytes": 1_000_000 * number},
+        "features": stored_features([48, 1, 8, 8, 8, 4, 4], 1_000_000 * number),
         "memory": None,
         "device": "cpu, 1 threads",
     }
@@ -75,6 +75,20 @@ def write_stage(
     lines = curve(steps) if lines is None else lines
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
+
+
+def stored_features(shape: list[int], nbytes: int, shards: Any = ()) -> dict[str, Any]:
+    """What a manifest says of features that are stored."""
+    lossless = {"snr_db": None, "worst_channel_snr_db": None, "max_error": 0.0, "clipped": 0.0}
+    return {
+        "arrays": ["features"],
+        "shape": shape,
+        "encoding": "float32",
+        "bytes": nbytes,
+        "seconds": 0.5,
+        "fidelity": lossless,
+        "shards": list(shards),
+    }
 
 
 def weights(key: str) -> str:
@@ -152,7 +166,8 @@ def write_probe(
     }
     if "own" in protocols:
         identity["classifiers"] = {f"{key.partition('/')[0]}/1": f"{seed:064x}"}
-    return _write(runs / key, {"format": 1, "probe": key, "identity": identity, "rows": rows})
+    manifest = {"format": 1, "probe": key, "fingerprint": "f" * 64, "identity": identity}
+    return _write(runs / key, manifest | {"rows": rows})
 
 
 def write_images(runs: Path, recipe: str, accuracy: float, *, seed: int = 2, **same: Any) -> None:

@@ -91,16 +91,25 @@ def test_a_damaged_manifest_is_left_out_with_a_note_that_names_it(runs: Path) ->
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"training": None}, "TypeError: 'NoneType' object is not subscriptable"),
-        ({"identity": {}}, "KeyError: 'data_sha256'"),
-        ({"features": [1]}, "AttributeError: 'list' object has no attribute 'get'"),
+        ({"training": None}, "training is null instead of a table"),
+        ({"identity": {"data": {}}}, "identity without data_sha256"),
+        ({"features": [1]}, "features is [1] instead of a table"),
     ],
 )
 def test_a_manifest_of_another_form_is_left_out_with_a_note(
     runs: Path, change: dict[str, Any], reason: str
 ) -> None:
     path = write_stage(runs, "small@3/2", **change) / "manifest.json"
-    assert collect(runs).notes == (f"{path}: not as gimstage writes it ({reason})",)
+    assert collect(runs).notes == (
+        f"{path}: not readable: {reason}; delete {path} and run the stage again",
+    )
+
+
+def test_a_stage_in_a_folder_that_is_no_number_is_left_out_with_a_note(runs: Path) -> None:
+    (runs / "small@3/2").rename(runs / "small@3/second")
+    assert collect(runs).notes == (
+        f"{runs}/small@3/second: holds small@3/2, but is no number of a stage; left out",
+    )
 
 
 def test_a_stage_under_way_is_left_out_with_a_note(runs: Path) -> None:

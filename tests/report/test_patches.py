@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.manifests import IMAGES, SPEECH, random, several, write_stage, write_store
+from helpers.manifests import (
+    IMAGES,
+    SPEECH,
+    random,
+    several,
+    stored_features,
+    write_stage,
+    write_store,
+)
 from torch import Tensor
 
 from gimstage.data.demo import write_demo
@@ -25,8 +33,7 @@ def store_stage(runs: Path, key: str, features: Tensor, **about: Any) -> None:
     small, attributes = about.pop("small", None), about.pop("attributes", {})
     path = runs / key / "features.zarr"
     shards = write_store(path, {"features": features}, small=small, **attributes)
-    stored = {"shape": list(features.shape), "bytes": 1, "shards": shards}
-    write_stage(runs, key, features=stored, **about)
+    write_stage(runs, key, features=stored_features([*features.shape], 1, shards), **about)
 
 
 @pytest.fixture
