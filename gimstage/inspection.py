@@ -5,7 +5,7 @@ time.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.cache import FeatureReader
+from gimstage.data.kinds import Kind
 from gimstage.errors import CacheError
 from gimstage.inputs import DataSet, Images, PixelSource, Speech
 from gimstage.runs.manifest import FeaturesRecord, Manifest
@@ -99,11 +100,7 @@ def draw(path: Path, data: DataSet, png: Path, *, sample: int, title: str) -> No
     Raises:
         CacheError: there is no such sample.
     """
-    if isinstance(data, Images):
-        draw_channels(path, data.source(), png, sample=sample, title=title)
-    else:
-        assert isinstance(data, Speech)
-        draw_sequence(path, data, png, entry=sample, title=title)
+    DRAWINGS[data.spec.kind](path, data, png, sample=sample, title=title)
 
 
 def _require_sample(path: Path, sample: int, count: int) -> None:
@@ -111,14 +108,14 @@ def _require_sample(path: Path, sample: int, count: int) -> None:
         raise CacheError(str(path), f"no sample {sample}", f"0 to {count - 1}")
 
 
-def draw_sequence(path: Path, speech: Speech, png: Path, *, entry: int, title: str) -> None:
+def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: str) -> None:
     """Draw the beginning of a stored entry: its spectrogram, all channels, the most varied ones.
 
     Args:
         path: of features.zarr.
         speech: the data set.
         png: the file to write.
-        entry: which entry.
+        sample: which entry.
         title: of the figure.
 
     Raises:
@@ -128,17 +125,17 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, entry: int, title: s
 
     reader = FeatureReader(path)
     offsets = reader.small("offsets")
-    _require_sample(path, entry, len(offsets) - 1)
+    _require_sample(path, sample, len(offsets) - 1)
     per_frame = int(reader.attributes["rows_per_10_ms"])
-    count = min(int(offsets[entry + 1] - offsets[entry]), SHOWN_FRAMES * per_frame)
-    rows = _rows(reader, int(offsets[entry]), count).numpy()
+    count = min(int(offsets[sample + 1] - offsets[sample]), SHOWN_FRAMES * per_frame)
+    rows = _rows(reader, int(offsets[sample]), count).numpy()
     seconds = count / per_frame / 100
     order = np.argsort(-rows.std(0), kind="stable")
     figure = Figure(figsize=(11, 8.5), layout="constrained")
-    utterance = speech.train.utterances[speech.kept[speech.stored.source[entry]]].id
-    figure.suptitle(f"{title}, entry {entry}, utterance {utterance}")
+    utterance = speech.train.utterances[speech.kept[speech.stored.source[sample]]].id
+    figure.suptitle(f"{title}, entry {sample}, utterance {utterance}")
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 2))
-    _draw_spectrogram(top, _wave(speech, entry, seconds), seconds)
+    _draw_spectrogram(top, _wave(speech, sample, seconds), seconds)
     high = float(np.quantile(np.abs(rows), 0.995)) or 1.0
     low = -high if rows.min() < 0 else 0.0
     shown = middle.imshow(
@@ -189,12 +186,12 @@ def _draw_spectrogram(axes: Any, wave: NDArray[np.float32], seconds: float) -> N
     axes.set_ylabel("kHz")
 
 
-def draw_channels(path: Path, source: PixelSource, png: Path, *, sample: int, title: str) -> None:
+def draw_channels(path: Path, images: Images, png: Path, *, sample: int, title: str) -> None:
     """Draw a sample's stored view and its most varied channels, patch beside patch.
 
     Args:
         path: of features.zarr.
-        source: the pixels it was made of.
+        images: the data set.
         png: the file to write.
         sample: which sample.
         title: of the figure.
@@ -213,7 +210,7 @@ def draw_channels(path: Path, source: PixelSource, png: Path, *, sample: int, ti
         f"{title}, sample {sample}: the input and its {len(channels)} most varied channels"
     )
     axes = figure.subplots(4, 4).flat
-    axes[0].imshow(_pixels(source, sample), cmap="gray")
+    axes[0].imshow(_pixels(images.source(), sample), cmap="gray")
     axes[0].set_title("input", fontsize=9)
     for axis, channel in zip(axes[1:], channels, strict=False):
         shown = axis.imshow(maps[channel], cmap="viridis")
@@ -238,3 +235,6 @@ def _pixels(source: PixelSource, sample: int) -> NDArray[np.float32]:
     raw = source.buffer(1, patches)
     source.fill(raw, Windows(zero + sample, zero, zero, zero, patches))
     return source.normalised(raw)[0].mean(0).numpy()
+
+
+DRAWINGS: dict[Kind, Callable[..., None]] = {"images": draw_channels, "speech": draw_sequence}

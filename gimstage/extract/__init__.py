@@ -5,17 +5,23 @@ grids       patch grids of images
 sequences   rows of utterances
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from gimstage.data.kinds import Kind
 from gimstage.extract.base import Extraction
 from gimstage.extract.grids import GridExtraction
 from gimstage.extract.sequences import SequenceExtraction
-from gimstage.inputs import DataSet, SequenceSource, Source
-from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.inputs import DataSet, Source
+from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
-from gimstage.views import StoredViews
 
 __all__ = ["Extraction", "GridExtraction", "SequenceExtraction", "extraction"]
+
+EXTRACTIONS: dict[Kind, Callable[..., Extraction]] = {
+    "images": GridExtraction,
+    "speech": SequenceExtraction,
+}
 
 
 def extraction(
@@ -30,8 +36,5 @@ def extraction(
         source: what the stage reads.
         settings: device and workers.
     """
-    if isinstance(data.stored, StoredViews):
-        return GridExtraction(chain, module, source=source, stored=data.stored, **settings)
-    assert isinstance(source, SequenceSource)
-    assert isinstance(module, SequenceModule)
-    return SequenceExtraction(chain, module, source=source, stored=data.stored, **settings)
+    kind = EXTRACTIONS[data.spec.kind]
+    return kind(chain, module, source=source, stored=data.stored, **settings)

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-def find_data(spec: DataSpec, data: Path | None, runs: Path) -> Images | Speech:
+def find_data(spec: DataSpec, data: Path | None, runs: Path) -> DataSet:
     """The data a recipe asks for: where `--data` says, or the demo's own.
 
     Raises:

@@ -27,6 +27,7 @@ from gimstage.cache import decode, encode
 from gimstage.device import laid_out
 from gimstage.draws import generator
 from gimstage.errors import DataError
+from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
 from gimstage.specs import DataSpec, OutputSpec, ValidationSpec
@@ -157,8 +158,10 @@ class DataSet(ABC):
         root: the folder it lies in.
     """
 
+    spec: DataSpec
+
     def __init__(self, spec: DataSpec, root: Path) -> None:
-        self.root = root
+        self.spec, self.root = spec, root
 
     @property
     @abstractmethod
@@ -216,8 +219,16 @@ class DataSet(ABC):
         """What features.zarr holds of the split trained on."""
 
     @abstractmethod
+    def store_form(self, chain: Chain) -> StoreForm:
+        """What features.zarr of the last stage holds, but for what its encoding adds."""
+
+    @abstractmethod
     def fingerprint(self, split: str, runs: Path) -> str:
         """SHA-256 of a split's content, remembered below the runs folder."""
+
+    def phones_fingerprint(self, runs: Path) -> str | None:
+        """SHA-256 of the phone labels; None where there are none."""
+        return None
 
     @abstractmethod
     def draws(self, chain: Chain) -> TrainingDraws:

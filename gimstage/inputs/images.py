@@ -27,6 +27,8 @@ from gimstage.inputs.base import (
     pinned,
     refuse_unknown_classes,
 )
+from gimstage.modality.base import StoreForm
+from gimstage.modality.images import grid_store
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
 from gimstage.specs import ImageDataSpec, OutputSpec
@@ -134,9 +136,10 @@ class Images(DataSet):
         root: folder in STL-10's binary layout.
     """
 
+    spec: ImageDataSpec
+
     def __init__(self, spec: ImageDataSpec, root: Path) -> None:
         super().__init__(spec, root)
-        self.spec = spec
 
     @classmethod
     def find(cls, spec: ImageDataSpec, data: Path | None, runs: Path) -> Images:
@@ -177,6 +180,11 @@ class Images(DataSet):
     def stored(self) -> StoredViews:
         """The stored views of the split trained on."""
         return self.spec.cached_views(len(self.train))
+
+    def store_form(self, chain: Chain) -> StoreForm:
+        """Patch grids of the stored views."""
+        labels = None if self.labels is None else len(self.labels)
+        return grid_store(self.stored, chain.shapes()[-1], chain.last.spec.output, labels=labels)
 
     def fingerprint(self, split: str, runs: Path) -> str:
         """SHA-256 of a split's content, remembered below the runs folder."""

@@ -24,7 +24,8 @@ from gimstage.inputs.base import (
     refuse_unknown_classes,
 )
 from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource
-from gimstage.modality import samples_per_row, sequence_modules
+from gimstage.modality.base import StoreForm
+from gimstage.modality.sequences import samples_per_row, sequence_modules, sequence_store
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
 from gimstage.specs import OutputSpec, SpeechDataSpec, SupervisedSpec
@@ -41,9 +42,10 @@ class Speech(DataSet):
         root: folder with a LibriSpeech tree below it.
     """
 
+    spec: SpeechDataSpec
+
     def __init__(self, spec: SpeechDataSpec, root: Path) -> None:
         super().__init__(spec, root)
-        self.spec = spec
         self._splits: dict[str, SpeechSplit] = {}
         self._kept: dict[str, Ints] = {}
 
@@ -126,6 +128,16 @@ class Speech(DataSet):
     def labels(self) -> Ints:
         """The speaker of every entry, (E,)."""
         return self.train.labels[self.kept][self.stored.source]
+
+    def store_form(self, chain: Chain) -> StoreForm:
+        """Rows of the stored entries, in chunks of a crop of data.toml."""
+        return sequence_store(
+            self.stored,
+            chain.modules(),
+            chain.last.spec.output,
+            chunk_frames=chain.data.unit_shape[0] // FRAME_SAMPLES,
+            labels=len(self.labels),
+        )
 
     def fingerprint(self, split: str, runs: Path) -> str:
         """SHA-256 of a split's content, remembered below the runs folder."""

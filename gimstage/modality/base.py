@@ -5,12 +5,41 @@ Shape letters: G patches per side of a crop, C channels, y x map inside a patch,
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
+from gimstage.cache import ArrayLayout, SmallLayout
 from gimstage.data.kinds import Kind
 from gimstage.modules import EncoderModule
 from gimstage.modules.base import Reads
 from gimstage.specs import Shape, StageSpec
+
+
+class StoreForm(NamedTuple):
+    """What lies in features.zarr.
+
+    Args:
+        arrays: features, and codes where they are stored too; they share their shards.
+        small: where each of their rows comes from, and labels.
+        attributes: of the group.
+    """
+
+    arrays: list[ArrayLayout]
+    small: list[SmallLayout]
+    attributes: dict[str, Any]
+
+
+def small_layout(name: str, shape: Shape, dtype: str, *dims: str) -> SmallLayout:
+    """A small array of features.zarr.
+
+    Args:
+        name: its name.
+        shape: its shape.
+        dtype: as numpy names it.
+        dims: names of its axes.
+    """
+    return SmallLayout(name=name, shape=shape, dtype=np.dtype(dtype), dims=dims)
 
 
 class Modality(ABC):

@@ -4,13 +4,17 @@ Shape letters: G patches per side of a crop, C channels, y x map inside a patch.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+from gimstage.cache import ArrayLayout, pick_shard_rows
 from gimstage.errors import RecipeError
-from gimstage.modality.base import Modality
+from gimstage.modality.base import Modality, StoreForm, small_layout
 from gimstage.modules import EncoderModule
-from gimstage.specs import ImageDataSpec, Shape, StageSpec
+from gimstage.specs import ImageDataSpec, OutputSpec, Shape, StageSpec
+from gimstage.views import StoredViews
 
-STORED_CHANNELS = 3  # of raw pixels, whatever the recipe makes of them
+DIMENSIONS = ("sample", "view", "row", "column", "channel", "y", "x")
+RAW_CHANNELS = 3  # of raw pixels, whatever the recipe makes of them
 
 
 class ImageModality(Modality):
@@ -47,7 +51,7 @@ class ImageModality(Modality):
     @property
     def raw_bytes(self) -> int:
         """Those of a crop's pixels, a byte a channel."""
-        return STORED_CHANNELS * self.data.views.crop_px**2
+        return RAW_CHANNELS * self.data.views.crop_px**2
 
     def crop_shape(self, shape: Shape) -> Shape:
         """(G, G, C, y, x) of patches (C, y, x)."""
@@ -84,3 +88,48 @@ class ImageModality(Modality):
                 expected="it with speech only",
                 cure="remove the table",
             )
+
+
+def grid_store(
+    stored: StoredViews, shape: Shape, output: OutputSpec, *, labels: int | None
+) -> StoreForm:
+    """One chunk is one stored view of one sample; features and codes share their shards.
+
+    Args:
+        stored: the views.
+        shape: (C, y, x) of the features of a patch.
+        output: what is stored of them, and how.
+        labels: how many there are; None for none.
+    """
+    grid = (stored.num_samples, stored.count, stored.patches, stored.patches)
+    shape = (*grid, *shape)
+
+    def array(name: str, shape: Shape, encoding: Any, rows: int) -> ArrayLayout:
+        return ArrayLayout(
+            name=name,
+            shape=shape,
+            dims=DIMENSIONS[: len(shape)],
+            encoding=encoding,
+            chunk=(1, 1, *shape[2:]),
+            shard_rows=rows,
+        )
+
+    one = array("features", shape, output.encoding, 1)
+    rows = pick_shard_rows(shape[0], row_bytes=one.row_bytes, chunk_rows=1)
+    arrays = [array("features", shape, output.encoding, rows)]
+    if output.codes:
+        arrays.append(array("codes", shape[:5], "float32", rows))
+    small = [
+        small_layout("source_sample", shape[:1], "int64", "sample"),
+        small_layout("origin_y", shape[:2], "int64", "sample", "view"),
+        small_layout("origin_x", shape[:2], "int64", "sample", "view"),
+        small_layout("flip", shape[:2], "bool", "sample", "view"),
+    ]
+    if labels is not None:
+        small.append(small_layout("label", shape[:1], "int64", "sample"))
+    attributes = {
+        "patch_px": stored.live.patch_px,
+        "stride_px": stored.live.stride_px,
+        "crop_patches": stored.live.crop_patches,
+    }
+    return StoreForm(arrays, small, attributes)

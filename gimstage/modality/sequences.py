@@ -6,14 +6,17 @@ Shape letters: T rows in time, C channels.
 import math
 from collections.abc import Iterable, Sequence
 
-from gimstage.errors import RecipeError
-from gimstage.modality.base import Modality
-from gimstage.modules import EncoderModule, SequenceModule
-from gimstage.specs import Shape, SpeechDataSpec, StageSpec
-from gimstage.specs.data import CropSpec
-from gimstage.views import FRAME_SAMPLES
+import numpy as np
 
-STORED_BYTES = 2  # of a raw sample
+from gimstage.cache import ArrayLayout, pick_shard_rows
+from gimstage.errors import RecipeError
+from gimstage.modality.base import Modality, StoreForm, small_layout
+from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.specs import OutputSpec, Shape, SpeechDataSpec, StageSpec
+from gimstage.specs.data import CropSpec
+from gimstage.views import FRAME_SAMPLES, StoredSpans
+
+SAMPLE_BYTES = 2  # of raw data
 
 
 class SequenceModality(Modality):
@@ -51,7 +54,7 @@ class SequenceModality(Modality):
     @property
     def raw_bytes(self) -> int:
         """Those of a crop's samples."""
-        return STORED_BYTES * self.unit_shape[0]
+        return SAMPLE_BYTES * self.unit_shape[0]
 
     def crop_shape(self, shape: Shape) -> Shape:
         """That very (T, C)."""
@@ -122,3 +125,52 @@ def sequence_modules(modules: Iterable[EncoderModule]) -> list[SequenceModule]:
 def samples_per_row(modules: Iterable[EncoderModule]) -> int:
     """Samples of raw data per row of what comes out of a row of modules on sequences."""
     return math.prod(module.stride for module in sequence_modules(modules))
+
+
+def sequence_store(
+    stored: StoredSpans,
+    modules: Iterable[EncoderModule],
+    output: OutputSpec,
+    *,
+    chunk_frames: int,
+    labels: int | None,
+) -> StoreForm:
+    """One chunk is as many rows as a crop has, whichever entries they belong to.
+
+    Args:
+        stored: the entries.
+        modules: of all stages, from the data up.
+        output: how features are stored.
+        chunk_frames: frames of 10 ms in a chunk.
+        labels: how many there are; None for none.
+    """
+    known = sequence_modules(modules)
+    lengths = stored.entry_frames * FRAME_SAMPLES
+    for module in known:
+        lengths = np.array([module.length(int(n)) for n in lengths])
+    rows_per_frame = FRAME_SAMPLES // samples_per_row(known)
+    shape = (int(lengths.sum()), known[-1].out_channels)
+    chunk_rows = rows_per_frame * chunk_frames
+
+    def array(shard_rows: int) -> ArrayLayout:
+        return ArrayLayout(
+            name="features",
+            shape=shape,
+            dims=("frame", "channel"),
+            encoding=output.encoding,
+            chunk=(chunk_rows, shape[1]),
+            shard_rows=shard_rows,
+        )
+
+    row_bytes = array(chunk_rows).row_bytes
+    shard_rows = pick_shard_rows(shape[0], row_bytes=row_bytes, chunk_rows=chunk_rows)
+    entries = len(stored.source)
+    small = [
+        small_layout("offsets", (entries + 1,), "int64", "boundary"),
+        small_layout("source_sample", (entries,), "int64", "entry"),
+        small_layout("start_frame", (entries,), "int64", "entry"),
+        small_layout("frames", (entries,), "int64", "entry"),
+    ]
+    if labels is not None:
+        small.append(small_layout("label", (entries,), "int64", "entry"))
+    return StoreForm([array(shard_rows)], small, {"rows_per_10_ms": rows_per_frame})

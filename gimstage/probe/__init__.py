@@ -12,15 +12,23 @@ factor of fifty. Both see a crop's mean code. Image classes have a third, not li
 codes of all positions: *hidden*, as the authors of Deep InfoMax evaluate it (Hjelm et al. 2019).
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from gimstage.inputs import DataSet, Images, Speech
+from gimstage.inputs import DataSet
 from gimstage.probe.base import Row, Stacks
 from gimstage.probe.crops import ClassProbe, CropProbe, SpeakerProbe
 from gimstage.probe.frames import PhoneProbe
-from gimstage.specs import ClassProbeSpec, PhoneProbeSpec, ProbeSpec
+from gimstage.specs import ProbeSpec
 
 __all__ = ["ClassProbe", "CropProbe", "PhoneProbe", "Row", "SpeakerProbe", "Stacks", "open_probe"]
+
+# By task; a recipe was refused whose data a task does not suit.
+PROBES: dict[str, Callable[..., ClassProbe | SpeakerProbe | PhoneProbe]] = {
+    "class": ClassProbe,
+    "speaker": SpeakerProbe,
+    "phone": PhoneProbe,
+}
 
 
 def open_probe(
@@ -36,10 +44,4 @@ def open_probe(
     Raises:
         DataError: a split cannot be read, has no labels, or all the same.
     """
-    if isinstance(spec, ClassProbeSpec):
-        assert isinstance(data, Images)
-        return ClassProbe(spec, data, **settings)
-    assert isinstance(data, Speech)
-    if isinstance(spec, PhoneProbeSpec):
-        return PhoneProbe(spec, data, **settings)
-    return SpeakerProbe(spec, data, **settings)
+    return PROBES[spec.task](spec, data, **settings)

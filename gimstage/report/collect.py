@@ -12,17 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
 from gimstage.recipe.identity import differences
 from gimstage.report.folders import Notes, Run, read_run
-from gimstage.report.published import Kind, base_of
+from gimstage.report.published import base_of
+from gimstage.specs import DATA_SPECS
 
-KINDS: dict[str, Kind] = {
-    "stl10": "images",
-    "demo_images": "images",
-    "librispeech": "speech",
-    "demo_speech": "speech",
-}
 _SHOWN_DIFFERENCES = 3
 _NO_FORM = {"source", "mean", "std", "stored_views"}
 
@@ -60,7 +56,7 @@ class Group:
     def kind(self) -> Kind | None:
         """What its data is of."""
         source = next((i["data"].get("source") for i in self._identities() if "data" in i), "")
-        return KINDS.get(source)
+        return DATA_SPECS[source].kind if source in DATA_SPECS else None
 
     @property
     def plain(self) -> bool:

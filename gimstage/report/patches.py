@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gimstage.data.kinds import Kind
 from gimstage.data.stl10 import normalise
 from gimstage.errors import GimstageError
-from gimstage.inputs import Images, Speech
+from gimstage.inputs import DataSet, Images, Speech
 from gimstage.progress import Progress, Watch
 from gimstage.report.collect import Report
 from gimstage.report.drawing import GREY, VERMILION, Drawing, page
@@ -82,7 +83,7 @@ def draw_patches(
     except GimstageError as error:
         notes.append(f"figure 2 of {base}: {error}; not drawn")
         return None
-    speech, name = isinstance(raw, Speech), f"figure2_{base}"
+    speech, name = raw.spec.kind == "speech", f"figure2_{base}"
     rows = max(1, *(len(each.shown) for each in found))
     with page(0.35 + rows * (0.85 if speech else 0.5), folder, name) as figure:
         _draw(figure, found, rows, speech=speech)
@@ -120,7 +121,7 @@ def _unstored(run: Run) -> str:
     return f" Without stored features: module {', '.join(map(str, lacking))}." * bool(lacking)
 
 
-def _search(stage: StageRun, raw: Images | Speech, watch: Watch) -> Found:
+def _search(stage: StageRun, raw: DataSet, watch: Watch) -> Found:
     task = f"{stage.folder.path.parent.name}/{stage.number} neurons"
 
     def read(done: int, total: int) -> None:
@@ -130,8 +131,8 @@ def _search(stage: StageRun, raw: Images | Speech, watch: Watch) -> Found:
 
     with stage.folder.reading():
         best = search(stage.folder.open_features(), KEPT, read)
-    speech = isinstance(raw, Speech)
-    cut = _snippets(raw) if isinstance(raw, Speech) else _patches(raw)
+    speech = raw.spec.kind == "speech"
+    cut = CUTS[raw.spec.kind](raw)
     shown = {
         neuron: [
             cut(place)
@@ -172,6 +173,9 @@ def _snippets(speech: Speech) -> Cut:
         return level
 
     return cut
+
+
+CUTS: dict[Kind, Callable[..., Cut]] = {"images": _patches, "speech": _snippets}
 
 
 def _draw(figure: Figure, found: list[Found], rows: int, *, speech: bool) -> None:

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gimstage.errors import DataError
-from gimstage.inputs import Images, Speech, find_data
+from gimstage.inputs import DataSet, find_data
 from gimstage.specs import DATA_SPECS
 
-# A demo's data lies on disk in the form of the real one, but how it was written is no identity.
-_REAL = {"demo_images": "stl10", "demo_speech": "librispeech"}
 
-
-def find_raw(identity: Mapping[str, Any], root: Path, data: Path | None) -> Images | Speech | None:
+def find_raw(identity: Mapping[str, Any], root: Path, data: Path | None) -> DataSet | None:
     """The data set a stage was trained on; None where no folder holds the same bytes.
 
     Args:
@@ -22,10 +19,11 @@ def find_raw(identity: Mapping[str, Any], root: Path, data: Path | None) -> Imag
         root: the runs folder.
         data: a folder to look at first.
     """
-    source = _REAL.get(identity["data"]["source"], identity["data"]["source"])
+    kind = DATA_SPECS[identity["data"]["source"]]
     # Of [validation] an identity has only what decides which samples are held out.
     table = {key: value for key, value in identity["data"].items() if key != "validation"}
-    spec = DATA_SPECS[source].model_validate({**table, "source": source})
+    # A demo's data lies on disk as the real one's, but how it was written is no identity.
+    spec = kind.model_validate({**table, "source": kind.layout})
     for folder in dict.fromkeys(_folders(root, data)):
         with suppress(DataError):
             found = find_data(spec, folder, root)

@@ -16,7 +16,6 @@ from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.inputs import find_data
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe, Shelf
-from gimstage.specs import ImageDataSpec
 from gimstage.work.pipeline import Pipeline
 from gimstage.work.stage import Settings
 
@@ -228,16 +227,12 @@ def suiting(recipes: Sequence[Recipe], data: Path | None) -> tuple[list[Recipe],
         _refuse_without_data(recipes)
         return list(recipes), []
     kind = _require_kind(data)
-    chosen = [recipe for recipe in recipes if _kind(recipe) == kind]
+    chosen = [recipe for recipe in recipes if recipe.data.kind == kind]
     if not chosen:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         cure = "name others, or give other data"
         raise DataError(str(data), f"{kind}", f"what one of these is for: {names}", cure)
     return chosen, [recipe for recipe in recipes if recipe not in chosen]
-
-
-def _kind(recipe: Recipe) -> Kind:
-    return "images" if isinstance(recipe.data, ImageDataSpec) else "speech"
 
 
 def _require_kind(data: Path) -> Kind:

@@ -16,7 +16,7 @@ from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
 )
-from gimstage.inputs import DataSet, Speech
+from gimstage.inputs import DataSet
 from gimstage.plan.calibration import Calibration, calibrate, read_calibration
 from gimstage.plan.cost import (
     StagePlan,
@@ -34,7 +34,7 @@ from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import check_weights, folder_bytes
 from gimstage.runs.manifest import MemoryRecord, ProbeManifest, ProbeRow
 from gimstage.runs.state import Runs, Status
-from gimstage.specs import PhoneProbeSpec, ProbeSpec
+from gimstage.specs import ProbeSpec
 from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
 from gimstage.work.stage import Settings, StageWork, naming_out_of_memory, versions
 
@@ -57,8 +57,8 @@ class Pipeline:
     ) -> None:
         self.recipe, self.data, self.root = recipe, data, root
         self.settings, self.watch = settings, watch
-        phones = data.phones_fingerprint(root) if isinstance(data, Speech) else None
-        self.runs = Runs(root, data.fingerprint(recipe.data.train_split, root), phones)
+        fingerprint = data.fingerprint(recipe.data.train_split, root)
+        self.runs = Runs(root, fingerprint, data.phones_fingerprint(root))
 
     def plans(self) -> list[StagePlan]:
         """The cost of every stage of the recipe, in order.
@@ -280,7 +280,7 @@ class Pipeline:
         chains = [self.recipe.chain(ref) for ref in spec.inputs]
         splits: set[str] = {spec.train_split, spec.test_split}
         data: Identity = {name: self.data.fingerprint(name, self.root) for name in sorted(splits)}
-        if isinstance(spec, PhoneProbeSpec) and isinstance(self.data, Speech):
+        if spec.task == "phone":
             data["phones"] = self.data.phones_fingerprint(self.root)
         stages = [stage for chain in chains for stage in chain.stages]
         kinds = dict.fromkeys(part.kind for stage in stages for part in stage.spec.parts)
