@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from gimstage.device import laid_out
@@ -17,13 +16,15 @@ from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
-from gimstage.objectives import Objective, Supervised
+from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
-from gimstage.specs import DATA_SPECS, ModuleSpec
+from gimstage.specs import DATA_SPECS
+from gimstage.specs.encoders import ENCODER_TABLES
+from gimstage.specs.outside import UNTRUSTED
 
 # Units encoded at once where no gradient is kept. The result must not depend on the batch size, and
 # small tiles stay inside the processor's cache.
@@ -95,9 +96,9 @@ def own_classifiers(runs: Runs, chain: Chain) -> dict[str, nn.Module]:
     objective = whole_objective(learners)
     objective.load_state_dict(read_tensors(runs.stage_folder(chain).objective))
     return {
-        keys[learner.position - chain.first_position]: learner.objective.head.requires_grad_(False)
+        keys[learner.position - chain.first_position]: classifier.requires_grad_(False)
         for learner in learners
-        if isinstance(learner.objective, Supervised) and learner.objective.frames is None
+        if (classifier := learner.objective.classifier) is not None
     }
 
 
@@ -195,7 +196,7 @@ def _stack(chain: Chain, modules: list[EncoderModule]) -> Stack:
     return Stack(modules, [key for stage in chain.stages for key in stage.module_keys])
 
 
-def stack_from_manifests(folder: Path) -> Stack:
+def stack_from_manifests(folder: Path, *, trust: bool = False) -> Stack:
     """The frozen modules up to the finished stage in `folder`, from its manifests alone.
 
     Raises:
@@ -237,7 +238,7 @@ def _module_of(manifest: Manifest) -> EncoderModule:
         if key.startswith("stage "):
             parts = []
             for table in part.get("modules") or [part["module"]]:
-                spec = TypeAdapter[ModuleSpec](ModuleSpec).validate_python(table)
+                spec = ENCODER_TABLES.table(table["kind"], UNTRUSTED).model_validate(table)
                 parts.append(spec.build(channels))
                 channels = parts[-1].out_channels
     return joined(parts)

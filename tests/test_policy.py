@@ -16,7 +16,8 @@ PACKAGE = ROOT / "gimstage"
 FLOORS = [
     {"errors", "draws", "files", "progress"},
     {"sizes", "device"},
-    {"views", "modules", "objectives", "data", "cache"},
+    {"views", "modules", "data", "cache"},
+    {"objectives"},
     {"specs"},
     {"modality"},
     {"recipe"},

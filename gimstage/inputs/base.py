@@ -264,8 +264,8 @@ def refuse_unknown_classes(labels: Ints, chain: Chain, where: str) -> None:
     """
     classes = min(
         count
-        for loss in filter(None, chain.last.spec.losses)
-        if loss.labelled and (count := getattr(loss, "num_classes", None))
+        for loss in filter(None, chain.objectives)
+        if loss.label_kind and (count := loss.num_classes)
     )
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):

@@ -28,7 +28,7 @@ from gimstage.modality.base import StoreForm
 from gimstage.modality.sequences import samples_per_row, sequence_modules, sequence_store
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
-from gimstage.specs import OutputSpec, SpeechDataSpec, SupervisedSpec
+from gimstage.specs import OutputSpec, SpeechDataSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
 
 _log = logging.getLogger(__name__)
@@ -214,9 +214,7 @@ class Speech(DataSet):
         """
         made = []
         offset = next(
-            loss.offset
-            for loss in chain.last.spec.losses
-            if isinstance(loss, SupervisedSpec) and loss.offset is not None
+            loss.offset for loss in filter(None, chain.objectives) if loss.label_kind == "frame"
         )
         for one, first in zip(entry, frame + stored.start[entry] - offset, strict=True):
             labels = self.phones[int(self.kept[stored.source[one]])]

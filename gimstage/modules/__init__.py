@@ -1,6 +1,6 @@
 """Encoder modules: plain `nn.Module`s that know nothing of recipes, stages or each other."""
 
-from gimstage.modules.base import EncoderModule, Outputs
+from gimstage.modules.base import CONTEXTS, EncoderModule, Outputs, multiply_adds
 from gimstage.modules.composite import Composite, joined
 from gimstage.modules.folded_alexnet import FoldedAlexNet
 from gimstage.modules.identity import Identity
@@ -16,6 +16,7 @@ from gimstage.modules.sequence import (
 from gimstage.modules.vgg import VGGLayer
 
 __all__ = [
+    "CONTEXTS",
     "Composite",
     "Conv1dModule",
     "ConvGRUModule",
@@ -31,4 +32,5 @@ __all__ = [
     "SequenceModule",
     "VGGLayer",
     "joined",
+    "multiply_adds",
 ]

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Outputs, Reads, Shape
+from gimstage.modules.base import EncoderModule, Outputs, Reads, Shape, multiply_adds
 from gimstage.modules.sequence import Reach, SequenceModule
 
 _WHOLE = "several modules in a row encode whole sequences only"
@@ -97,11 +97,22 @@ class Composite(EncoderModule):
             shape = part.output_shape(shape)
         return shape
 
+    @property
+    def context_channels(self) -> int:
+        """Channels of the last part's contexts."""
+        return self.parts[-1].context_channels
+
+    def code_shape(self, shape: Shape) -> Shape:
+        """The shape of the last part's codes of one unit."""
+        for part in self.parts[:-1]:
+            shape = part.output_shape(shape)
+        return self.parts[-1].code_shape(shape)
+
     def multiply_adds(self, shape: Shape) -> int:
         """Multiply-adds of all parts over one unit."""
         work = 0
         for part in self.parts:
-            work += part.multiply_adds(shape)
+            work += multiply_adds(part, shape)
             shape = part.output_shape(shape)
         return work
 

@@ -10,18 +10,19 @@ This file imports nothing of gimstage but the base of modules.
 """
 
 import math
-from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import MaxLen, MinLen
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Outputs, Shape
+from gimstage.modules.base import EncoderModule, Outputs, Positive, Shape
 
 # Which of the five convolutions on a patch end in max-pooling; 16 pixels become 7, 3, 1.
 _POOLED = (True, True, False, False, True)
 _WINDOW, _STEP = 3, 2
 
 
-class FoldedAlexNet(EncoderModule):
+class FoldedAlexNet(EncoderModule, kind="folded_alexnet"):
     """Local codes of a patch grid, and global codes of their 3×3 neighbourhoods.
 
     A unit is a whole grid, as the global codes span places. What is handed on are the local codes,
@@ -35,10 +36,18 @@ class FoldedAlexNet(EncoderModule):
     """
 
     reads = "grid"
+    algorithm = 1
+    code_layout = "local and global"
     rectified = True  # a maximum over ReLU
     uses_batch_statistics = True
 
-    def __init__(self, *, in_channels: int, widths: Sequence[int], global_channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        widths: Annotated[list[Positive], MinLen(5), MaxLen(5)],
+        global_channels: Positive,
+    ) -> None:
         super().__init__()
         if len(widths) != len(_POOLED):
             raise ValueError(f"{len(widths)} widths; expected {len(_POOLED)}")
@@ -74,6 +83,15 @@ class FoldedAlexNet(EncoderModule):
         codes = self.pool(features)
         contexts: Tensor = self.grid(codes.permute(0, 3, 1, 2))
         return Outputs(features, codes, contexts.permute(0, 2, 3, 1))
+
+    @property
+    def context_channels(self) -> int:
+        """Channels of the global codes."""
+        return self.global_channels
+
+    def code_shape(self, shape: Shape) -> Shape:
+        """The shape (G, G, C') of the local codes of one grid (G, G, C, y, x)."""
+        return (*shape[:2], self.code_channels)
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (G, G, C', y', x') of the features of one grid (G, G, C, y, x)."""

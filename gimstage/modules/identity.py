@@ -11,7 +11,7 @@ from torch import Tensor
 from gimstage.modules.base import EncoderModule, Shape
 
 
-class Identity(EncoderModule):
+class Identity(EncoderModule, kind="identity"):
     """Features as they come in, of patches or whole images (C, y, x).
 
     Args:
@@ -19,6 +19,8 @@ class Identity(EncoderModule):
     """
 
     reads = "patch"
+    algorithm = 1
+    code_layout = "none"
 
     def __init__(self, *, in_channels: int) -> None:
         super().__init__()

@@ -10,14 +10,23 @@ This file imports nothing of gimstage but the base of modules.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Outputs, Shape
+from gimstage.modules.base import (
+    EncoderModule,
+    Outputs,
+    Positive,
+    Reads,
+    Shape,
+    context_module,
+)
 
 
+@context_module("pixelcnn")
 class PixelCNN(nn.Module):
     """Contexts of a grid of codes, one per position, from the rows down to its own.
 
@@ -28,13 +37,16 @@ class PixelCNN(nn.Module):
     counts without the last 1×1 convolution.
 
     Args:
-        channels: C, of the codes and of the contexts.
+        in_channels: C, of the codes and of the contexts.
         layers: gated layers, at least 1.
     """
 
-    def __init__(self, channels: int, layers: int) -> None:
+    algorithm: ClassVar[int] = 1
+    reads: ClassVar[Reads] = "grid"
+
+    def __init__(self, in_channels: int, layers: Positive) -> None:
         super().__init__()
-        self.out_channels = channels
+        self.in_channels = self.out_channels = channels = in_channels
         self.layers = nn.ModuleList(
             _GatedLayer(channels, first=number == 0, last=number == layers - 1)
             for number in range(layers)
@@ -58,7 +70,7 @@ class PixelCNN(nn.Module):
         return rows * columns * sum(w.numel() for w in self.parameters() if w.ndim == 4)
 
 
-class PixelCNNModule(EncoderModule):
+class PixelCNNModule(EncoderModule, kind="pixelcnn"):
     """A PixelCNN over the codes of the module before: contexts for predicting those codes.
 
     What a GRU is on speech: the codes it predicts are those it reads, and no gradient leaves it. A
@@ -70,8 +82,9 @@ class PixelCNNModule(EncoderModule):
     """
 
     reads = "grid"
+    algorithm = PixelCNN.algorithm
 
-    def __init__(self, *, in_channels: int, layers: int) -> None:
+    def __init__(self, *, in_channels: int, layers: Positive) -> None:
         super().__init__()
         self.in_channels = self.out_channels = self.code_channels = in_channels
         self.net = PixelCNN(in_channels, layers)
@@ -90,6 +103,10 @@ class PixelCNNModule(EncoderModule):
         """The mean features of every patch as codes, the PixelCNN's output as contexts."""
         contexts = self(x)
         return Outputs(contexts, self.pool(x), contexts[..., 0, 0])
+
+    def code_shape(self, shape: Shape) -> Shape:
+        """The shape (G, G, C) of the codes of a grid (G, G, C, y, x)."""
+        return shape[:3]
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (G, G, C, 1, 1) of the contexts of a grid (G, G, C, y, x)."""

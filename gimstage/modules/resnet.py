@@ -10,14 +10,15 @@ This file imports nothing of gimstage but the base of modules.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gimstage.modules.base import EncoderModule, Shape
+from gimstage.modules.base import EncoderModule, Positive, Shape
 
 
 class _PreActivationBlock(nn.Module, ABC):
@@ -88,7 +89,7 @@ class BasicBlock(_PreActivationBlock):
 _BLOCKS = {"bottleneck": BottleneckBlock, "basic": BasicBlock}
 
 
-class ResNetModule(EncoderModule):
+class ResNetModule(EncoderModule, kind="resnet"):
     """A run of pre-activation blocks of one width, after a 5×5 stem where there is one.
 
     Weights start from torch's own initialisers, as in the original.
@@ -103,16 +104,17 @@ class ResNetModule(EncoderModule):
     """
 
     reads = "patch"
+    algorithm = 1
 
     def __init__(
         self,
         *,
         in_channels: int,
-        width: int,
-        blocks: int,
-        stride: int,
+        width: Positive,
+        blocks: Positive,
+        stride: Annotated[int, Ge(1), Le(2)],
         block: Literal["bottleneck", "basic"],
-        stem_channels: int | None,
+        stem_channels: Positive | None,
     ) -> None:
         super().__init__()
         self.in_channels = channels = in_channels

@@ -19,7 +19,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Outputs, Shape
+from gimstage.modules.base import (
+    EncoderModule,
+    Natural,
+    Outputs,
+    Positive,
+    Shape,
+    context_module,
+)
 
 
 class Reach(NamedTuple):
@@ -67,12 +74,16 @@ class SequenceModule(EncoderModule, ABC):
         """The features (…, T, C) themselves."""
         return features
 
+    def code_shape(self, shape: Shape) -> Shape:
+        """The shape (T', C of codes) of the codes of a sequence (T, C)."""
+        return self.length(shape[0]), self.code_channels
+
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (T', C') of the features of a sequence (T, C)."""
         return self.length(shape[0]), self.out_channels
 
 
-class Conv1dModule(SequenceModule):
+class Conv1dModule(SequenceModule, kind="conv1d"):
     """A strided convolution over time, then ReLU.
 
     Args:
@@ -83,10 +94,17 @@ class Conv1dModule(SequenceModule):
         padding: rows of zeros at each end of a whole sequence.
     """
 
+    algorithm = 1
     rectified = True
 
     def __init__(
-        self, *, in_channels: int, channels: int, kernel: int, stride: int, padding: int
+        self,
+        *,
+        in_channels: int,
+        channels: Positive,
+        kernel: Positive,
+        stride: Positive,
+        padding: Natural,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -126,7 +144,8 @@ class Conv1dModule(SequenceModule):
         return self.length(shape[0]) * self.conv.weight.numel()
 
 
-class GRUModule(SequenceModule):
+@context_module("gru")
+class GRUModule(SequenceModule, kind="gru"):
     """A single GRU over the codes of the module before: contexts for predicting those codes.
 
     Args:
@@ -137,10 +156,11 @@ class GRUModule(SequenceModule):
             paper's ablation of table 4).
     """
 
+    algorithm = 1
     stride = 1
     recurrent = True
 
-    def __init__(self, *, in_channels: int, channels: int, bptt: bool) -> None:
+    def __init__(self, *, in_channels: int, channels: Positive, bptt: bool) -> None:
         super().__init__()
         # The codes it predicts are those it reads.
         self.in_channels = self.code_channels = in_channels
@@ -188,7 +208,7 @@ class GRUModule(SequenceModule):
         return shape[0] * 3 * self.out_channels * (self.in_channels + self.out_channels)
 
 
-class ConvGRUModule(SequenceModule):
+class ConvGRUModule(SequenceModule, kind="conv1d_gru"):
     """A convolution and a GRU on top, trained together from one loss.
 
     The codes predicted are the convolution's, the contexts the GRU's, and gradient flows into both
@@ -204,17 +224,18 @@ class ConvGRUModule(SequenceModule):
         bptt: whether gradient flows back through time.
     """
 
+    algorithm = 1
     recurrent = True
 
     def __init__(
         self,
         *,
         in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        padding: int,
-        hidden_channels: int,
+        channels: Positive,
+        kernel: Positive,
+        stride: Positive,
+        padding: Natural,
+        hidden_channels: Positive,
         bptt: bool,
     ) -> None:
         super().__init__()

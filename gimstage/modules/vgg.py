@@ -17,12 +17,19 @@ This file imports nothing of gimstage but the base of modules.
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import EncoderModule, Outputs, Shape
+from gimstage.modules.base import (
+    DropoutShare,
+    EncoderModule,
+    Natural,
+    Outputs,
+    Positive,
+    Shape,
+)
 
 _SLOPE = 0.01  # of leaky ReLU below zero
 
 
-class VGGLayer(EncoderModule):
+class VGGLayer(EncoderModule, kind="vgg_layer"):
     """A convolution, batch normalisation, leaky ReLU; what is handed on may be thinned out.
 
     A unit is a whole image or its map. Its codes are h, one per position: before dropout and
@@ -40,18 +47,20 @@ class VGGLayer(EncoderModule):
     """
 
     reads = "patch"
+    algorithm = 1
+    code_layout = "map"
     uses_batch_statistics = True
 
     def __init__(
         self,
         *,
         in_channels: int,
-        channels: int,
-        kernel: int,
-        stride: int,
-        padding: int,
+        channels: Positive,
+        kernel: Positive,
+        stride: Positive,
+        padding: Natural,
         max_pool: bool,
-        dropout: float,
+        dropout: DropoutShare,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -90,6 +99,10 @@ class VGGLayer(EncoderModule):
         h = self.hidden(x)
         codes = h.movedim(-3, -1)
         return Outputs(self.hand_on(h), codes, codes)
+
+    def code_shape(self, shape: Shape) -> Shape:
+        """The shape (y', x', C') of h, the code of every place of one image (C, y, x)."""
+        return (*self.hidden_size(shape), self.code_channels)
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (C', y', x') of the features of one image (C, y, x)."""

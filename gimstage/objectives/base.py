@@ -1,14 +1,25 @@
-"""What every objective offers to the training loop.
+"""What every objective offers to the training loop, and to those who check and plan it.
 
-This file imports nothing of gimstage.
+An objective is one class in one file. Its constructor's keyword arguments are the keys of its TOML
+table, but for those that say what it reads, which its module decides (`GIVEN`).
+
+This file imports nothing of gimstage but the base of modules.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+from gimstage.modules.base import CodeLayout, Shape, counted_multiply_adds, register
+
+# Arguments of a constructor that are no keys: channels of codes z, and of contexts c as the module
+# makes them; the shape of one unit's codes; frames of 10 ms in a crop of speech, else None.
+GIVEN = frozenset({"code_channels", "context_channels", "code_shape", "frames"})
+Labels = Literal["sample", "frame"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +40,50 @@ class Result:
 class Objective(nn.Module, ABC):
     """A loss on codes, with weights of its own; drawing is apart from computing.
 
+    `class Mine(Objective, kind="mine")` registers a class under a kind that recipes can name.
+
     Attributes:
+        kinds: every registered class by its kind.
+        kind: what a recipe calls it.
+        algorithm: raised whenever the same table gives other numbers than before, so that old
+            results turn stale; part of every fingerprint.
+        code_layouts: of the codes it can read, as modules say it of theirs.
+        whole_images: whether it is of whole images, so that a crop must be a single patch.
+        isolates: whether its module must be trained by it alone, never end to end.
         label_kind: the labels it needs: "sample" for one a sample, "frame" for one every 10 ms,
             None for none.
+        num_classes: how many classes the labels tell apart; None without labels.
+        offset: of labels per frame: label t is that of frame t + offset.
     """
 
-    label_kind: str | None = None
+    kinds: ClassVar[dict[str, "type[Objective]"]] = {}
+    kind: ClassVar[str]
+    algorithm: ClassVar[int]
+    code_layouts: ClassVar[Set[CodeLayout]] = frozenset({"positions"})
+    whole_images: ClassVar[bool] = False
+    isolates: ClassVar[bool] = False
+
+    label_kind: Labels | None = None
+    num_classes: int | None = None
+    offset: int = 0
+
+    def __init_subclass__(cls, kind: str | None = None, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if kind is not None:
+            cls.kind = register(cls.kinds, kind, cls)
+
+    @classmethod
+    def check_keys(cls, **keys: Any) -> None:
+        """Refuse keys of a table that do not go together.
+
+        Raises:
+            ValueError: says what there is; expected what there should be.
+        """
+
+    @classmethod
+    def labels_for(cls, **keys: Any) -> Labels | None:
+        """The labels that an objective with these keys needs, as `label_kind` says it of one."""
+        return cls.label_kind
 
     @abstractmethod
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Any:
@@ -48,3 +97,49 @@ class Objective(nn.Module, ABC):
         """As `forward`; says its type, which nn.Module does not."""
         result: Result = super().__call__(z, c, draws, labels)
         return result
+
+    @property
+    def chance_loss(self) -> float | None:
+        """The loss in nats of one who guesses; None where guessing has no fixed price."""
+        return None
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """What classifies the mean code of a sample, for probes of own classifiers; else None."""
+        return None
+
+    def too_short(self, length: int) -> tuple[str, int] | None:
+        """What needs more than `length` positions in a row, and how many; None if they suffice."""
+        return None
+
+    def multiply_adds(self, shape: Shape) -> int | None:
+        """Multiply-adds for the codes of one sample, of `shape`: (L, S, C) or (T, C).
+
+        What the samples of a batch cost one another is left out. None, which is what an objective
+        says that does not know, lets its cost be counted.
+        """
+        return None
+
+
+def objective_multiply_adds(objective: Objective, shape: Shape, context_channels: int) -> int:
+    """Multiply-adds of an objective for the codes of one sample: as it says, or else counted.
+
+    Args:
+        objective: the objective, on the "meta" device where its cost has to be counted.
+        shape: of one sample's codes.
+        context_channels: channels of its contexts, which lie as the codes do.
+    """
+    known = objective.multiply_adds(shape)
+    if known is not None:
+        return known
+
+    def judge(z: Tensor) -> Result:
+        labels = None
+        if objective.label_kind is not None:
+            axes = 1 if objective.label_kind == "sample" else 2
+            labels = torch.zeros(z.shape[:axes], dtype=torch.int64)
+        c = z if context_channels == z.shape[-1] else z.new_empty(*z.shape[:-1], context_channels)
+        return objective(z, c, objective.draw(z.shape, torch.Generator()), labels)
+
+    # Two samples, for a loss may compare them, or take statistics over them.
+    return -(-counted_multiply_adds(judge, (2, *shape)) // 2)

@@ -5,7 +5,7 @@ of one image are positives; the negatives of a global code are the local codes o
 of the batch (Hjelm et al. 2019). Nothing is drawn.
 
 Shape letters: B batch, I local codes of an image, J global ones, C channels.
-This file imports nothing of gimstage but the base of objectives.
+This file imports nothing of gimstage but the bases of modules and objectives.
 """
 
 import math
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from gimstage.modules.base import Positive, Shape
 from gimstage.objectives.base import Objective, Result
 
 _OWN_LOGIT = -10.0  # what the original writes over same-image entries instead of leaving them out
@@ -54,30 +55,39 @@ def dim_jsd(local_codes: Tensor, global_codes: Tensor) -> Result:
     return _result(unlike - F.logsigmoid(own).mean() - 2 * math.log(2), own, others)
 
 
-class DeepInfoMax(Objective):
+class DeepInfoMax(Objective, kind="deep_infomax"):
     """Deep InfoMax on a grid of local codes z and one of global codes c.
 
     Args:
-        local_channels: channels of z.
-        global_channels: channels of c.
+        code_channels: of the local codes z.
+        context_channels: of the global codes c.
         hidden_channels: of the space they are compared in, and of the nets' hidden layer.
         loss: "infonce", which the published numbers come from, or "jsd".
     """
 
-    label_kind: str | None = None
+    algorithm = 1
+    code_layouts = frozenset({"local and global"})
 
     def __init__(
         self,
-        local_channels: int,
-        global_channels: int,
+        code_channels: int,
+        context_channels: int,
         *,
-        hidden_channels: int,
+        hidden_channels: Positive,
         loss: Literal["infonce", "jsd"],
     ) -> None:
         super().__init__()
-        self.local_net = _ScoringNet(local_channels, hidden_channels)
-        self.global_net = _ScoringNet(global_channels, hidden_channels)
+        self.channels = code_channels, context_channels, hidden_channels
+        self.local_net = _ScoringNet(code_channels, hidden_channels)
+        self.global_net = _ScoringNet(context_channels, hidden_channels)
         self.loss = {"infonce": dim_infonce, "jsd": dim_jsd}[loss]
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Of the scoring nets, and of an image's codes (G, G, C) with each other."""
+        local_channels, global_channels, hidden = self.channels
+        near, far = math.prod(shape[:2]), math.prod(side - 2 for side in shape[:2])
+        nets = near * local_channels + far * global_channels
+        return 2 * hidden * nets + (near + far) * hidden**2 + near * far * hidden
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         """Nothing: all pairs are compared."""

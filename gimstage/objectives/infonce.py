@@ -11,17 +11,19 @@ and the loss is a pure function of codes, contexts, weights and those.
 
 Shape letters: B batch, L length, S parallel, C channels, K prediction steps, T window (L or less),
 M anchors. A *row* is one code of the flattened z; its number is (b · L + l) · S + s.
-This file imports nothing of gimstage but the base of objectives.
+This file imports nothing of gimstage but the bases of modules and objectives.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from gimstage.modules.base import Natural, Positive, Shape
 from gimstage.objectives.base import Objective, Result
 
 
@@ -38,7 +40,7 @@ class Draws:
     negatives: tuple[Tensor, ...]
 
 
-class InfoNCE(Objective):
+class InfoNCE(Objective, kind="infonce"):
     """The InfoNCE objective and its K projections W_k.
 
     Args:
@@ -57,29 +59,32 @@ class InfoNCE(Objective):
         probability_floor: added to the positive's probability before the logarithm; 0 for none.
         window: longest stretch of L that anchors and targets are taken from, at a random place;
             None for all of it. Negatives of "batch" and "sequence" still come from everywhere.
-        context: makes contexts (B, L, context_channels) of those it is given, and is trained with
+        context: makes contexts (B, L, its out_channels) of those it is given, and is trained with
             the projections: the original's option of a GRU on every module. None to use them as
             they come.
     """
+
+    algorithm = 1
 
     def __init__(
         self,
         *,
         code_channels: int,
         context_channels: int,
-        prediction_steps: int,
-        prediction_gap: int,
-        num_negatives: int,
+        prediction_steps: Positive,
+        prediction_gap: Natural,
+        num_negatives: Positive,
         projection: Literal["target", "context"],
         negative_source: Literal["targets", "batch", "sequence"],
         exclude_positive: bool,
-        probability_floor: float,
-        window: int | None,
+        probability_floor: Annotated[float, Ge(0), Lt(1)],
+        window: Positive | None,
         context: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if exclude_positive and negative_source != "targets":
-            raise ValueError(f"exclude_positive with {negative_source!r}; expected 'targets'")
+        self.check_keys(exclude_positive=exclude_positive, negative_source=negative_source)
+        if context is not None:
+            context_channels = context.out_channels  # type: ignore[assignment]  # a number
         self.code_channels, self.context_channels = code_channels, context_channels
         self.distances = range(1 + prediction_gap, 1 + prediction_gap + prediction_steps)
         self.num_negatives = num_negatives
@@ -92,6 +97,43 @@ class InfoNCE(Objective):
             source, image = image, source
         self.projections = nn.Parameter(torch.empty(prediction_steps, image, source))
         nn.init.uniform_(self.projections, -1 / math.sqrt(source), 1 / math.sqrt(source))
+
+    @classmethod
+    def check_keys(cls, **keys: Any) -> None:
+        """Refuse to exclude the positive from negatives that cannot leave one out.
+
+        Raises:
+            ValueError: `exclude_positive` with another source than "targets".
+        """
+        source = keys["negative_source"]
+        if keys["exclude_positive"] and source != "targets":
+            found = f'exclude_positive = true with negative_source = "{source}"'
+            raise ValueError(f'{found}; expected "targets", the only source that can leave one out')
+
+    @property
+    def chance_loss(self) -> float:
+        """ln(1 + negatives): every candidate is as likely."""
+        return math.log(1 + self.num_negatives)
+
+    def too_short(self, length: int) -> tuple[str, int] | None:
+        """The farthest prediction needs a target: in the crop, and in the window."""
+        needed = self.distances[-1] + 1
+        if min(length, self.window or length) >= needed:
+            return None
+        gap, steps = self.distances[0] - 1, len(self.distances)
+        return f"prediction_steps = {steps} with prediction_gap = {gap}", needed
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Of contexts, projections and scores, for the codes (L, S, C) or (T, C) of one sample."""
+        length, parallel = (*shape[:-1], 1)[:2]
+        window = min(length, self.window or length)
+        anchors = parallel * sum(window - distance for distance in self.distances)
+        scores = self.context_channels + 1 + self.num_negatives
+        return self._context_work(shape) + anchors * self.code_channels * scores
+
+    def _context_work(self, shape: Shape) -> int:
+        context: Any = self.context
+        return 0 if context is None else context.multiply_adds((*shape[:-1], context.in_channels))
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
         """Fresh negatives, and a fresh window, for codes of `shape`: (B, L, S, C) or (B, L, C)."""

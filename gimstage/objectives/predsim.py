@@ -8,15 +8,18 @@ Shape letters: B batch, C channels, y x map.
 This file imports nothing of gimstage but objectives: the base, and how labels are checked.
 """
 
+import math
 from itertools import cycle
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
+from gimstage.modules.base import Positive, Shape
 from gimstage.objectives.base import Objective, Result
-from gimstage.objectives.supervised import checked_labels
+from gimstage.objectives.supervised import Classes, checked_labels
 
 
 def similarity_matrix(h: Tensor) -> Tensor:
@@ -40,37 +43,48 @@ def similarity_loss(h: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     return F.mse_loss(similarity_matrix(h), similarity_matrix(classes))
 
 
-class Predsim(Objective):
+class Predsim(Objective, kind="predsim"):
     """The loss of one hidden layer.
 
     Args:
-        channels: C of h.
-        height: rows of h; 1 for vectors.
-        width: columns of h; 1 for vectors.
+        code_shape: rows, columns and channels of h, (y, x, C); one row and column for vectors.
         num_classes: classes to tell apart.
         similarity_share: weight of the similarity loss; the rest is that of cross-entropy.
         head_inputs: most inputs of the classifier, down to which maps are averaged.
     """
 
-    label_kind: str | None = "sample"
+    algorithm = 1
+    code_layouts = frozenset({"map"})
+    whole_images = True
+    isolates = True
+    label_kind = "sample"
 
     def __init__(
         self,
         *,
-        channels: int,
-        height: int,
-        width: int,
-        num_classes: int,
-        similarity_share: float,
-        head_inputs: int,
+        code_shape: Shape,
+        num_classes: Classes,
+        similarity_share: Annotated[float, Ge(0), Le(1)],
+        head_inputs: Positive,
     ) -> None:
         super().__init__()
-        self.shape, self.similarity_share = (height, width, channels), similarity_share
+        self.shape, self.similarity_share = code_shape, similarity_share
+        self.num_classes, self.head_inputs = num_classes, head_inputs
+        height, width, channels = code_shape
         kernel = 1 if height == width == 1 else 3
         self.mix = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
         self.average, positions = _averaging(channels, (height, width), head_inputs)
         self.head = nn.Linear(channels * positions, num_classes)
         nn.init.zeros_(self.head.weight)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Of the classifier at its widest, and of the convolution before similarities.
+
+        For the codes (L, S, y, x, C) of one sample.
+        """
+        *maps, y, x, _ = shape
+        mixing = y * x * self.mix.weight.numel()
+        return math.prod(maps) * (mixing + self.head_inputs * self.head.out_features)
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         """Nothing: no part of it is random."""

@@ -2,16 +2,21 @@
 
 Per sample, codes are averaged over all their positions, as for the speaker of a crop or the class
 of an image; per frame, over stretches of time, as for the phones of a crop.
-This file imports nothing of gimstage but the base of objectives.
+This file imports nothing of gimstage but the bases of modules and objectives.
 """
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from gimstage.objectives.base import Objective, Result
+from gimstage.modules.base import Natural, Shape
+from gimstage.objectives.base import Labels, Objective, Result
+
+Classes = Annotated[int, Ge(2)]
 
 
 def checked_labels(labels: Tensor | None, shape: tuple[int, ...], num_classes: int) -> Tensor:
@@ -32,33 +37,73 @@ def checked_labels(labels: Tensor | None, shape: tuple[int, ...], num_classes: i
     return labels
 
 
-class Supervised(Objective):
+class Supervised(Objective, kind="supervised"):
     """Cross-entropy of a linear classifier.
 
     What it reads are the contexts, the last thing a module makes: for a GRU its states, not the
     codes it is given. Elsewhere they are the codes.
 
     Args:
-        channels: of the contexts.
+        context_channels: of the contexts.
         num_classes: classes to tell apart.
-        per: what has a label: a "sample", or a "frame" of one.
-        frames: frames of a sample, over each of which contexts are averaged; None for "sample".
+        per: what has a label: an image or an utterance ("sample"), or every 10 ms of speech, a
+            phone ("frame").
+        frames: frames of a sample, over each of which contexts are averaged; not looked at for
+            "sample".
+        offset: label t is that of frame t + `offset`, as in a phone probe; for "frame" only.
     """
+
+    algorithm = 1
+    code_layouts = frozenset({"positions", "none"})
 
     def __init__(
         self,
-        channels: int,
-        num_classes: int,
+        context_channels: int,
+        num_classes: Classes,
         *,
-        per: Literal["sample", "frame"],
+        per: Labels,
         frames: int | None,
+        offset: Natural | None = None,
     ) -> None:
         super().__init__()
-        if (per == "frame") != (frames is not None):
-            raise ValueError(f"{frames} frames per {per}; expected a number for 'frame' alone")
-        self.label_kind: str | None = per
-        self.frames = frames
-        self.head = nn.Linear(channels, num_classes)
+        if per == "frame" and frames is None:
+            raise ValueError("no number of frames per 'frame'; expected one")
+        self.label_kind, self.num_classes, self.offset = per, num_classes, offset or 0
+        self.frames = frames if per == "frame" else None
+        self.head = nn.Linear(context_channels, num_classes)
+
+    @classmethod
+    def check_keys(cls, **keys: Any) -> None:
+        """Refuse an offset of labels that are not per frame, and the other way round.
+
+        Raises:
+            ValueError: says which of both it is.
+        """
+        per, offset = keys["per"], keys["offset"]
+        if (per == "frame") != (offset is not None):
+            found = f'per = "{per}" {"without" if offset is None else "with"} offset'
+            raise ValueError(f'{found}; expected offset with per = "frame", and only there')
+
+    @classmethod
+    def labels_for(cls, **keys: Any) -> Labels:
+        """As the key `per` says."""
+        labels: Labels = keys["per"]
+        return labels
+
+    @property
+    def chance_loss(self) -> float:
+        """ln(classes): every class is as likely."""
+        return math.log(self.head.out_features)
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The classifier, where it is of samples."""
+        return self.head if self.frames is None else None
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Of the classifier, at every position for labels per frame, else once a sample."""
+        times = 1 if self.frames is None else math.prod(shape[:-1])
+        return times * self.head.weight.numel()
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         """Nothing: no part of it is random."""

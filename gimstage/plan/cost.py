@@ -16,6 +16,8 @@ from gimstage.cache import torch_dtype
 from gimstage.errors import BudgetError, DataError
 from gimstage.extract.layout import features_layout
 from gimstage.inputs import DataSet
+from gimstage.modules import multiply_adds
+from gimstage.objectives import objective_multiply_adds
 from gimstage.plan.calibration import Calibration
 from gimstage.plan.fit import choose, plain_setting, recomputed_below
 from gimstage.plan.memory import Budget
@@ -191,16 +193,18 @@ def forward_work(chain: Chain) -> int:
     module, shape = chain.modules()[-1], chain.shapes()[-2]
     unit = chain.unit_of(module, shape)
     count = 1 if unit != shape else chain.modality.units_per_crop
-    return count * module.multiply_adds(unit)
+    return max(1, count * multiply_adds(module, unit))  # what is divided by this may say 0
 
 
 def step_forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of modules and objectives over one sample's crop."""
     work, shape = forward_work(chain), chain.shapes()[-2]
-    for part, loss in zip(chain.modules()[-1].parts, chain.last.spec.losses, strict=True):
-        unit, shape = chain.unit_of(part, shape), chain.after(part, shape)
-        length, parallel = chain.modality.predicted_axes(shape)
-        work += loss.multiply_adds(length, parallel, part, unit) if loss else 0
+    for part, loss in zip(chain.modules()[-1].parts, chain.objectives, strict=True):
+        codes = part.code_shape(chain.unit_of(part, shape))
+        if part.reads != "grid":
+            codes = chain.modality.crop_shape(codes)
+        work += objective_multiply_adds(loss, codes, part.context_channels) if loss else 0
+        shape = chain.after(part, shape)
     return work
 
 

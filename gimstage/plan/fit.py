@@ -174,8 +174,9 @@ def _traced(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
         )
 
     shape = _input_shape(chain, below)
-    for part in below:
-        part.modules()  # once, before the trace, in which batch norm has no form without memory
+    # Once, before the trace: what is first built inside it keeps its stand-ins for tensors.
+    for part in [*below, chain]:
+        part.build()
     return predict_peak(build, step, batch_shape=(spec.batch_size, *shape), resident=False)
 
 

@@ -5,11 +5,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gimstage.modality import Modality, modality_of
-from gimstage.recipe.identity import ALGORITHMS, Identity, settled
+from gimstage.recipe.identity import Identity
 from gimstage.specs import DataSpec, Shape, StageSpec
 
 if TYPE_CHECKING:
     from gimstage.modules import EncoderModule
+    from gimstage.objectives import Objective
+    from gimstage.objectives.base import Labels
 
 
 @dataclass(frozen=True)
@@ -113,52 +115,71 @@ class Chain:
         """Frames of 10 ms in the last stage's crops; None for images."""
         return self.modality.crop_frames
 
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of modules, losses and context modules of all stages."""
-        return [kind for stage in self.stages for kind in stage.spec.kinds]
+    def build(self) -> None:
+        """Make modules and objectives now: inside a trace they would keep its stand-ins."""
+        _ = self.modules(), self.objectives
+
+    @cached_property
+    def objectives(self) -> "tuple[Objective | None, ...]":
+        """The loss of each of the last stage's modules, without memory for its weights.
+
+        None where gradient comes from the next module.
+        """
+        import torch
+
+        losses: list[Objective | None] = []
+        shape = self.shapes()[-2]
+        with torch.device("meta"):
+            for part, loss in zip(self.modules()[-1].parts, self.last.spec.losses, strict=True):
+                unit = self.unit_of(part, shape)
+                losses.append(loss.build(part, unit, self.crop_frames) if loss else None)
+                shape = self.after(part, shape)
+        return tuple(losses)
 
     @property
-    def label_kinds(self) -> set[str]:
+    def label_kinds(self) -> "set[Labels]":
         """What the last stage's losses need labels of: a "sample", a "frame", or nothing."""
-        return {kind for loss in filter(None, self.last.spec.losses) if (kind := loss.labelled)}
+        return {loss.label_kind for loss in self.last.spec.losses if loss and loss.label_kind}
 
     def weights_identity(self, data_fingerprint: str) -> Identity:
         """Everything that decides the last stage's weights; stages are counted along the chain."""
         first = len(self.stages) == 1
-        parts = ["views", *dict.fromkeys(self.kinds), "training"]
-        parts += [] if first else ["encodings"]
+        algorithms = {"views": self.data.algorithm}
+        for stage in self.stages:
+            algorithms |= stage.spec.algorithms
+        algorithms["training"] = self.last.spec.train.algorithm
+        if not first:
+            algorithms["encodings"] = self.last.spec.output.algorithm
         # What the demo's other splits hold changes nothing; the split in use has its own SHA-256.
         left_out = {"demo", "stored_views"} if first else {"demo"}
         identity: Identity = {
-            "algorithms": {part: ALGORITHMS[part] for part in parts},
+            "algorithms": algorithms,
             "data": self.data_identity(left_out),
             "data_sha256": data_fingerprint,
         }
         for position, stage in enumerate(self.stages, start=1):
-            spec = stage.spec
-            own = spec.model_dump(include={"views", "mode", "module", "modules", "train"})
-            own["objective"] = spec.objective and spec.objective.model_dump()
             handed_on = {} if stage is self.last else {"output": _output(stage)}
-            identity[f"stage {position}"] = settled(own) | handed_on
+            identity[f"stage {position}"] = stage.spec.identity(exclude=_NO_NUMBERS) | handed_on
         return identity
 
     def data_identity(self, left_out: set[str]) -> Identity:
         """Everything of data.toml that decides numbers, but for some tables."""
         watched = {"validation": {"evaluations", "batches"}}  # looked at, never learned from
-        exclude: dict[str, Any] = dict.fromkeys(left_out, True) | watched
-        identity: Identity = settled(self.data.model_dump(exclude=exclude))
-        return identity
+        return self.data.identity(exclude=dict.fromkeys(left_out, True) | watched)
 
     def features_identity(self, data_fingerprint: str) -> Identity:
         """Everything that decides what the last stage hands on."""
         identity = self.weights_identity(data_fingerprint)
-        identity["algorithms"]["encodings"] = ALGORITHMS["encodings"]
+        identity["algorithms"]["encodings"] = self.last.spec.output.algorithm
         identity["data"] = self.data_identity({"demo"})
         identity[f"stage {len(self.stages)}"]["output"] = _output(self.last)
         return identity
 
 
+# Where a stage's input lies is told by the chain itself, what it hands on where that is known.
+_NO_NUMBERS = {"input", "output"}
+
+
 def _output(stage: Stage) -> dict[str, Any]:
     # Where the numbers lie does not change them; codes are an extra, not handed on.
-    return stage.spec.output.model_dump(exclude={"store", "codes"})
+    return stage.spec.output.identity(exclude={"store", "codes"})

@@ -2,26 +2,21 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from gimstage.errors import RecipeError
-from gimstage.modules import ResNetModule
+from gimstage.modules import CONTEXTS, EncoderModule, ResNetModule
+from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
 from gimstage.specs import (
     DataSpec,
-    InfoNCESpec,
-    ModuleSpec,
-    ObjectiveSpec,
+    EncoderTable,
+    ObjectiveTable,
     ProbeSpec,
-    SupervisedSpec,
+    Shape,
 )
 
 NEIGHBOURHOOD = 3  # patches a side that a global code of Deep InfoMax sees
-_ON_SPEECH = {"conv1d", "gru", "conv1d_gru"}
-_ON_GRIDS = {"pixelcnn", "folded_alexnet"}
-_FITTING = {  # losses of modules whose codes are not one per patch, or nothing of their own
-    "folded_alexnet": {"deep_infomax"},
-    "vgg_layer": {"predsim"},
-    "identity": {"supervised"},
-}
 _REMOVE = "remove the table"
 _ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
 
@@ -32,35 +27,48 @@ def check_kind(chain: Chain) -> None:
     side = modality.crop_patches
     _check_parts(chain, where)
     _check_sizes(chain, where)
+    _check_promises(chain, where)
     modality.refuse(chain.last.spec, chain.modules(), where)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
             _check_loss(part, loss, where, mode=chain.last.spec.mode, crop_patches=side)
+    _check_labels(chain, where)
 
 
 def _check_parts(chain: Chain, where: str) -> None:
     """Refuse modules that do not suit the data, or in an order in which they cannot be."""
-    kinds, speech = [part.kind for part in chain.last.spec.parts], chain.crop_frames is not None
-    for kind in kinds:
-        if (kind in _ON_SPEECH) != speech:
-            suited = '"conv1d", "gru" or "conv1d_gru"' if speech else "one for images"
-            found = f'"{kind}" on source = "{chain.data.source}"'
+    tables, speech = chain.last.spec.parts, chain.crop_frames is not None
+    for table in tables:
+        if table.part.reads not in chain.modality.reads:
+            suited = _either(_kinds_on_sequences()) if speech else "one for images"
+            found = f'"{table.kind}" on source = "{chain.data.source}"'
             raise RecipeError(f"{where} [module] kind", found, suited)
-    if set(kinds) == {"identity"}:
-        raise RecipeError(f"{where} [module] kind", '"identity" alone', "a module with weights")
-    if len(kinds) > 1 and _ON_GRIDS & {*kinds}:
-        kind = next(kind for kind in kinds if kind in _ON_GRIDS)
-        found = f'"{kind}", which encodes whole grids, among {len(kinds)} modules'
-        raise RecipeError(f"{where} [[modules]] kind", found, "it in a stage of its own")
-    for kind in kinds[:-1]:
-        if kind in ("gru", "conv1d_gru"):
-            found = f'"{kind}" before the last'
+    for table in tables if len(tables) > 1 else ():
+        if table.part.reads == "grid":
+            found = f'"{table.kind}", which encodes whole grids, among {len(tables)} modules'
+            raise RecipeError(f"{where} [[modules]] kind", found, "it in a stage of its own")
+    for table in tables[:-1]:
+        if table.part.recurrent:
+            found = f'"{table.kind}" before the last'
             raise RecipeError(f"{where} [[modules]] kind", found, "a recurrent module at the end")
+
+
+def _kinds_on_sequences() -> list[str]:
+    return [kind for kind, part in EncoderModule.kinds.items() if part.reads == "sequence"]
+
+
+def _either(kinds: Sequence[str]) -> str:
+    """`"a", "b" or "c"`."""
+    *others, last = (f'"{kind}"' for kind in kinds)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _check_sizes(chain: Chain, where: str) -> None:
     """Refuse modules of which nothing comes out, and batches too small for their statistics."""
     shape = chain.shapes()[-2]
+    if not any(True for _ in chain.modules()[-1].parameters()):
+        found = f'"{chain.last.spec.parts[0].kind}" alone'
+        raise RecipeError(f"{where} [module] kind", found, "a module with weights")
     for number, part in enumerate(chain.modules()[-1].parts, start=1):
         if part.reads == "grid" and chain.unit_of(part, shape)[0] < NEIGHBOURHOOD:
             expected = f"crops of {NEIGHBOURHOOD} × {NEIGHBOURHOOD} patches or more"
@@ -68,8 +76,7 @@ def _check_sizes(chain: Chain, where: str) -> None:
             raise RecipeError(f"{where} [module] kind", found, expected)
         shape = chain.after(part, shape)
         if min(shape) < 1:
-            size = " × ".join(map(str, shape))
-            found = f"module {number}, of which {size} would come out"
+            found = f"module {number}, of which {_sizes(shape)} would come out"
             cure = "choose smaller kernels and strides, or larger patches or crops"
             raise RecipeError(f"{where} [module]", found, "at least 1 of each", cure)
     module, batch = chain.modules()[-1], chain.last.spec.train.batch_size
@@ -78,33 +85,88 @@ def _check_sizes(chain: Chain, where: str) -> None:
         raise RecipeError(f"{where} [train] batch_size", found, expected)
 
 
+def _check_promises(chain: Chain, where: str) -> None:
+    """Run a module from outside the package once, without numbers: does it do what it says?"""
+    shape = chain.shapes()[-2]
+    for table, module in zip(chain.last.spec.parts, chain.modules()[-1].parts, strict=True):
+        if ":" in table.kind:
+            _check_promise(table.kind, module, chain.unit_of(module, shape), where)
+        shape = chain.after(module, shape)
+
+
+@torch.no_grad()
+def _check_promise(kind: str, module: EncoderModule, unit: Shape, where: str) -> None:
+    features = module.output_shape(unit)
+    codes = module.code_shape(unit)
+    try:
+        made = module.outputs(torch.empty((2, *unit), device="meta"))
+    except Exception as error:  # whatever a stranger's module may do
+        raise RecipeError(
+            f"{where} [module] kind",
+            f'"{kind}" fails on an input {_sizes((2, *unit))}: {type(error).__name__}: {error}',
+            "a module that runs on torch's meta device",
+            "see that it reads what its `reads` says, and asks no tensor for its values",
+        ) from error
+    contexts = (*made.codes.shape[:-1], module.context_channels)
+    if module.code_layout == "local and global":  # global codes lie on a grid of their own
+        contexts = (*made.contexts.shape[:-1], module.context_channels)
+    for name, tensor, promised, by in (
+        ("features", made.features, (2, *features), "output_shape"),
+        ("codes", made.codes, (2, *codes), "code_shape"),
+        ("contexts", made.contexts, contexts, "context_channels"),
+    ):
+        if tuple(tensor.shape) != promised:
+            found = f'"{kind}", which makes {name} {_sizes(tensor.shape)} of {_sizes((2, *unit))}'
+            raise RecipeError(
+                f"{where} [module] kind",
+                found,
+                f"{_sizes(promised)}, as its {by} says",
+                f"mend {by} or forward of {kind.partition(':')[2]}",
+            )
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
 def _check_loss(
-    part: ModuleSpec,
-    loss: ObjectiveSpec,
+    part: EncoderTable,
+    loss: ObjectiveTable,
     where: str,
     *,
     mode: str | None,
     crop_patches: int | None,
 ) -> None:
     """Refuse a loss that does not suit its module or the data."""
-    context, speech = getattr(loss, "context", None), crop_patches is None
-    if context is not None and (context.kind == "gru") != speech:
-        found = f'kind = "{context.kind}" for {"speech" if speech else "images"}'
-        expected = f'"{"gru" if speech else "pixelcnn"}"'
-        raise RecipeError(f"{where} [objective.context]", found, expected, _REMOVE)
-    if loss.labelled == "frame" and not speech:
-        raise RecipeError(f"{where} [objective] per", '"frame" for images', '"sample"')
-    fitting = _FITTING.get(part.kind, {"infonce", "supervised"})
-    if loss.kind not in fitting:
-        found = f'"{loss.kind}" for a module of kind "{part.kind}"'
-        expected = " or ".join(f'"{kind}"' for kind in sorted(fitting))
-        raise RecipeError(f"{where} [objective] kind", found, expected)
-    if loss.kind == "predsim" and crop_patches != 1:
-        found = f'"predsim" on crops of {crop_patches} × {crop_patches} patches'
+    speech = crop_patches is None
+    for context in loss.contexts:
+        if (context.part.reads == "sequence") != speech:
+            found = f'kind = "{context.kind}" for {"speech" if speech else "images"}'
+            suited = (k for k, c in CONTEXTS.items() if (c.reads == "sequence") == speech)
+            raise RecipeError(f"{where} [objective.context]", found, _either([*suited]), _REMOVE)
+    _check_codes(part, loss, f"{where} [objective] kind")
+    if loss.part.whole_images and crop_patches != 1:
+        found = f'"{loss.kind}" on '
+        found += "speech" if speech else f"crops of {crop_patches} × {crop_patches} patches"
         raise RecipeError(f"{where} [objective] kind", found, "crops of one patch", _ONE_PATCH)
-    if loss.kind == "predsim" and mode == "end_to_end":
-        found = '"predsim" with mode = "end_to_end"'
+    if loss.part.isolates and mode == "end_to_end":
+        found = f'"{loss.kind}" with mode = "end_to_end"'
         raise RecipeError(f"{where} [objective] kind", found, 'it with mode = "isolated"')
+
+
+def _check_codes(part: EncoderTable, loss: ObjectiveTable, where: str) -> None:
+    """Refuse a loss that cannot read the codes its module has."""
+    layout = part.part.code_layout
+    if layout not in loss.part.code_layouts:
+        fitting = [kind for kind, c in Objective.kinds.items() if layout in c.code_layouts]
+        found = f'"{loss.kind}" for a module of kind "{part.kind}"'
+        raise RecipeError(where, found, " or ".join(f'"{kind}"' for kind in sorted(fitting)))
+
+
+def _check_labels(chain: Chain, where: str) -> None:
+    """Refuse losses that need labels of frames where there are none."""
+    if "frame" in chain.label_kinds and chain.crop_frames is None:
+        raise RecipeError(f"{where} [objective] per", '"frame" for images', '"sample"')
 
 
 def check_output(chain: Chain) -> None:
@@ -135,8 +197,8 @@ def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> N
 
 def check_own(probe: ProbeSpec, chains: Sequence[Chain], where: str) -> None:
     """Refuse to ask for classifiers that no stage was trained with."""
-    losses = [loss for chain in chains for loss in filter(None, chain.last.spec.losses)]
-    classify = any(isinstance(loss, SupervisedSpec) and loss.per == "sample" for loss in losses)
+    losses = [loss for chain in chains for loss in filter(None, chain.objectives)]
+    classify = any(loss.classifier is not None for loss in losses)
     if getattr(probe, "own", None) and (not classify or probe.weights == "random"):
         raise RecipeError(
             f"{where} own",
@@ -150,18 +212,14 @@ def check_reach(chain: Chain) -> None:
     """Refuse a crop in which the farthest prediction has nowhere to point to."""
     shape = chain.shapes()[-2]
     parts = chain.modules()[-1].parts
-    for part, objective in zip(parts, chain.last.spec.losses, strict=True):
+    for part, objective in zip(parts, chain.objectives, strict=True):
         shape = chain.after(part, shape)
-        if not isinstance(objective, InfoNCESpec):
-            continue
-        needed = objective.prediction_gap + objective.prediction_steps + 1
         length, _ = chain.modality.predicted_axes(shape)
-        if min(length, objective.window or length) < needed:
+        if lacking := objective and objective.too_short(length):
             raise RecipeError(
                 f"stage {chain.last.key} [objective]",
-                f"prediction_steps = {objective.prediction_steps} with prediction_gap = "
-                f"{objective.prediction_gap} on crops of {chain.modality.crop_text(shape)}",
-                f"at least {needed} {chain.modality.along}, in [views] and window",
+                f"{lacking[0]} on crops of {chain.modality.crop_text(shape)}",
+                f"at least {lacking[1]} {chain.modality.along}, in [views] and window",
                 f"enlarge {chain.modality.crop_key}, or predict fewer steps",
             )
 

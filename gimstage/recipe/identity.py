@@ -10,41 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Raised whenever the same recipe gives other numbers than before, so that old results turn stale.
-ALGORITHMS = {
-    "views": 1,
-    "resnet": 1,
-    "conv1d": 1,
-    "gru": 1,
-    "conv1d_gru": 1,
-    "pixelcnn": 1,
-    "folded_alexnet": 1,
-    "vgg_layer": 1,
-    "identity": 1,
-    "infonce": 1,
-    "supervised": 1,
-    "deep_infomax": 1,
-    "predsim": 1,
-    "training": 1,
-    "encodings": 1,
-    "probe": 2,
-}
-
-# Keys that came later: without a value they are left out of identities, which stay what they were.
-_LATER = {"mode", "module", "modules", "objective", "update_every", "decay"}
-_LATER |= {"validation", "cutout_px", "hidden", "own"}
-
 Identity = dict[str, Any]
-
-
-def settled(tree: Any) -> Any:
-    """A tree without those of its later keys that have no value."""
-    if isinstance(tree, list | tuple):
-        return [settled(value) for value in tree]
-    if not isinstance(tree, dict):
-        return tree
-    given = {k: v for k, v in tree.items() if v is not None or k not in _LATER}
-    return {key: settled(value) for key, value in given.items()}
 
 
 def fingerprint(identity: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from gimstage.cache import verify
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
-from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.runs.folder import RunFolder, check_weights, file_sha256
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.tensors import read_header
@@ -88,9 +88,7 @@ class Runs:
             return "stale", [str(error)]
         if manifest is None:
             return self._begun(chain, folder)
-        changes = differences(manifest.identity, wanted) or self._upstream_changes(
-            chain, manifest
-        )
+        changes = differences(manifest.identity, wanted) or self._upstream_changes(chain, manifest)
         if changes:
             return "stale", changes
         output = chain.last.spec.output

@@ -16,7 +16,9 @@ from gimstage.specs.data import (
     SpeechDataSpec,
     ValidationSpec,
 )
-from gimstage.specs.parts import InfoNCESpec, ModuleSpec, ObjectiveSpec, SupervisedSpec
+from gimstage.specs.encoders import EncoderTable
+from gimstage.specs.objectives import ObjectiveTable
+from gimstage.specs.outside import Reading
 from gimstage.specs.probe import (
     PROBE_SPECS,
     ClassProbeSpec,
@@ -38,24 +40,23 @@ __all__ = [
     "ClassProbeSpec",
     "ConvergedProtocol",
     "DataSpec",
+    "EncoderTable",
     "FrameConverged",
     "FramePaper",
     "HiddenProtocol",
     "ImageDataSpec",
-    "InfoNCESpec",
     "MFCCSpec",
-    "ModuleSpec",
-    "ObjectiveSpec",
+    "ObjectiveTable",
     "OutputSpec",
     "PaperProtocol",
     "PhoneProbeSpec",
     "ProbeSpec",
+    "Reading",
     "Shape",
     "SpeakerProbeSpec",
     "Spec",
     "SpeechDataSpec",
     "StageSpec",
-    "SupervisedSpec",
     "TrainSpec",
     "ValidationSpec",
 ]

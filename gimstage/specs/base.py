@@ -1,8 +1,15 @@
-"""What every table of a recipe shares: strictness, and the ranges of its numbers."""
+"""What every table of a recipe shares: strictness, ranges of its numbers, and its identity."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
@@ -11,8 +18,45 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Shape = tuple[int, ...]
 
+# Marks a key that came later: without a value it is left out of identities, which so stay what they
+# were before there was such a key.
+LATER = "later"
+_IDENTITY = {"identity": True}
+
+
+class KindError(ValueError):
+    """The `kind` of a table, or the class behind it, is not what a recipe can use.
+
+    Args:
+        found: what is there.
+        expected: what should be there; empty where it goes without saying.
+        cure: what the user can do about it.
+    """
+
+    def __init__(self, found: str, expected: str = "", cure: str = "") -> None:
+        self.found, self.expected, self.cure = found, expected, cure
+        super().__init__(found)
+
 
 class Spec(BaseModel):
     """A TOML table: frozen, strict, nothing unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(
+        self, plain: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        table: dict[str, Any] = plain(self)
+        if info.context is not _IDENTITY:
+            return table
+        later = {key for key, field in type(self).model_fields.items() if LATER in field.metadata}
+        return {k: v for k, v in table.items() if v is not None or k not in later}
+
+    def identity(self, *, exclude: Any = None) -> dict[str, Any]:
+        """The table as it enters identities: plain JSON values, later keys only where they are set.
+
+        Args:
+            exclude: what to leave out, as pydantic takes it.
+        """
+        return self.model_dump(mode="json", exclude=exclude, context=_IDENTITY)

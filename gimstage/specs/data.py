@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import field_validator, model_validator
 
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import Positive, Rate, Seed, Shape, Share, Spec
+from gimstage.specs.base import LATER, Positive, Rate, Seed, Shape, Share, Spec
 from gimstage.views import FRAME_SAMPLES, LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
@@ -23,7 +23,7 @@ class ViewsSpec(Spec):
     flip: bool
     patch_px: Positive
     stride_px: Positive
-    cutout_px: Positive | None = None
+    cutout_px: Annotated[Positive | None, LATER] = None
 
 
 class StoredViewsSpec(Spec):
@@ -74,11 +74,14 @@ class _DataSpec(Spec):
     Attributes:
         kind: of data.
         layout: the source of real data that data of every source lies on disk as.
+        algorithm: version of the numbers of views.
     """
 
     kind: ClassVar[Kind]
     layout: ClassVar[str]
-    validation: ValidationSpec | None = None
+    algorithm: ClassVar[int] = 1
+
+    validation: Annotated[ValidationSpec | None, LATER] = None
 
     @model_validator(mode="after")
     def _demo_goes_with_its_source(self) -> _DataSpec:

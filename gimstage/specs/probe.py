@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from gimstage.specs.base import Natural, Positive, Rate, Seed, Share, Spec
+from gimstage.specs.base import LATER, Natural, Positive, Rate, Seed, Share, Spec
 
 Refs = list[int | str]
 Strengths = Annotated[list[Rate], Field(min_length=1)]
@@ -108,6 +108,8 @@ class _ProbeSpec(Spec):
     `weights = "random"` probes the stages as they are before training; they need not be trained.
     """
 
+    algorithm: ClassVar[int] = 2
+
     inputs: Refs
     weights: Literal["trained", "random"]
 
@@ -136,10 +138,10 @@ class ClassProbeSpec(_ProbeSpec):
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
     pixels: bool
-    own: Literal[True] | None = None
+    own: Annotated[Literal[True] | None, LATER] = None
     paper: PaperProtocol | None = None
     converged: ConvergedProtocol | None = None
-    hidden: HiddenProtocol | None = None
+    hidden: Annotated[HiddenProtocol | None, LATER] = None
 
 
 class SpeakerProbeSpec(_ProbeSpec):
@@ -148,7 +150,7 @@ class SpeakerProbeSpec(_ProbeSpec):
     task: Literal["speaker"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
-    own: Literal[True] | None = None
+    own: Annotated[Literal[True] | None, LATER] = None
     mfcc: MFCCSpec | None = None
     paper: PaperProtocol | None = None
     converged: ConvergedProtocol | None = None

@@ -5,12 +5,15 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from gimstage.errors import RecipeError, nearest
-from gimstage.specs.base import Spec
+from gimstage.specs.base import KindError, Spec
+from gimstage.specs.outside import Reading
+from gimstage.specs.tables import Choice
 
 S = TypeVar("S", bound=Spec)
 
@@ -62,9 +65,9 @@ def spec_of(kind: type[S], path: Path, table: Table, seed: int | None) -> S:
             key: _seeded(value, seed) if key != "demo" else value for key, value in table.items()
         }
     try:
-        return kind.model_validate(table)
+        return kind.model_validate(table, context=Reading(path.parent, trust=True))
     except ValidationError as error:
-        raise _translated(path, kind, error) from error
+        raise _translated(path, kind, table, error) from error
 
 
 def _seeded(value: Any, seed: int) -> Any:
@@ -72,13 +75,17 @@ def _seeded(value: Any, seed: int) -> Any:
     return value | {"seed": seed} if isinstance(value, dict) and "seed" in value else value
 
 
-def _translated(path: Path, kind: type[Spec], error: ValidationError) -> RecipeError:
+def _translated(
+    path: Path, kind: type[Spec], table: Mapping[str, Any], error: ValidationError
+) -> RecipeError:
     """The complaint of pydantic that tells most, in gimstage's four parts."""
     # A misspelt key is also a missing one; the misspelling tells more.
     complaint = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    keys, holder = _followed(kind, complaint["loc"])
-    if complaint["type"].startswith("union_tag"):
-        return _bad_kind(path, keys, complaint["ctx"])
+    keys, holder = _followed(kind, complaint["loc"], table, path.parent)
+    reason = complaint.get("ctx", {}).get("error")
+    if isinstance(reason, KindError):
+        place = _place(path, [*keys, "kind"], None)
+        return RecipeError(place, reason.found, reason.expected, reason.cure)
     where = _place(path, keys, complaint["input"])
     if complaint["type"] == "extra_forbidden":
         return RecipeError(where, "unknown key", cure=nearest(keys[-1], holder.model_fields))
@@ -107,41 +114,63 @@ _MISSHAPEN = {
 }
 
 
-def _bad_kind(path: Path, keys: list[str], context: Mapping[str, str]) -> RecipeError:
-    """The complaint that no table has this value of the key that chooses between them."""
-    where = _place(path, [*keys, context["discriminator"].strip("'")], None)
-    if "tag" not in context:
-        return RecipeError(where, "missing", cure="add it: it says which keys the table has")
-    known = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
-    return RecipeError(where, json.dumps(context["tag"]), cure=nearest(context["tag"], known))
-
-
-def _followed(kind: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str], type[BaseModel]]:
+def _followed(
+    kind: type[BaseModel], loc: Iterable[int | str], table: Any, folder: Path
+) -> tuple[list[str], type[BaseModel]]:
     """The TOML keys in one of pydantic's locations, and the model that holds the last of them.
 
-    Of a union pydantic also names the member tried: a table's kind, or "int" and "str". Tables of
-    an array are counted from 1.
+    Of a union of plain types pydantic also names the member tried, "int" or "str"; that is left
+    out. Tables of an array are counted from 1.
+
+    Args:
+        kind: the model of the whole file.
+        loc: pydantic's location.
+        table: the file, parsed.
+        folder: where it lies.
     """
     keys: list[str] = []
-    holder, options = kind, [kind]
-    for part in loc:
-        if isinstance(part, int):
-            keys[-1] += f" {part + 1}" if options else ""
-        elif len(options) == 1:
-            holder = options[0]
-            keys.append(part)
-            field = holder.model_fields.get(part)
-            options = _tables(field.annotation) if field else []
+    holder: type[BaseModel] = kind
+    holders: list[type[BaseModel] | Choice[Any]] = [kind]
+    for step in loc:
+        if isinstance(step, int):
+            keys[-1] += f" {step + 1}" if holders else ""
+        elif holders:
+            holder = _model(holders[0], table, folder)
+            keys.append(step)
+            holders = _holders(holder.model_fields.get(step))
         else:
-            options = [o for o in options if part in get_args(o.model_fields["kind"].annotation)]
+            continue
+        table = _entry(table, step)
     return keys, holder
 
 
-def _tables(annotation: Any) -> list[type[BaseModel]]:
+def _entry(table: Any, step: int | str) -> Any:
+    """What a table or an array holds under a key or a number; None where it has no such place."""
+    try:
+        return table[step]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _model(holder: type[BaseModel] | Choice[Any], table: Any, folder: Path) -> type[BaseModel]:
+    if isinstance(holder, Choice):
+        return holder.table(_entry(table, "kind"), Reading(folder, trust=True))
+    return holder
+
+
+def _holders(field: FieldInfo | None) -> list[type[BaseModel] | Choice[Any]]:
     """The models a key may hold, in a list of them too: none for a plain value."""
+    return _in(Annotated[field.annotation, *field.metadata, None]) if field else []
+
+
+def _in(annotation: Any) -> list[type[BaseModel] | Choice[Any]]:
+    inner = get_args(annotation)
+    chosen: list[type[BaseModel] | Choice[Any]] = [o for o in inner if isinstance(o, Choice)]
+    if chosen:
+        return chosen
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in get_args(annotation) for model in _tables(inner)]
+    return [model for option in inner for model in _in(option)]
 
 
 def _place(path: Path, keys: list[str], value: Any) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gimstage.specs.base import Positive, Rate, Seed, Share, Spec
+from gimstage.specs.base import LATER, Positive, Rate, Seed, Share, Spec
 from gimstage.specs.data import CropSpec
-from gimstage.specs.parts import ModuleSpec, ObjectiveSpec
+from gimstage.specs.encoders import EncoderField, EncoderTable
+from gimstage.specs.objectives import ObjectiveField, ObjectiveTable
+from gimstage.specs.tables import PartTable
 
 
 class DecaySpec(Spec):
@@ -32,13 +34,15 @@ class TrainSpec(Spec):
     The learning rate is constant unless `decay` says otherwise.
     """
 
+    algorithm: ClassVar[int] = 1
+
     learning_rate: Rate
     batch_size: Positive
     epochs: Positive | None = None
     steps: Positive | None = None
     seed: Seed
     precision: Literal["float32", "bfloat16"]
-    decay: DecaySpec | None = None
+    decay: Annotated[DecaySpec | None, LATER] = None
 
     @model_validator(mode="after")
     def _epochs_or_steps(self) -> TrainSpec:
@@ -66,6 +70,8 @@ class OutputSpec(Spec):
     recomputes what features.zarr would have held, rounding included.
     """
 
+    algorithm: ClassVar[int] = 1
+
     store: Literal["features", "none"]
     encoding: Literal["float16", "float16_zstd", "round5", "uint8", "float32"]
     relu: bool
@@ -92,10 +98,10 @@ class StageSpec(Spec):
 
     input: int | str
     views: CropSpec | None = None
-    mode: Literal["isolated", "end_to_end"] | None = None
-    module: ModuleSpec | None = None
-    modules: Annotated[list[ModuleSpec], Field(min_length=2)] | None = None
-    objective: ObjectiveSpec | None = None
+    mode: Annotated[Literal["isolated", "end_to_end"] | None, LATER] = None
+    module: Annotated[EncoderField | None, LATER] = None
+    modules: Annotated[Annotated[list[EncoderField], Field(min_length=2)] | None, LATER] = None
+    objective: Annotated[ObjectiveField | None, LATER] = None
     train: TrainSpec
     output: OutputSpec
 
@@ -141,20 +147,24 @@ class StageSpec(Spec):
         return self
 
     @property
-    def parts(self) -> tuple[ModuleSpec, ...]:
+    def parts(self) -> tuple[EncoderTable, ...]:
         """The modules, one or several."""
         return (self.module,) if self.module is not None else tuple(self.modules or ())
 
     @property
-    def losses(self) -> tuple[ObjectiveSpec | None, ...]:
+    def losses(self) -> tuple[ObjectiveTable | None, ...]:
         """For every module the loss that reads it; None where gradient comes from the next one."""
         if self.mode == "isolated":
             return tuple(part.objective or self.objective for part in self.parts)
         return (*(None for _ in self.parts[1:]), self.objective)
 
     @property
-    def kinds(self) -> list[str]:
-        """The kinds of its modules, losses and context modules, each once."""
+    def tables(self) -> list[PartTable]:
+        """The tables of its modules, of their losses, and of the context modules of those."""
         losses = list(filter(None, self.losses))
-        contexts = filter(None, (getattr(loss, "context", None) for loss in losses))
-        return list(dict.fromkeys(part.kind for part in (*self.parts, *losses, *contexts)))
+        return [*self.parts, *losses, *(context for loss in losses for context in loss.contexts)]
+
+    @property
+    def algorithms(self) -> dict[str, int]:
+        """The versions of the numbers of all of these, by kind."""
+        return {table.kind: table.algorithm() for table in self.tables}

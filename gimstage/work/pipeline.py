@@ -29,7 +29,7 @@ from gimstage.plan.cost import (
 from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import ALGORITHMS, Identity, differences, fingerprint, settled
+from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import check_weights, folder_bytes
 from gimstage.runs.manifest import MemoryRecord, ProbeManifest, ProbeRow
@@ -283,7 +283,8 @@ class Pipeline:
         if spec.task == "phone":
             data["phones"] = self.data.phones_fingerprint(self.root)
         stages = [stage for chain in chains for stage in chain.stages]
-        kinds = dict.fromkeys(part.kind for stage in stages for part in stage.spec.parts)
+        algorithms = {"views": self.recipe.data.algorithm}
+        algorithms |= {t.kind: t.algorithm() for stage in stages for t in stage.spec.parts}
         # What only training sees.
         left_out: dict[str, Any] = {
             "demo": True,
@@ -292,8 +293,8 @@ class Pipeline:
             "views": {"cutout_px"},
         }
         return {
-            "algorithms": {part: ALGORITHMS[part] for part in ("views", *kinds, "probe")},
-            "probe": settled(spec.model_dump(mode="json")),
+            "algorithms": algorithms | {"probe": spec.algorithm},
+            "probe": spec.identity(),
             "data": self.recipe.data.model_dump(mode="json", exclude=left_out),
             "data_sha256": data,
             "weights": {chain.last.key: self._weights(chain, spec) for chain in chains},

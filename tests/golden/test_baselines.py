@@ -151,7 +151,7 @@ def test_golden_similarity_gradient(predsim: Golden, dtype: torch.dtype) -> None
 def test_golden_predsim_total(predsim: Golden, dtype: torch.dtype) -> None:
     h = predsim["h_map"].permute(0, 2, 3, 1)
     objective = Predsim(
-        channels=5, height=4, width=4, num_classes=10, similarity_share=0.99, head_inputs=2048
+        code_shape=(4, 4, 5), num_classes=10, similarity_share=0.99, head_inputs=2048
     ).double()
     # A mixing that changes nothing, and a classifier that gives the stored logits.
     torch.nn.init.dirac_(objective.mix.weight)

@@ -299,5 +299,8 @@ def test_draws_for_another_shape_are_refused():
 
 
 def test_excluding_the_positive_from_whole_sequences_is_refused():
-    with refusal("exclude_positive with 'batch'; expected 'targets'"):
+    message = (
+        'exclude_positive = true with negative_source = "batch"; expected "targets", the only '
+    )
+    with refusal(message + "source that can leave one out"):
         infonce(**AUDIO | {"exclude_positive": True})

@@ -18,7 +18,7 @@ PUBLISHED = [(128, 48), (256, 48), (256, 24), (512, 24), (512, 12), (512, 6), (1
 
 def predsim(**changed) -> Predsim:
     torch.manual_seed(0)
-    chosen = {"channels": 5, "height": 6, "width": 6, "num_classes": 4}
+    chosen = {"code_shape": (6, 6, 5), "num_classes": 4}
     return Predsim(**chosen | {"similarity_share": 0.7, "head_inputs": 20} | changed).double()
 
 
@@ -90,7 +90,7 @@ def test_the_loss_is_the_weighted_sum_of_both_parts() -> None:
 
 
 def test_vectors_are_mixed_and_classified_as_they_are() -> None:
-    model, z, labels = predsim(height=1, width=1), codes(4, 1, 1, 5), classes(4)
+    model, z, labels = predsim(code_shape=(1, 1, 5)), codes(4, 1, 1, 5), classes(4)
     model.head.weight.data.normal_()
     flat = z.flatten(1)
     mixed = flat @ model.mix.weight.flatten(1).T
@@ -103,9 +103,7 @@ def test_the_published_layers_have_their_published_classifiers_and_auxiliary_wei
     inputs, weights = [], 0
     for channels, side in PUBLISHED:
         with torch.device("meta"):
-            model = predsim(
-                channels=channels, height=side, width=side, num_classes=10, head_inputs=2048
-            )
+            model = predsim(code_shape=(side, side, channels), num_classes=10, head_inputs=2048)
             pooled = model.average(torch.empty(1, channels, side, side))
         assert pooled.numel() == model.head.in_features
         inputs.append(model.head.in_features)
@@ -118,7 +116,7 @@ def test_the_published_layers_have_their_published_classifiers_and_auxiliary_wei
 def test_behind_max_pooling_the_classifiers_would_be_as_wide(channels: int, side: int) -> None:
     with torch.device("meta"):
         before, behind = (
-            predsim(channels=channels, height=size, width=size, head_inputs=2048)
+            predsim(code_shape=(size, size, channels), head_inputs=2048)
             for size in (side, side // 2)
         )
     assert before.head.in_features == behind.head.in_features
@@ -137,7 +135,7 @@ def test_the_classifier_starts_blind_and_learns() -> None:
 
 
 def test_accuracy_is_the_classifiers_share_of_right_labels() -> None:
-    model, labels = predsim(channels=4, height=1, width=1), torch.tensor([0, 1, 2, 2])
+    model, labels = predsim(code_shape=(1, 1, 4)), torch.tensor([0, 1, 2, 2])
     model.head.weight.data.copy_(torch.eye(4))
     model.head.bias.data.zero_()
     z = torch.eye(4, dtype=torch.float64)[:, None, None]

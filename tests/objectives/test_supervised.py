@@ -152,7 +152,6 @@ def test_a_grid_has_no_frames() -> None:
         result(per_frame(3), codes(2, 6, 6, 3), classes(2, 3))
 
 
-@pytest.mark.parametrize(("per", "frames"), [("frame", None), ("sample", 5)])
-def test_a_number_of_frames_without_frames_is_refused(per: str, frames: int | None) -> None:
-    with refusal(f"{frames} frames per {per}; expected a number for 'frame' alone"):
-        Supervised(3, 4, per=per, frames=frames)
+def test_frames_without_a_number_of_them_are_refused() -> None:
+    with refusal("no number of frames per 'frame'; expected one"):
+        Supervised(3, 4, per="frame", frames=None)

@@ -1,0 +1,155 @@
+"""Parts from outside the package: `kind = "module:Class"`.
+
+The module is looked for beside the recipe's TOML files first, then on the import path. Its text is
+no part of any fingerprint; the `algorithm` on the class is.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gimstage.specs.base import KindError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Whose tables are read, the context of a validation.
+
+    Args:
+        folder: of the recipe, where its own modules lie; None where that is not known.
+        trust: whether modules may be imported, which runs what is written in them.
+    """
+
+    folder: Path | None
+    trust: bool
+
+
+UNTRUSTED = Reading(None, trust=False)
+
+
+def module_file(name: str, folder: Path | None) -> Path | None:
+    """The file of a module beside a recipe, nothing imported; None where there is none."""
+    if folder is None:
+        return None
+    place = folder.joinpath(*name.split("."))
+    candidates = (place.with_name(place.name + ".py"), place / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def origin(kind: str, folder: Path | None) -> str:
+    """Where the module of "module:Class" would be imported from, in words; imports nothing."""
+    name = kind.partition(":")[0]
+    path = module_file(name, folder)
+    return str(path) if path else "the import path"
+
+
+def outside_class(kind: str, reading: Reading, base: type[Any]) -> type[Any]:
+    """The class that "module:Class" names, imported.
+
+    Args:
+        kind: the two names.
+        reading: where to look; must be trusted.
+        base: what the class must be derived from.
+
+    Raises:
+        KindError: there is no such module or class, or it cannot be used.
+    """
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
+        raise KindError(f'"{kind}"', '"module:Class", the names of a module and of a class in it')
+    name, _, word = kind.partition(":")
+    module = _imported(name, kind, reading.folder)
+    part = getattr(module, word, None)
+    if part is None:
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base)]
+        have = f"it has {', '.join(classes)}" if classes else f"it has no {base.__name__}"
+        raise KindError(f'"{kind}", but {name} has no {word}', f"a {base.__name__} in it", have)
+    _check_class(part, kind, base)
+    made: type[Any] = part
+    return made
+
+
+def _check_class(part: Any, kind: str, base: type[Any]) -> None:
+    if not (inspect.isclass(part) and issubclass(part, base)):
+        raise KindError(f'"{kind}", which is no {base.__name__}', f"a gimstage.{base.__name__}")
+    if missing := sorted(getattr(part, "__abstractmethods__", ())):
+        raise KindError(
+            f'"{kind}" without {", ".join(missing)}', f"all that a {base.__name__} defines"
+        )
+    if type(vars(part).get("algorithm")) is not int:
+        raise KindError(
+            f'"{kind}" without a version of its numbers',
+            "a whole number called algorithm on the class",
+            f"write algorithm = 1 into {part.__name__}, and raise it when its numbers change",
+        )
+
+
+_loaded: dict[tuple[Path, int, int], ModuleType] = {}
+
+
+def _imported(name: str, kind: str, folder: Path | None) -> ModuleType:
+    path = module_file(name, folder)
+    try:
+        return _from_file(name, path) if path and folder else importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if path is None and error.name == name.split(".")[0]:
+            beside = (
+                f"a file {name.replace('.', '/')}.py in {folder}" if folder else f"a module {name}"
+            )
+            raise KindError(
+                f'"{kind}", but there is no module {name}',
+                f"{beside}, or one on the import path",
+                "write it there, or install the package that has it",
+            ) from error
+        raise _fails(kind, path, error) from error
+    except (Exception, SystemExit) as error:  # whatever a stranger's file may do
+        raise _fails(kind, path, error) from error
+
+
+def _fails(kind: str, path: Path | None, error: BaseException) -> KindError:
+    name = kind.partition(":")[0]
+    run = f"python {path}" if path else f"python -c 'import {name}'"
+    return KindError(
+        f'"{kind}", whose module fails on import: {type(error).__name__}: {error}',
+        "a module that can be imported",
+        f"run `{run}` to see where",
+    )
+
+
+def _from_file(name: str, path: Path) -> ModuleType:
+    """A module beside a recipe, under a name that two recipes never share; again if it changed."""
+    state = path.stat()
+    key = path.resolve(), state.st_mtime_ns, state.st_size
+    if key not in _loaded:
+        folder = path.parent if path.name != "__init__.py" else path.parent.parent
+        unique = f"_gimstage_outside_{len(_loaded)}_{name.replace('.', '_')}"
+        spec = importlib.util.spec_from_file_location(unique, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[unique] = module  # which types named in annotations are looked up in
+        with _importable(folder):
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[unique]
+                raise
+        _loaded[key] = module
+    return _loaded[key]
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets a recipe's module import others beside it, while it is itself imported."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
