@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from helpers.homes import unrun  # noqa: E402
+from helpers.homes import finish, unrun  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -39,9 +39,27 @@ def _wide(array: Tensor) -> Tensor:
     return array.to(torch.float64 if array.is_floating_point() else torch.int64)
 
 
+@pytest.fixture(scope="session")
+def finished_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the small recipe of images has run; it is not to be changed."""
+    return finish(tmp_path_factory.mktemp("images"), "tiny")
+
+
+@pytest.fixture(scope="session")
+def finished_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the small recipe of speech has run; it is not to be changed."""
+    return finish(tmp_path_factory.mktemp("speech"), "tiny_audio")
+
+
+@pytest.fixture(scope="session")
+def finished(finished_images: Path) -> Path:
+    """The finished home that `home` and `fresh` copy; a module may have one of its own."""
+    return finished_images
+
+
 @pytest.fixture
 def home(finished: Path, tmp_path: Path) -> Path:
-    """A copy, which may be changed, of the home that the module's own `finished` gives."""
+    """A copy, which may be changed, of the home that `finished` gives."""
     return Path(shutil.copytree(finished, tmp_path / "home"))
 
 

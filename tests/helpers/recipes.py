@@ -6,16 +6,29 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from helpers.homes import RECIPES
+from gimstage.work.pipeline import Pipeline
+from helpers.homes import RECIPES, open_pipeline
 
 Table = dict[str, Any]
 PER_IMAGE = {"kind": "supervised", "num_classes": 10, "per": "sample"}
 PER_PHONE = {"kind": "supervised", "num_classes": 41, "per": "frame", "offset": 1}
 PREDSIM = {"kind": "predsim", "num_classes": 10, "similarity_share": 0.99, "head_inputs": 16}
 LAYER = {"kind": "vgg_layer", "kernel": 3, "stride": 2, "padding": 1, "update_every": 1}
+DIM = {"kind": "deep_infomax", "hidden_channels": 6, "loss": "infonce"}
+ALEXNET = {"kind": "folded_alexnet", "widths": [4, 4, 6, 6, 5], "global_channels": 7}
 WHOLE_IMAGES = {
     "views": {"crop_px": 96, "flip": False, "patch_px": 96, "stride_px": 96, "cutout_px": 48},
     "stored_views": {"kind": "crops", "count": 1, "seed": 2},
+}
+PROBE = {
+    "inputs": [1],
+    "weights": "trained",
+    "task": "class",
+    "train_split": "train",
+    "test_split": "test",
+    "pixels": False,
+    "own": True,
+    "converged": {"views": 1, "l2": [0.1], "validation_share": 0.2, "seed": 2},
 }
 
 
@@ -102,3 +115,18 @@ def split_off(folder: Path, **changes: Any) -> None:
     data = tomllib.loads((base / "data.toml").read_text())
     path.write_text(toml(stage | {"input": "data"}))
     (folder / "data.toml").write_text(toml(data | changes))
+
+
+def deep_infomax() -> Table:
+    """A folded AlexNet on its own loss."""
+    stage = together("tiny", "end_to_end", objective=DIM)
+    del stage["mode"], stage["modules"]
+    return stage | {"module": ALEXNET}
+
+
+def pipeline_of(home: Path, stage: dict[str, Any], **settings: Any) -> Pipeline:
+    """A pipeline on labelled images, whole ones for layers that read them so."""
+    folder = lay_out(home, "tiny", stage)
+    layers = "vgg_layer" in toml(stage)
+    split_off(folder, train_split="train", **(WHOLE_IMAGES if layers else {}))
+    return open_pipeline(folder, home / "runs", **settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.homes import RECIPES, STAGES, at, edit, finish, one_step, parts_of
+from helpers.homes import RECIPES, STAGES, at, edit, one_step, parts_of
 
 from gimstage.errors import BudgetError
 from gimstage.modules import ResNetModule
@@ -17,6 +17,7 @@ from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
 from gimstage.train import loop
+from gimstage.work import stage
 
 STL10 = STAGES / "stl10"
 
@@ -27,11 +28,6 @@ def chain_of(number: int, recipe: Path = RECIPES / "tiny") -> Chain:
 
 def budget(total_bytes: int) -> Budget:
     return Budget(total_bytes, context_bytes=0, workspace_bytes=0, margin_share=0.0)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finish(tmp_path_factory.mktemp("finished"), "tiny")
 
 
 def test_a_roomy_budget_takes_the_plain_step() -> None:
@@ -121,6 +117,7 @@ def losses(home: Path, number: int) -> list[float]:
 def test_a_run_under_a_small_budget_has_the_losses_of_the_plain_run(
     fresh: Path, finished: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    stage._say_once.cache_clear()  # once a process; another test may have made it say so
     with caplog.at_level(logging.WARNING):
         at(fresh, budget=budget(4_000_000)).train_stage(1)
     assert "--gpu-mem is planned with, not enforced, on cpu" in caplog.messages

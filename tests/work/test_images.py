@@ -1,55 +1,20 @@
-"""The whole chain on the tiny recipe: what is trained, reused, refused, and continued."""
+"""The whole chain on images: what is trained, reused, refused and continued."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorstore
 import torch
-import xarray
-import zarr
-from helpers.homes import (
-    CPU,
-    RECIPES,
-    StopAfter,
-    at,
-    bits,
-    edit,
-    finish,
-    states,
-    why,
-)
+from helpers.homes import StopAfter, at, bits, edit, states
 
-import gimstage
-from gimstage.draws import generator
-from gimstage.errors import (
-    BudgetError,
-    BusyError,
-    CacheError,
-    DamagedCacheError,
-    DataError,
-    StaleCacheError,
-    TrainingError,
-)
-from gimstage.inputs import PixelSource, TrainingDraws, output_source, prefetched
-from gimstage.inputs.base import no_labels
-from gimstage.inputs.images import GridSource, RecomputedGrids
+from gimstage.errors import BudgetError, BusyError, CacheError, DataError, TrainingError
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.runs.tensors import read_header
 from gimstage.stack import trained_stack
-from gimstage.views import Windows
-from gimstage.work.pipeline import Pipeline
-
-TINY = RECIPES / "tiny"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the tiny recipe has run."""
-    return finish(tmp_path_factory.mktemp("finished"), "tiny")
+from gimstage.train import loop
 
 
 def test_a_finished_chain_is_done_and_is_not_done_again(home: Path) -> None:
@@ -112,27 +77,6 @@ def test_every_encoding_trains_the_next_stage_and_plans_its_bytes(
     )
 
 
-@pytest.mark.parametrize("encoding", ["float32", "float16", "round5"])
-def test_recomputing_gives_the_input_that_the_cache_gives(home: Path, encoding: str) -> None:
-    edit(home, "1_*.toml", '"float16"', f'"{encoding}"')
-    pipeline = at(home)
-    pipeline.train_stage(1)
-    where = pipeline.data.stored.draw(generator(1, "test"), np.arange(48))
-    cached = _input(pipeline, GridSource, where)
-    shutil.rmtree(home / "runs/tiny/1/features.zarr")
-    edit(home, "1_*.toml", '"features"', '"none"')
-    recomputed = _input(at(home), RecomputedGrids, where)
-    rounding = 1e-6 if encoding == "float32" else 4e-2
-    torch.testing.assert_close(cached, recomputed, rtol=rounding, atol=1e-6)
-
-
-def _input(pipeline: Pipeline, kind: type, where: Windows) -> torch.Tensor:
-    source = output_source(pipeline.runs, pipeline.data, pipeline.recipe.chain(1), CPU)
-    assert isinstance(source, kind)
-    raw = source.fill(source.buffer(len(where), where.size), where)
-    return source.prepare(raw, where)
-
-
 def test_a_stage_trains_alike_from_the_cache_and_from_the_frozen_modules(home: Path) -> None:
     edit(home, "1_*.toml", '"float16"', '"float32"')
     losses = []
@@ -149,31 +93,6 @@ def test_a_stage_trains_alike_from_the_cache_and_from_the_frozen_modules(home: P
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
-def test_a_latent_crop_is_the_crop_encoded(finished: Path) -> None:
-    pipeline = at(finished)
-    stack = trained_stack(pipeline.runs, pipeline.recipe.chain(2)).double()
-    source = pipeline.data.source()
-    windows = pipeline.data.stored.draw(generator(2, "test"), np.arange(8))
-    encoded = stack(_patches(source, windows).double())
-    grids = stack(_patches(source, pipeline.data.stored.whole(np.arange(8))).double())
-    cut = torch.stack(
-        [g[r : r + 6, c : c + 6] for g, (_, _, r, c) in zip(grids, windows.starts, strict=True)]
-    )
-    torch.testing.assert_close(cut, encoded, rtol=1e-12, atol=1e-12)
-    off = torch.stack(
-        [
-            g[(r + 1) % 3 :][:6, c : c + 6]
-            for g, (_, _, r, c) in zip(grids, windows.starts, strict=True)
-        ]
-    )
-    assert (off - encoded).abs().max() > 1e-3
-
-
-def _patches(source: PixelSource | GridSource, windows: object) -> torch.Tensor:
-    raw = source.fill(source.buffer(8, windows.size), windows)
-    return source.prepare(raw, windows)
-
-
 def test_training_a_stage_leaves_the_modules_below_untouched(home: Path) -> None:
     below = bits(home)
     shutil.rmtree(home / "runs/tiny/3")
@@ -184,17 +103,6 @@ def test_training_a_stage_leaves_the_modules_below_untouched(home: Path) -> None
     }
     stack = trained_stack(pipeline.runs, pipeline.recipe.chain(3))
     assert not any(p.requires_grad for p in stack.parameters())
-
-
-def test_features_hold_what_the_frozen_module_gives(finished: Path) -> None:
-    pipeline = at(finished)
-    chain = pipeline.recipe.chain(2)
-    stack = trained_stack(pipeline.runs, chain)
-    source = pipeline.data.source()
-    expected = stack(_patches(source, pipeline.data.stored.whole(np.arange(8)))).relu()
-    stored = GridSource(finished / "runs/tiny/2/features.zarr")
-    found = _patches(stored, pipeline.data.stored.whole(np.arange(8)))
-    torch.testing.assert_close(found, expected, rtol=5e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("looks", [1, 5, 11])
@@ -213,47 +121,6 @@ def test_interrupted_training_goes_on_to_the_same_bits(
     assert losses[0] == losses[1]
 
 
-def test_editing_a_stage_makes_it_and_what_comes_after_stale(home: Path) -> None:
-    edit(home, "2_*.toml", "learning_rate = 1e-3", "learning_rate = 2e-3")
-    assert states(home) == ["done", "stale", "stale", "stale"]
-    assert why(home, 2) == ("stage 2.train.learning_rate: 0.001 → 0.002",)
-    assert why(home, 3) == ("stage 2.train.learning_rate: 0.001 → 0.002",)
-
-
-def test_editing_the_crop_makes_every_stage_stale(home: Path) -> None:
-    edit(home, "data.toml", "crop_px = 56", "crop_px = 64")
-    assert states(home) == ["stale"] * 4
-    assert all(why(home, n) == ("data.views.crop_px: 56 → 64",) for n in (1, 2, 3))
-
-
-def test_editing_the_top_stage_reruns_it_and_the_probe_only(home: Path) -> None:
-    before = bits(home)
-    edit(home, "3_*.toml", "steps = 12", "steps = 11")
-    assert states(home) == ["done", "done", "stale", "stale"]
-    at(home).run()
-    after = bits(home)
-    assert {name for name in after if after[name] != before[name]} == {
-        "3/weights.safetensors",
-        "3/objective.safetensors",
-        "3/features.zarr/features/c.0.0.0.0.0.0.0",
-        "3/features.zarr/zarr.json",
-    }
-
-
-def test_another_encoding_extracts_again_without_training_again(home: Path) -> None:
-    weights = (home / "runs/tiny/3/weights.safetensors").read_bytes()
-    edit(home, "3_*.toml", '"float16"', '"round5"')
-    assert at(home).train_stage(3)
-    assert (home / "runs/tiny/3/weights.safetensors").read_bytes() == weights
-
-
-def test_other_stored_views_leave_the_first_stages_weights(home: Path) -> None:
-    weights = (home / "runs/tiny/1/weights.safetensors").read_bytes()
-    edit(home, "data.toml", "count = 1", "count = 2")
-    assert at(home).train_stage(1)
-    assert (home / "runs/tiny/1/weights.safetensors").read_bytes() == weights
-
-
 def test_a_fourth_stage_trains_on_top_without_touching_the_others(home: Path) -> None:
     before = bits(home)
     text = (home / "tiny/3_third.toml").read_text().replace("input = 2", "input = 3")
@@ -262,163 +129,9 @@ def test_a_fourth_stage_trains_on_top_without_touching_the_others(home: Path) ->
     assert {k: v for k, v in bits(home).items() if not k.startswith("4")} == before
 
 
-def test_other_data_makes_every_stage_stale(home: Path) -> None:
-    pixels = next((home / "runs/data").glob("demo-*")) / "unlabeled_X.bin"
-    with pixels.open("r+b") as file:
-        file.write(b"\x07\x08\x09")
-    assert states(home)[:3] == ["stale"] * 3
-    assert why(home, 1)[0].startswith("data_sha256: ")
-
-
-def rewrite(path: Path, **changes: object) -> None:
-    """Change entries of a manifest."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def flip_last_bit(path: Path) -> None:
-    """Damage a file without changing its size."""
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-def test_retraining_below_makes_what_was_trained_on_it_stale(home: Path) -> None:
-    rewrite(home / "runs/tiny/2/manifest.json", upstream_weights_sha256="0" * 64)
-    assert why(home, 2) == ("stage tiny/1 before it was trained again, to other weights",)
-
-
-@pytest.mark.parametrize("name", ["weights", "objective"])
-@pytest.mark.parametrize("damage", [Path.unlink, flip_last_bit])
-def test_damaged_weights_are_trained_again_to_the_same_bits(
-    home: Path, finished: Path, name: str, damage: Callable[[Path], None]
-) -> None:
-    damage(home / f"runs/tiny/2/{name}.safetensors")
-    assert states(home) == ["done", "damaged", "stale", "stale"]
-    at(home).run()
-    assert bits(home) == bits(finished)
-
-
-def test_features_of_other_weights_are_never_kept(home: Path, finished: Path) -> None:
-    group = home / "runs/tiny/2/features.zarr/zarr.json"
-    attributes = json.loads(group.read_text())
-    attributes["attributes"]["weights_sha256"] = "0" * 64
-    group.write_text(json.dumps(attributes, indent=2) + "\n")
-    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
-    flip_last_bit(shard)
-    (home / "runs/tiny/2/manifest.json").unlink()
-    at(home).run()
-    assert bits(home) == bits(finished)
-
-
-def test_an_extraction_that_goes_on_checks_what_lies_there(home: Path, finished: Path) -> None:
-    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
-    content = bytearray(shard.read_bytes())
-    content[5000] ^= 1
-    shard.write_bytes(content)
-    (home / "runs/tiny/2/manifest.json").unlink()
-    at(home).run()
-    assert bits(home) == bits(finished)
-
-
-def test_codes_asked_for_later_are_stored_without_training_again(home: Path) -> None:
-    weights = (home / "runs/tiny/3/weights.safetensors").stat().st_mtime_ns
-    edit(home, "3_*.toml", "codes = false", "codes = true")
-    assert states(home)[2] == "partial"
-    assert why(home, 3) == ("trained; codes not stored yet",)
-    at(home).train_stage(3)
-    assert gimstage.open_features(home / "runs/tiny/3").array("codes").shape[-1] == 16
-    assert (home / "runs/tiny/3/weights.safetensors").stat().st_mtime_ns == weights
-
-
-def test_features_may_be_deleted_once_they_are_not_asked_for(home: Path) -> None:
-    edit(home, "1_*.toml", '"features"', '"none"')
-    shutil.rmtree(home / "runs/tiny/1/features.zarr/features")
-    pipeline = at(home)
-    assert states(home) == ["done"] * 4
-    assert isinstance(
-        output_source(pipeline.runs, pipeline.data, pipeline.recipe.chain(1), CPU),
-        RecomputedGrids,
-    )
-    shutil.rmtree(home / "runs/tiny/1/features.zarr")
-    assert [entry["features"] for entry in at(home).verify()] == [False, True, True]
-
-
-def test_training_above_a_stage_that_is_not_done_is_refused(fresh: Path) -> None:
-    with pytest.raises(StaleCacheError) as error:
-        at(fresh).train_stage(2)
-    assert str(error.value) == (
-        "stage tiny/1: missing; expected done; run `gimstage train-stage 1` of recipe tiny first"
-    )
-
-
-def test_training_above_a_stale_stage_is_refused_with_its_reason(home: Path) -> None:
-    edit(home, "1_*.toml", "steps = 12", "steps = 13")
-    with pytest.raises(StaleCacheError) as error:
-        at(home).train_stage(2)
-    assert str(error.value) == (
-        "stage tiny/1: stale (stage 1.train.steps: 12 → 13); expected done; "
-        "run `gimstage train-stage 1` of recipe tiny first"
-    )
-
-
-def test_a_truncated_shard_is_damage_and_only_it_is_written_again(
-    home: Path, finished: Path
-) -> None:
-    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
-    shard.write_bytes(shard.read_bytes()[:-100])
-    assert states(home) == ["done", "damaged", "stale", "stale"]
-    weights = (home / "runs/tiny/2/weights.safetensors").stat().st_mtime_ns
-    at(home).run()
-    assert bits(home) == bits(finished)
-    assert (home / "runs/tiny/2/weights.safetensors").stat().st_mtime_ns == weights
-
-
-def test_features_without_a_manifest_are_not_trusted(home: Path) -> None:
-    (home / "runs/tiny/2/manifest.json").unlink()
-    assert states(home)[:3] == ["done", "partial", "stale"]
-    with pytest.raises(StaleCacheError):
-        at(home).train_stage(3)
-
-
-def test_a_manifest_of_a_newer_format_is_refused(home: Path) -> None:
-    path = home / "runs/tiny/1/manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(CacheError) as error:
-        at(home).runs.folder("tiny/1").manifest()
-    assert str(error.value) == f"{path}: format 99; expected at most 1; upgrade gimstage"
-    assert states(home)[0] == "stale"
-    with pytest.raises(CacheError):
-        at(home).train_stage(1)
-    assert json.loads(path.read_text())["format"] == 99
-
-
-def test_a_manifest_that_is_no_json_is_damage(home: Path) -> None:
-    (home / "runs/tiny/1/manifest.json").write_text("{")
-    assert states(home)[0] == "damaged"
-
-
-def test_a_second_process_on_a_stage_is_refused(fresh: Path) -> None:
-    with at(fresh).runs.folder("tiny/1").lock(), pytest.raises(BusyError) as error:
-        at(fresh).train_stage(1)
-    assert "works on this stage; expected one writer; wait for it, or stop it" in str(error.value)
-
-
-def test_a_stage_that_another_one_reads_is_not_trained_again(home: Path) -> None:
-    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 2e-3")
-    folder = at(home).runs.folder("tiny/1")
-    with folder.reading(), folder.reading(), pytest.raises(BusyError) as error:
-        at(home).train_stage(1)
-    assert str(error.value) == (
-        f"{folder.path}: another process reads this stage; expected one writer; "
-        "wait for it, or stop it"
-    )
-
-
 def test_training_holds_the_stages_below_as_they_are(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gimstage.train import loop
-
     plain = loop.training_step
 
     def step(*args: object, **kwargs: object) -> list[torch.Tensor]:
@@ -429,64 +142,6 @@ def test_training_holds_the_stages_below_as_they_are(
     monkeypatch.setattr(loop, "training_step", step)
     shutil.rmtree(home / "runs/tiny/3")
     at(home).train_stage(3)
-
-
-def test_a_stage_stays_whole_until_its_new_training_is_over(home: Path) -> None:
-    before, text = bits(home), next((home / "tiny").glob("1_*.toml")).read_text()
-    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 1e30")
-    with pytest.raises(TrainingError):
-        at(home).train_stage(1)
-    edit(home, "1_*.toml", "learning_rate = 1e30", "learning_rate = 3e-3")
-    with pytest.raises(Interrupted):
-        at(home, StopAfter(5)).train_stage(1)
-    next((home / "tiny").glob("1_*.toml")).write_text(text)
-    assert states(home) == ["done"] * 4
-    assert {k: v for k, v in bits(home).items() if "checkpoint" not in k} == before
-
-
-def test_a_training_killed_while_it_is_installed_is_installed_later(
-    fresh: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gimstage.runs.folder import RunFolder
-
-    def killed(self: RunFolder) -> None:
-        self.training.objective.replace(self.objective)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "install", killed)
-        with pytest.raises(KeyboardInterrupt):
-            at(fresh).train_stage(1)
-    at(fresh).run()
-    assert bits(fresh) == bits(finished)
-
-
-def test_features_that_lost_a_bit_are_not_trained_on(home: Path) -> None:
-    shard = next((home / "runs/tiny/1/features.zarr/features").glob("c*"))
-    data = bytearray(shard.read_bytes())
-    data[1000] ^= 4
-    shard.write_bytes(data)
-    shutil.rmtree(home / "runs/tiny/2")
-    with pytest.raises(DamagedCacheError) as error:
-        at(home).train_stage(2)
-    assert str(error.value).startswith(f"{shard}, chunk 0: checksum does not match; ")
-
-
-@pytest.mark.parametrize("folder", ["2", "probe"])
-def test_a_manifest_without_its_keys_is_damage(home: Path, folder: str) -> None:
-    (home / f"runs/tiny/{folder}/manifest.json").write_text('{"format": 1, "stage": "tiny/2"}')
-    assert states(home)[1 if folder == "2" else 3] == "damaged"
-    at(home).run()
-    assert states(home) == ["done"] * 4
-
-
-def test_a_lost_record_of_losses_does_not_lose_the_weights(home: Path) -> None:
-    (home / "runs/tiny/2/manifest.json").unlink()
-    (home / "runs/tiny/2/metrics.jsonl").write_text('{"step": 1, "lo')
-    weights = (home / "runs/tiny/2/weights.safetensors").read_bytes()
-    at(home).train_stage(2)
-    assert (home / "runs/tiny/2/weights.safetensors").read_bytes() == weights
-    assert json.loads((home / "runs/tiny/2/manifest.json").read_text())["training"]["last"] is None
 
 
 def test_features_too_large_for_their_encoding_are_refused_with_their_stage(fresh: Path) -> None:
@@ -505,34 +160,6 @@ def test_labels_are_checked_before_anything_is_trained(fresh: Path) -> None:
     assert states(fresh)[0] == "missing"
 
 
-def test_a_store_left_by_a_kill_while_it_was_removed_is_cleared_away(home: Path) -> None:
-    left = home / "runs/tiny/2/features.zarr.part"
-    left.mkdir()
-    (left / "x").write_text("x")
-    shutil.rmtree(home / "runs/tiny/2/features.zarr")
-    at(home).train_stage(2)
-    assert not left.exists()
-
-
-def test_a_lock_left_by_a_killed_process_is_no_obstacle(home: Path) -> None:
-    import socket
-
-    (home / "runs/tiny/1/lock").write_text(f"999999 {socket.gethostname()}\n")
-    assert not at(home).train_stage(1)
-
-
-def test_a_lock_of_another_host_is_respected(fresh: Path) -> None:
-    lock = fresh / "runs/tiny/1/lock"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("12 elsewhere\n")
-    with pytest.raises(BusyError) as error:
-        at(fresh).train_stage(1)
-    assert str(error.value) == (
-        f"{lock.parent}: process 12 on elsewhere works on this stage; expected one writer; "
-        f"if it no longer runs there, delete {lock}"
-    )
-
-
 def test_a_disk_too_small_is_refused_before_anything_is_written(fresh: Path) -> None:
     with pytest.raises(BudgetError) as error:
         at(fresh, max_disk=1000).run()
@@ -543,8 +170,6 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(fresh: Path) -> 
 def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gimstage.train import loop
-
     plain = loop.training_step
     steps: Iterator[int] = iter(range(1, 100))
 
@@ -562,36 +187,6 @@ def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
     assert read_header(fresh / "runs/tiny/1/checkpoint/state.safetensors")["step"] == 6
 
 
-def test_an_epoch_shows_every_sample_once() -> None:
-    draws = TrainingDraws(
-        samples=np.arange(48),
-        batch_size=8,
-        seed=3,
-        size=7,
-        draw=lambda rng, samples: samples,
-        labels=no_labels,
-        held_out=[],
-    )
-    epochs = [np.concatenate([draws(6 * epoch + i) for i in range(6)]) for epoch in range(2)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(48))
-    assert not np.array_equal(epochs[0], epochs[1])
-
-
-def test_prefetching_keeps_the_order_and_passes_errors_on(finished: Path) -> None:
-    pipeline = at(finished)
-    source = pipeline.data.source()
-    places = [pipeline.data.live().centre(np.array([n, n + 1])) for n in range(9)]
-    buffers = [source.buffer(2, 6) for _ in range(3)]
-    read = [raw.clone() for raw, _ in prefetched(source, places, buffers=buffers, workers=2)]
-    for raw, place in zip(read, places, strict=True):
-        alone = source.buffer(2, 6)
-        source.fill(alone, place)
-        assert torch.equal(raw, alone)
-    bad = pipeline.data.live().centre(np.array([10**6]))
-    with pytest.raises(DataError):
-        list(prefetched(source, [bad], buffers=buffers, workers=2))
-
-
 def test_progress_is_reported_to_the_end(fresh: Path) -> None:
     heard: list[Progress] = []
     at(fresh, Watch(heard.append)).train_stage(1)
@@ -599,56 +194,6 @@ def test_progress_is_reported_to_the_end(fresh: Path) -> None:
     assert set(finals) == {"tiny/1 train", "tiny/1 extract"}
     assert finals["tiny/1 train"].total == 12
     assert finals["tiny/1 extract"].total == 48
-
-
-def test_load_gives_the_frozen_stack_from_its_manifests_alone(home: Path) -> None:
-    pipeline = at(home)
-    expected = trained_stack(pipeline.runs, pipeline.recipe.chain(3))
-    shutil.rmtree(home / "tiny")
-    stack = gimstage.load(home / "runs/tiny/3")
-    patches = torch.rand(2, 6, 6, 1, 16, 16, generator=generator(4, "test"))
-    assert stack.names == ["tiny/1", "tiny/2", "tiny/3"]
-    assert torch.equal(stack(patches), expected(patches))
-    assert {name: codes.shape for name, codes in stack.codes(patches).items()} == {
-        "tiny/1": (2, 6, 6, 8),
-        "tiny/2": (2, 6, 6, 16),
-        "tiny/3": (2, 6, 6, 16),
-    }
-
-
-def test_load_refuses_a_stack_whose_parts_do_not_belong_together(home: Path) -> None:
-    manifest = home / "runs/tiny/1/manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"weights_sha256": "0" * 64}))
-    with pytest.raises(StaleCacheError) as error:
-        gimstage.load(home / "runs/tiny/3")
-    assert str(error.value) == (
-        f"{home / 'runs/tiny/1'}: trained again since the stage above; "
-        "run `gimstage run` to bring all stages up to date"
-    )
-
-
-def test_open_features_gives_a_checked_reader(home: Path) -> None:
-    reader = gimstage.open_features(home / "runs/tiny/2")
-    assert reader.array("codes").shape == (48, 1, 8, 8, 16)
-    next((home / "runs/tiny/2/features.zarr/codes").glob("c*")).unlink()
-    with pytest.raises(DamagedCacheError):
-        gimstage.open_features(home / "runs/tiny/2")
-
-
-def test_stored_features_open_alike_in_zarr_xarray_and_tensorstore(finished: Path) -> None:
-    path = finished / "runs/tiny/2/features.zarr"
-    group = zarr.open_group(path, mode="r")
-    data = xarray.open_zarr(path, consolidated=False)
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "features")}}
-    values = group["features"][:]
-    assert np.array_equal(values, data["features"].values)
-    assert np.array_equal(values, tensorstore.open(spec).result().read().result())
-    assert data["features"].dims == ("sample", "view", "row", "column", "channel", "y", "x")
-    assert group.attrs["gimstage"] == "features of module tiny/2"
-    reader = gimstage.open_features(path.parent)
-    raw = torch.empty(48, 1, 8, 8, 16, 4, 4, dtype=torch.float16)
-    reader.read("features", raw.unsqueeze(1), np.arange(48)[:, None])
-    assert np.array_equal(values, raw.numpy())
 
 
 @pytest.mark.gpu
