@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from gimstage.device import find_device, laid_out, placed
 from gimstage.draws import generator
-from gimstage.plan import fit
+from gimstage.plan import fit, predictions
 from gimstage.plan.memory import Budget, Peak, Step, predict_peak
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
@@ -98,7 +98,7 @@ def processor_medians(subjects: list[Callable[[], object]], rounds: int) -> list
 
 def search_row() -> Row:
     """Processor seconds to find the setting of every stage of a recipe, nothing known yet."""
-    fit._known.clear()
+    predictions._known.clear()
     began, worked = time.perf_counter(), time.process_time()
     settings = [fit.choose(chain_of(IMAGES, number), GIGABYTE) for number in NUMBERS[IMAGES]]
     worked, waited = time.process_time() - worked, time.perf_counter() - began

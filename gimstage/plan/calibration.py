@@ -10,10 +10,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,7 @@ from gimstage.device import device_name, laid_out, placed
 from gimstage.errors import DamagedCacheError
 from gimstage.files import write_json
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import Identity, fingerprint
+from gimstage.recipe.identity import fingerprint, seedless
 from gimstage.stack import new_learners, stand_in_labels, whole_module
 from gimstage.train.step import Batch, training_step
 
@@ -106,16 +105,7 @@ def calibrate(chains: list[Chain], device: torch.device, path: Path, *, again: b
 
 
 def _key(chain: Chain) -> str:
-    return fingerprint(_seedless(chain.weights_identity("")))
-
-
-def _seedless(identity: Mapping[str, Any]) -> Identity:
-    """An identity without its seeds: they change numbers, not how long these take to compute."""
-    return {
-        key: _seedless(value) if isinstance(value, Mapping) else value
-        for key, value in identity.items()
-        if key != "seed"
-    }
+    return fingerprint(seedless(chain.weights_identity("")))
 
 
 def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:

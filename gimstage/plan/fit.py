@@ -19,8 +19,8 @@ from gimstage.errors import BudgetError
 from gimstage.inputs import encoded_again
 from gimstage.modules import EncoderModule
 from gimstage.plan.memory import Budget, Peak, predict_peak
+from gimstage.plan.predictions import prediction_key, remembered
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import fingerprint
 from gimstage.sizes import readable
 from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
 from gimstage.train.step import Batch, training_step
@@ -131,16 +131,15 @@ def _room(budget: Budget) -> int:
         return 0
 
 
-_known: dict[tuple[str, int, int, bool], Peak] = {}
-
-
 def predicted_peak(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
     """The predicted peak of a training step of the chain's last stage, on CUDA; traced once."""
-    again = len(recomputed_below(chain))  # a store is not part of what decides numbers
-    key = fingerprint(chain.weights_identity("")), again, micro_batch, checkpointing
-    if key not in _known:
-        _known[key] = _traced(chain, micro_batch, checkpointing)
-    return _known[key]
+    key = prediction_key(
+        stage=chain.weights_identity(""),
+        recomputed=len(recomputed_below(chain)),  # a store is not part of what decides numbers
+        micro_batch=micro_batch,
+        checkpointing=checkpointing,
+    )
+    return remembered(key, partial(_traced, chain, micro_batch, checkpointing))
 
 
 def _traced(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:

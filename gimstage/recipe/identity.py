@@ -13,6 +13,15 @@ from typing import Any
 Identity = dict[str, Any]
 
 
+def seedless(tree: Any) -> Any:
+    """A tree without its seeds: they change numbers, not what these take to compute."""
+    if isinstance(tree, list | tuple):
+        return [seedless(value) for value in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    return {key: seedless(value) for key, value in tree.items() if key != "seed"}
+
+
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """SHA-256 of an identity, as 64 hexadecimal digits."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))

@@ -27,6 +27,7 @@ from gimstage.inputs import DataSet, Source, output_source
 from gimstage.plan.cost import require_steps
 from gimstage.plan.fit import Setting, choose, plain_setting
 from gimstage.plan.memory import Budget
+from gimstage.plan.predictions import kept_in
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import fingerprint
@@ -91,9 +92,10 @@ class StageWork:
         Raises:
             BudgetError: nothing fits the budget.
         """
-        if self.settings.budget is not None:
-            return choose(self.chain, self.settings.budget)
-        return plain_setting(self.chain)
+        with kept_in(self.runs.root / "predictions.json"):
+            if self.settings.budget is not None:
+                return choose(self.chain, self.settings.budget)
+            return plain_setting(self.chain)
 
     def run(self) -> None:
         """Bring the stage to "done", from wherever it is.

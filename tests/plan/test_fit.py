@@ -105,7 +105,7 @@ def test_modules_that_are_run_again_are_counted(tmp_path: Path) -> None:
 def test_each_setting_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = chain_of(1)
     first = predicted_peak(chain, 8, False)
-    monkeypatch.setattr(fit, "_traced", None)
+    monkeypatch.setattr(fit, "_traced", lambda *_: None)
     assert predicted_peak(chain, 8, False) is first
 
 

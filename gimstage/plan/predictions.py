@@ -1,0 +1,84 @@
+"""Predictions of GPU memory, made once: remembered by the process, and by a file beside the runs.
+
+A prediction follows from the stage, from how its step is taken, from this package's code and from
+torch's release, which together are its key; seeds change none. The file only saves time: it may be
+deleted, and one that is damaged or cannot be written is as good as none.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from gimstage.files import write_json
+from gimstage.plan.memory import Peak
+from gimstage.recipe.identity import fingerprint, seedless
+
+_known: dict[str, Peak] = {}
+_asked: set[str] = set()
+
+
+class _File(BaseModel):
+    """What the file holds: predictions by key, and the fingerprint of them all."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    peaks: dict[str, Peak]
+    sha256: str
+
+
+def prediction_key(**deciding: Any) -> str:
+    """The key of a prediction.
+
+    Args:
+        deciding: plain JSON values that decide it; seeds among them are left out.
+    """
+    everything = {"step": seedless(deciding), "code": _code(), "torch": torch.__version__}
+    return fingerprint(everything)
+
+
+def remembered(key: str, predict: Callable[[], Peak]) -> Peak:
+    """The prediction of that key, made if nobody remembers it."""
+    _asked.add(key)
+    if key not in _known:
+        _known[key] = predict()
+    return _known[key]
+
+
+@contextmanager
+def kept_in(path: Path) -> Iterator[None]:
+    """Inside, what the file remembers is not predicted again; then it remembers the rest too."""
+    stored = _read(path)
+    _known.update({key: stored[key] for key in stored.keys() - _known.keys()})
+    _asked.clear()
+    yield
+    if _asked - stored.keys():
+        with suppress(OSError):
+            _write(path, stored | {key: _known[key] for key in _asked})
+
+
+def _read(path: Path) -> dict[str, Peak]:
+    """The predictions in a file: none where it is missing, or not as it was written."""
+    try:
+        document = _File.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    held = document.sha256 == fingerprint(document.model_dump()["peaks"])
+    return document.peaks if held else {}
+
+
+def _write(path: Path, peaks: dict[str, Peak]) -> None:
+    document = _File(peaks=peaks, sha256="").model_dump()
+    write_json(path, document | {"sha256": fingerprint(document["peaks"])})
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of this package's code, any of which may decide what a step holds in memory."""
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,51 @@
+"""The work on a stage: what it records, and what it leaves to be read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.homes import at, finish
+
+from gimstage.plan import fit, predictions
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finish(tmp_path_factory.mktemp("homes"), "tiny")
+
+
+def memory(home: Path) -> dict[str, Any] | None:
+    return at(home).memory("1")
+
+
+def never(*_: object) -> None:
+    raise AssertionError("traced again")
+
+
+def test_a_prediction_is_traced_once_however_often_a_stage_is_trained(
+    finished: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = memory(finished)
+    at(fresh).train_stage(1)
+    (fresh / "runs/tiny/1/manifest.json").unlink()
+    (fresh / "runs/tiny/1/weights.safetensors").unlink()
+    monkeypatch.setattr(predictions, "_known", {})
+    monkeypatch.setattr(fit, "_traced", never)
+    at(fresh).train_stage(1)
+    assert memory(fresh) == recorded
+
+
+def test_a_damaged_file_of_predictions_stops_no_training(
+    finished: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fresh / "runs/predictions.json").write_text("{")
+    monkeypatch.setattr(predictions, "_known", {})
+    at(fresh).train_stage(1)
+    assert memory(fresh) == memory(finished)
+
+
+def test_looking_writes_no_predictions(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "_known", {})
+    pipeline = at(fresh)
+    pipeline.plans(), pipeline.statuses(), pipeline.probe_statuses()
+    assert not (fresh / "runs/predictions.json").exists()
