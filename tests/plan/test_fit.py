@@ -16,6 +16,7 @@ from gimstage.plan.fit import choose, plain_setting, predicted_peak, recomputed_
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
+from gimstage.runs.manifest import MemoryRecord
 from gimstage.train import loop
 from gimstage.work import stage
 
@@ -127,7 +128,7 @@ def test_a_run_under_a_small_budget_has_the_losses_of_the_plain_run(
     assert memory["budget_bytes"] == 4_000_000
     assert 0 < memory["predicted_allocated_bytes"] <= memory["predicted_reserved_bytes"] <= 4e6
     assert memory["measured_reserved_bytes"] is None
-    assert at(fresh).memory("1") == memory
+    assert at(fresh).memory("1") == MemoryRecord(**memory)
 
 
 def test_a_step_that_runs_out_of_memory_names_itself_and_keeps_the_checkpoint(
