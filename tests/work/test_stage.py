@@ -1,20 +1,15 @@
 """The work on a stage: what it records, and what it leaves to be read."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers.homes import at, finish
+from helpers.homes import at
 
 from gimstage.plan import fit, predictions
+from gimstage.runs.manifest import MemoryRecord
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finish(tmp_path_factory.mktemp("homes"), "tiny")
-
-
-def memory(home: Path) -> dict[str, Any] | None:
+def memory(home: Path) -> MemoryRecord | None:
     return at(home).memory("1")
 
 
