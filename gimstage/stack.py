@@ -22,9 +22,7 @@ from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
-from gimstage.specs import DATA_SPECS
-from gimstage.specs.encoders import ENCODER_TABLES
-from gimstage.specs.outside import UNTRUSTED
+from gimstage.specs.outside import Reading
 
 # Units encoded at once where no gradient is kept. The result must not depend on the batch size, and
 # small tiles stay inside the processor's cache.
@@ -199,24 +197,30 @@ def _stack(chain: Chain, modules: list[EncoderModule]) -> Stack:
 def stack_from_manifests(folder: Path, *, trust: bool = False) -> Stack:
     """The frozen modules up to the finished stage in `folder`, from its manifests alone.
 
+    Args:
+        folder: of the stage.
+        trust: whether modules from outside the package may be imported.
+
     Raises:
         StaleCacheError: there is no finished stage, or one below it has other weights by now.
         DamagedCacheError: a manifest or weights are damaged.
     """
-    modules: list[EncoderModule] = []
+    finished = _finished_from_data_to(folder)
+    modules = finished[-1][1].chain(Reading(None, trust=trust)).new_modules()
     names: list[str] = []
-    below: Path | None = folder
-    weights = None
-    while below is not None:
-        manifest = _finished(below, weights)
-        modules.insert(0, _module_of(manifest))
-        modules[0].load_state_dict(read_tensors(RunFolder(below).weights))
-        count = len(modules[0].parts)
-        numbers = [""] if count == 1 else [f".{n}" for n in range(1, count + 1)]
-        names[:0] = [manifest.stage + number for number in numbers]
-        weights, upstream = manifest.upstream_weights_sha256, manifest.upstream
-        below = below.parent.parent / upstream.stage if upstream else None
+    for module, (place, manifest) in zip(modules, finished, strict=True):
+        module.load_state_dict(read_tensors(place.weights))
+        names += manifest.chain().last.module_keys
     return Stack(modules, names)
+
+
+def _finished_from_data_to(folder: Path) -> list[tuple[RunFolder, Manifest]]:
+    """The stages up to the one in a folder, the lowest first, as their manifests tie them."""
+    stages = [(RunFolder(folder), _finished(folder, None))]
+    while (upstream := stages[0][1].upstream) is not None:
+        below, weights = stages[0][0].path.parent.parent / upstream.stage, stages[0][1]
+        stages.insert(0, (RunFolder(below), _finished(below, weights.upstream_weights_sha256)))
+    return stages
 
 
 def _finished(folder: Path, weights_sha256: str | None) -> Manifest:
@@ -225,20 +229,5 @@ def _finished(folder: Path, weights_sha256: str | None) -> Manifest:
         raise StaleCacheError(str(folder), "no finished stage", "a manifest.json")
     if weights_sha256 not in (None, manifest.weights_sha256):
         cure = "run `gimstage run` to bring all stages up to date"
-        raise StaleCacheError(str(folder), "trained again since the stage above", "", cure)
+        raise StaleCacheError(str(folder), "trained again since the stage above", cure=cure)
     return manifest
-
-
-def _module_of(manifest: Manifest) -> EncoderModule:
-    """The module of a manifest's own stage, its weights still random."""
-    identity = manifest.identity
-    kind = DATA_SPECS[identity["data"]["source"]]
-    channels = kind.model_construct(**identity["data"]).in_channels
-    for key, part in identity.items():
-        if key.startswith("stage "):
-            parts = []
-            for table in part.get("modules") or [part["module"]]:
-                spec = ENCODER_TABLES.table(table["kind"], UNTRUSTED).model_validate(table)
-                parts.append(spec.build(channels))
-                channels = parts[-1].out_channels
-    return joined(parts)

@@ -76,17 +76,21 @@ class Chain:
     def _modules(self) -> "list[EncoderModule]":
         import torch
 
+        with torch.device("meta"):
+            return self.new_modules()
+
+    def new_modules(self) -> "list[EncoderModule]":
+        """Such modules on the current default device, with weights that mean nothing yet."""
         from gimstage.modules import joined
 
         modules: list[EncoderModule] = []
         channels = self.data.in_channels
-        with torch.device("meta"):
-            for stage in self.stages:
-                parts = []
-                for part in stage.spec.parts:
-                    parts.append(part.build(channels))
-                    channels = parts[-1].out_channels
-                modules.append(joined(parts))
+        for stage in self.stages:
+            parts = []
+            for part in stage.spec.parts:
+                parts.append(part.build(channels))
+                channels = parts[-1].out_channels
+            modules.append(joined(parts))
         return modules
 
     @cached_property

@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from gimstage.errors import CacheError, DamagedCacheError
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
+from gimstage.recipe.restored import restored_chain
+from gimstage.specs.outside import UNTRUSTED, Reading
 
 FORMAT = 1
 
@@ -115,6 +118,25 @@ class Manifest(Record):
     @classmethod
     def _identity_names_data(cls, identity: Identity) -> Identity:
         return _naming_data(identity, str)
+
+    def chain(self, reading: Reading = UNTRUSTED) -> Chain:
+        """The stage and those below it, as far as the identity tells; see recipe/restored.py.
+
+        Args:
+            reading: whether parts from outside the package are imported; else they build nothing.
+
+        Raises:
+            StaleCacheError: the identity holds what this release does not know.
+        """
+        try:
+            return restored_chain(self.identity, self.stage, reading)
+        except ValueError as error:
+            reason = _complaint(error) if isinstance(error, ValidationError) else str(error)
+            raise StaleCacheError(
+                f"stage {self.stage}",
+                f"trained by another release, whose recipes this one cannot read: {reason}",
+                cure="use that release, or run the stage again",
+            ) from error
 
     def as_upstream(self) -> Upstream:
         """This stage as the manifest of the next one names it."""
@@ -234,6 +256,8 @@ def _complaint(error: ValidationError) -> str:
     first = complaints[0]
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"{_key(first['loc'])} is {_shown(first['input'])}, which is no key here"
     expected = _EXPECTED.get(first["type"], first["msg"].removeprefix("Input should be "))
     return f"{_key(first['loc'])} is {_shown(first['input'])} instead of {expected}"
 

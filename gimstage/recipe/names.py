@@ -1,0 +1,97 @@
+"""What runs and modules are called: on disk, in manifests, in the rows of probes.
+
+    small            RunName("small", None)                           a recipe with its own seeds
+    small@3          RunName("small", 3)                              its seeds replaced by 3
+    small@3/2        ModuleKey(RunName("small", 3), 2, None)          a stage of it
+    small@3/2.1      ModuleKey(RunName("small", 3), 2, 1)             a module of that stage
+
+This file imports nothing of gimstage.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+
+@dataclass(frozen=True)
+class RunName:
+    """The folder of a recipe below the runs folder.
+
+    Args:
+        recipe: its name.
+        seed: that replaced all seeds of the recipe; None where it keeps its own.
+    """
+
+    recipe: str
+    seed: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The name in `RECIPE` or `RECIPE@SEED`.
+
+        Raises:
+            ValueError: what stands behind the @ is no seed.
+        """
+        recipe, at, seed = text.partition("@")
+        if at and not re.fullmatch(r"\d+", seed, re.ASCII):
+            raise ValueError(f"'{seed}' is no seed")
+        return cls(recipe, int(seed) if at else None)
+
+    def __str__(self) -> str:
+        """As its folder is called."""
+        return self.recipe if self.seed is None else f"{self.recipe}@{self.seed}"
+
+
+@dataclass(frozen=True)
+class ModuleKey:
+    """A stage of a run, or one of the modules of a stage that trains several.
+
+    Args:
+        run: whose stage it is.
+        stage: the stage's number.
+        module: counted from 1 in its stage; None for the stage as a whole.
+    """
+
+    run: RunName
+    stage: int
+    module: int | None = None
+
+    @classmethod
+    def parse(cls, text: str, within: RunName | None = None) -> Self:
+        """The key in `RUN/STAGE` or `RUN/STAGE.MODULE`.
+
+        Args:
+            text: the key.
+            within: the run that is meant where the key names none.
+
+        Raises:
+            ValueError: it is no such key.
+        """
+        run, _, numbers = text.rpartition("/")
+        match = re.fullmatch(r"(\d+)(?:\.(\d+))?", numbers, re.ASCII)
+        if match is None or not (run or within):
+            raise ValueError(f"'{text}' names no stage")
+        owner = RunName.parse(run) if run or within is None else within
+        return cls(owner, int(match[1]), None if match[2] is None else int(match[2]))
+
+    def __str__(self) -> str:
+        """The whole key."""
+        return f"{self.run}/{self.number}"
+
+    @property
+    def number(self) -> str:
+        """What its own run calls it: `STAGE` or `STAGE.MODULE`."""
+        return str(self.stage) if self.module is None else f"{self.stage}.{self.module}"
+
+    @property
+    def whole_stage(self) -> Self:
+        """The key of its stage."""
+        return replace(self, module=None)
+
+    def seedless(self) -> Self:
+        """The same of the recipe with its own seeds."""
+        return replace(self, run=RunName(self.run.recipe))
+
+    def seen_from(self, run: RunName) -> str:
+        """What a run calls it: its number alone where it is that run's own."""
+        return self.number if self.run == run else str(self)

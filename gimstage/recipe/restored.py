@@ -1,0 +1,73 @@
+"""The chain that an identity describes, without the recipe it once came from.
+
+An identity leaves out what changes no number, so a restored chain has other words for that:
+
+    data.source        the layout the data lies in on disk: how a demo was written is not told
+    data.validation    none: which samples were held out is told, but not how often they were read
+    output             stored, without codes
+    stages below       known by their place in the chain; whose they are is not told
+
+All that decides shapes, modules and losses is as it was.
+"""
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from gimstage.errors import nearest
+from gimstage.recipe.chain import Chain, Stage
+from gimstage.recipe.identity import Identity
+from gimstage.recipe.names import ModuleKey
+from gimstage.specs import DATA_SPECS, DataSpec, StageSpec
+from gimstage.specs.outside import UNTRUSTED, Reading
+
+_NOT_TOLD = {"store": "features", "codes": False}
+
+
+def restored_chain(identity: Identity, key: str, reading: Reading = UNTRUSTED) -> Chain:
+    """The chain of the stage that has this key and this identity.
+
+    Args:
+        identity: of what the stage hands on.
+        key: `RECIPE/NUMBER`.
+        reading: whether parts from outside the package are imported; else they build nothing.
+
+    Raises:
+        ValueError: the identity holds what no table of this release does.
+    """
+    last, stages = ModuleKey.parse(key), []
+    for position in count(1):
+        table = identity.get(f"stage {position}")
+        if table is None:
+            break
+        stages.append(Stage("", position, "", _stage_spec(table, position, reading)))
+    if not stages:
+        raise ValueError("identity without stages")
+    stages[-1] = Stage(str(last.run), last.stage, "", stages[-1].spec)
+    return Chain(restored_data(identity), tuple(stages))
+
+
+def restored_data(identity: Identity) -> DataSpec:
+    """The data set that an identity of features names, its stored views included.
+
+    Raises:
+        ValueError: the identity holds what no table of this release does.
+    """
+    told: Mapping[str, Any] = identity["data"]
+    source = str(told.get("source"))
+    if source not in DATA_SPECS:
+        raise ValueError(f'identity with data.source = "{source}"; {nearest(source, DATA_SPECS)}')
+    spec = DATA_SPECS[source]
+    table = {key: value for key, value in told.items() if key != "validation"}
+    return spec.model_validate(table | {"source": spec.layout})
+
+
+def _stage_spec(table: Any, position: int, reading: Reading) -> StageSpec:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"identity whose stage {position} is no table")
+    output = table.get("output", {})
+    rest = {
+        "input": "data" if position == 1 else position - 1,
+        "output": {**_NOT_TOLD, **output} if isinstance(output, Mapping) else output,
+    }
+    return StageSpec.model_validate({**table, **rest}, context=reading)

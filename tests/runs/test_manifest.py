@@ -1,0 +1,177 @@
+"""The commit record: what is written is what is read, and nothing malformed gets in."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.manifests import write_probe, write_stage
+from pydantic import ValidationError
+
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.recipe.recipe import Recipe
+from gimstage.runs.folder import RunFolder
+from gimstage.runs.manifest import Manifest, ProbeManifest
+
+STAGE_KEYS = [
+    *("format", "stage", "fingerprint", "identity", "weights_sha256", "objective_sha256"),
+    *("upstream", "upstream_weights_sha256", "training", "features", "memory", "device"),
+    "versions",
+]
+
+
+def stage(runs: Path, **changes: Any) -> RunFolder:
+    """A folder with a stage's manifest, some of its entries changed."""
+    return RunFolder(write_stage(runs, "small/1", **changes))
+
+
+def refusal(folder: RunFolder) -> str:
+    """What is said of a manifest that cannot be read as a stage's, without place and cure."""
+    with pytest.raises(DamagedCacheError) as caught:
+        folder.manifest()
+    path = folder.manifest_path
+    message = str(caught.value)
+    before, after = f"{path}: not readable: ", f"; delete {path} and run the stage again"
+    assert message.startswith(before)
+    assert message.endswith(after)
+    return message.removeprefix(before).removesuffix(after)
+
+
+def test_a_folder_without_a_manifest_has_none(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert (folder.manifest(), folder.probe_manifest(), folder.record()) == (None, None, None)
+
+
+def test_a_manifest_is_read_back_as_it_was_committed(tmp_path: Path) -> None:
+    folder = stage(tmp_path)
+    manifest = folder.manifest()
+    assert manifest is not None
+    folder.commit(manifest)
+    assert folder.manifest() == manifest
+
+
+def test_a_manifest_is_written_whole_in_one_order_of_keys(tmp_path: Path) -> None:
+    folder = stage(tmp_path)
+    manifest = folder.manifest()
+    assert manifest is not None
+    folder.commit(manifest)
+    written = json.loads(folder.manifest_path.read_text())
+    assert list(written) == STAGE_KEYS
+    assert list(written["training"]) == ["samples", "steps", "seconds", "first", "last"]
+
+
+def test_a_record_is_of_a_stage_or_of_a_probe(tmp_path: Path) -> None:
+    assert isinstance(stage(tmp_path).record(), Manifest)
+    probe = RunFolder(write_probe(tmp_path, "small/probe", {"1": 0.5}))
+    assert isinstance(probe.record(), ProbeManifest)
+
+
+def test_the_rows_of_a_probe_have_names(tmp_path: Path) -> None:
+    folder = RunFolder(write_probe(tmp_path, "small/probe", {"1": 0.5}, protocols=("paper",)))
+    manifest = folder.probe_manifest()
+    assert manifest is not None
+    assert [(row.stage, row.protocol, row.accuracy) for row in manifest.rows] == [
+        ("1", "paper", 0.5)
+    ]
+
+
+def test_a_manifest_cannot_be_changed(tmp_path: Path) -> None:
+    manifest = stage(tmp_path).manifest()
+    assert manifest is not None
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        manifest.stage = "other/1"  # type: ignore[misc]
+
+
+def test_what_an_older_release_did_not_write_is_unknown(tmp_path: Path) -> None:
+    folder = stage(tmp_path)
+    written = json.loads(folder.manifest_path.read_text())
+    for key in ("memory", "device"):
+        del written[key]
+    folder.manifest_path.write_text(json.dumps(written | {"peak_memory_bytes": None}))
+    manifest = folder.manifest()
+    assert manifest is not None
+    assert (manifest.memory, manifest.device, manifest.versions) == (None, None, {})
+    assert manifest.training.samples is None
+
+
+def test_a_manifest_of_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
+    folder = stage(tmp_path, format=2)
+    with pytest.raises(CacheError) as caught:
+        folder.manifest()
+    path = folder.manifest_path
+    assert str(caught.value) == f"{path}: format 2; expected at most 1; upgrade gimstage"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[]", "no format number inside"),
+        ("{}", "no format number inside"),
+        ('{"format": "1"}', "no format number inside"),
+    ],
+)
+def test_what_is_no_manifest_at_all_is_not_readable(tmp_path: Path, text: str, reason: str) -> None:
+    folder = stage(tmp_path)
+    folder.manifest_path.write_text(text)
+    assert refusal(folder) == reason
+
+
+def test_all_keys_that_lack_are_named(tmp_path: Path) -> None:
+    folder = stage(tmp_path)
+    folder.manifest_path.write_text('{"format": 1, "stage": "small/1"}')
+    assert refusal(folder) == (
+        "no features, fingerprint, identity, objective_sha256, training, upstream, "
+        "upstream_weights_sha256, weights_sha256 inside"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"training": None}, "training is null instead of a table"),
+        ({"training": {"steps": 1}}, "no training.seconds inside"),
+        ({"weights_sha256": 7}, "weights_sha256 is 7 instead of a valid string"),
+        ({"features": [1]}, "features is [1] instead of a table"),
+        ({"identity": "none"}, 'identity is "none" instead of a table'),
+        ({"identity": {}}, "identity without data"),
+        ({"identity": {"data": {}, "data_sha256": 7}}, "identity without data_sha256"),
+        ({"device": ["x" * 50]}, f'device is ["{"x" * 37}… instead of a valid string'),
+    ],
+)
+def test_what_has_another_type_is_named_and_shown(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    assert refusal(stage(tmp_path, **changes)) == reason
+
+
+def test_a_probe_is_no_stage(tmp_path: Path) -> None:
+    folder = RunFolder(write_probe(tmp_path, "small/probe", {"1": 0.5}))
+    assert refusal(folder) == (
+        "no features, objective_sha256, stage, training, upstream, upstream_weights_sha256, "
+        "weights_sha256 inside"
+    )
+
+
+def test_a_manifest_leads_to_its_chain(tmp_path: Path) -> None:
+    recipe = Recipe.load(Path(__file__).parents[1] / "recipes/tiny")
+    identity = recipe.chain(2).features_identity("0" * 64)
+    manifest = RunFolder(write_stage(tmp_path, "tiny@3/2", identity=identity)).manifest()
+    assert manifest is not None
+    assert manifest.chain().last.key == "tiny@3/2"
+    assert manifest.chain().shapes() == recipe.chain(2).shapes()
+
+
+def test_a_manifest_of_unknown_parts_names_the_key_it_does_not_know(tmp_path: Path) -> None:
+    identity = (
+        Recipe.load(Path(__file__).parents[1] / "recipes/tiny").chain(1).features_identity("0" * 64)
+    )
+    identity["stage 1"]["train"]["warmup"] = 10
+    manifest = RunFolder(write_stage(tmp_path, "tiny/1", identity=identity)).manifest()
+    assert manifest is not None
+    with pytest.raises(StaleCacheError) as caught:
+        manifest.chain()
+    assert str(caught.value) == (
+        "stage tiny/1: trained by another release, whose recipes this one cannot read: "
+        "train.warmup is 10, which is no key here; use that release, or run the stage again"
+    )
