@@ -1,5 +1,6 @@
 """gimstage: Greedy InfoMax, one module at a time, through features on disk."""
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from gimstage.cache import FeatureReader
     from gimstage.modules import EncoderModule, Outputs, SequenceModule
     from gimstage.objectives import Objective, Result
+    from gimstage.progress import Progress
+    from gimstage.session.session import Session
     from gimstage.stack import Stack
 
 __version__ = version("gimstage")
@@ -20,6 +23,7 @@ __all__ = [
     "SequenceModule",
     "__version__",
     "load",
+    "open",
     "open_features",
 ]
 
@@ -57,6 +61,55 @@ def load(stage: Path | str, *, trust: bool = False) -> "Stack":
     from gimstage.stack import stack_from_manifests
 
     return stack_from_manifests(Path(stage), trust=trust)
+
+
+def open(
+    recipe: Path | str,
+    *,
+    runs: Path | str = "runs",
+    data: Path | str | None = None,
+    seed: int | None = None,
+    progress: "bool | Callable[[Progress], None]" = True,
+    **compute: Any,
+) -> "Session":
+    """A recipe to plan, train, probe and look at: every command as a method.
+
+        demo = gimstage.open("stages/demo")
+        demo.plan()
+        demo.train(1)
+
+    What the methods give is a sequence of plain records that shows itself as a table, in a terminal
+    and in a notebook.
+
+    Args:
+        recipe: folder of the recipe's TOML files.
+        runs: folder of all runs.
+        data: folder of the data set; None where the recipe writes its own.
+        seed: replaces the recipe's seeds; runs as NAME@SEED.
+        progress: True shows it on stderr, or in the cell of a notebook; False does not; a function
+            is called with it instead.
+        **compute: what of `device="auto"`, `workers=2`, `max_disk=None`, `checkpoint_every=60.0`,
+            `gpu_mem=None`, `gpu_context="500MB"`, `gpu_workspace="128MB"` and `gpu_margin=0.1` is
+            to be otherwise; they mean what the options of the commands mean.
+
+    Raises:
+        GimstageError: the recipe cannot mean what it says, there is no such device, or a value is
+            out of its range.
+        TypeError: an option is unknown.
+    """
+    from gimstage.session.options import Options
+    from gimstage.session.session import Session, watching_in_python
+
+    session = Session(
+        Path(recipe),
+        runs=Path(runs),
+        data=None if data is None else Path(data),
+        seed=seed,
+        options=Options(**compute),
+        watching=watching_in_python(progress),
+    )
+    session.settings  # noqa: B018, a device that does not exist is refused here
+    return session
 
 
 def open_features(stage: Path | str) -> "FeatureReader":

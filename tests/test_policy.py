@@ -27,6 +27,7 @@ FLOORS = [
     {"extract", "train", "probe", "inspection"},
     {"plan", "report"},
     {"work"},
+    {"session"},
     {"cli"},
     {"__main__"},
 ]

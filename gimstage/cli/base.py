@@ -12,33 +12,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from rich.markup import escape
 
-from gimstage.cli import screens
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch
-from gimstage.sizes import parse_bytes
+from gimstage.session.display import open_console, shown_progress, stopped_by
+from gimstage.session.options import MOST_WORKERS, Options
 
 if TYPE_CHECKING:
-    from gimstage.plan.memory import Budget
-    from gimstage.recipe.recipe import Recipe
-    from gimstage.work.pipeline import Pipeline
-    from gimstage.work.stage import Settings
-
-WIDTH = 110  # of tables where stdout is not a terminal
+    from gimstage.session.session import Session
 
 Command = Callable[..., Any]
-
-
-def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
 
 
 def answer(document: Any, picture: Any, *, as_json: bool) -> None:
@@ -46,12 +35,17 @@ def answer(document: Any, picture: Any, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
     else:
-        _console(stderr=False).print(picture)
+        _print(picture, stderr=False)
 
 
 def notice(picture: Any) -> None:
     """Print what a person should know before the result is there."""
-    _console(stderr=True).print(picture)
+    _print(picture, stderr=True)
+
+
+def _print(picture: Any, *, stderr: bool) -> None:
+    shown = escape(picture) if isinstance(picture, str) else picture
+    open_console(stderr=stderr).print(shown)
 
 
 def guarded(command: Command) -> Command:
@@ -75,7 +69,7 @@ def guarded(command: Command) -> Command:
             if options.get("as_json"):
                 _print_error("Interrupted", message)
             else:
-                _console(stderr=True).print(message)
+                open_console(stderr=True).print(message)
             sys.exit(_received[-1] + 128 if _received else 130)
 
     return run
@@ -85,7 +79,7 @@ def _fail(kind: str, message: str, *, as_json: bool) -> None:
     if as_json:
         _print_error(kind, message)
     else:
-        _console(stderr=True).print(f"[bold red]error[/] {screens.plain(message)}")
+        open_console(stderr=True).print(f"[bold red]error[/] {escape(message)}")
     sys.exit(1)
 
 
@@ -102,20 +96,14 @@ def watching(*, quiet: bool) -> Iterator[Watch]:
 
     The first signal lets the step finish and everything be saved; the second one kills.
     """
-    with screens.progress(_console(stderr=True), quiet=quiet) as report:
-        watch = Watch(report)
-
-        def stop(number: int, frame: Any) -> None:
-            _received.append(number)
-            watch.stop.set()
-            signal.signal(number, signal.SIG_DFL)
-
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
+    watch = Watch()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    with stopped_by(watch, numbers, then=signal.SIG_DFL, heard=_received.append):
+        if quiet:
             yield watch
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        else:
+            with shown_progress(open_console(stderr=True)) as watch.report:
+                yield watch
 
 
 def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
@@ -147,30 +135,45 @@ RECIPE = [
     option("--seed", type=int, default=None, help="Replace the recipe's seeds; runs as NAME@SEED."),
     JSON,
 ]
-DEVICE = option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+DEFAULTS = Options()
+DEVICE = option("--device", default=DEFAULTS.device, help="auto, cpu, cuda, cuda:N or mps.")
 DISK = option(
-    "--max-disk", "--disk", default=None, help="Most the features may take, such as 200GB."
+    "--max-disk",
+    "--disk",
+    default=DEFAULTS.max_disk,
+    help="Most the features may take, such as 200GB.",
 )
 MEMORY = [
-    option("--gpu-mem", default=None, help="GPU memory to keep within, such as 2GB."),
-    option("--gpu-context", default="500MB", help="Of it, set aside for the CUDA context."),
-    option("--gpu-workspace", default="128MB", help="Of it, set aside for memory inside kernels."),
+    option("--gpu-mem", default=DEFAULTS.gpu_mem, help="GPU memory to keep within, such as 2GB."),
+    option(
+        "--gpu-context", default=DEFAULTS.gpu_context, help="Of it, set aside for the CUDA context."
+    ),
+    option(
+        "--gpu-workspace",
+        default=DEFAULTS.gpu_workspace,
+        help="Of it, set aside for memory inside kernels.",
+    ),
     option(
         "--gpu-margin",
         type=click.FloatRange(0, 1, max_open=True),
-        default=0.1,
+        default=DEFAULTS.gpu_margin,
         help="Share of the rest kept free.",
     ),
 ]
 COMPUTE = [
     DEVICE,
-    option("--workers", type=click.IntRange(1, 64), default=2, help="Reading threads."),
+    option(
+        "--workers",
+        type=click.IntRange(1, MOST_WORKERS),
+        default=DEFAULTS.workers,
+        help="Reading threads.",
+    ),
     DISK,
     *MEMORY,
     option(
         "--checkpoint-every",
         type=click.FloatRange(0),
-        default=60.0,
+        default=DEFAULTS.checkpoint_every,
         help="Seconds between checkpoints.",
     ),
 ]
@@ -187,70 +190,29 @@ def with_options(*groups: list[Callable[[Command], Command]]) -> Callable[[Comma
     return add
 
 
-def open_pipeline(**options: Any) -> Pipeline:
-    """The pipeline that a command's options ask for."""
-    return pipeline_of(open_recipe(**options), **options)
-
-
-def pipeline_of(
-    loaded: Recipe, *, runs: Path, data: Path | None, watch: Watch | None = None, **options: Any
-) -> Pipeline:
-    """A loaded recipe on the data and with the settings that a command's options ask for."""
-    from gimstage.inputs import find_data
-    from gimstage.work.pipeline import Pipeline
-
-    settings = open_settings(**options)
-    data_set = find_data(loaded.data, data, runs)
-    return Pipeline(loaded, data_set, root=runs, settings=settings, watch=watch or Watch())
-
-
-def open_settings(
+def open_session(
     *,
+    quiet: bool,
+    recipe: Path,
+    runs: Path,
+    data: Path | None,
+    seed: int | None,
     device: str = "cpu",
-    workers: int = 1,
-    max_disk: str | None = None,
-    checkpoint_every: float = 60.0,
-    **options: Any,
-) -> Settings:
-    """How to compute, as a command's options ask for."""
-    from gimstage.device import find_device
-    from gimstage.work.stage import Settings
+    **compute: Any,
+) -> Session:
+    """The session that a command's options ask for; one that only looks needs no other device.
 
-    return Settings(
-        device=find_device(device),
-        workers=workers,
-        max_disk=parse_bytes("--max-disk", max_disk) if max_disk else None,
-        checkpoint_every_s=checkpoint_every,
-        budget=open_budget(**options),
-    )
+    Args:
+        quiet: whether no progress is shown.
+        recipe: folder of the recipe.
+        runs: folder of all runs.
+        data: folder of the data set; None where the recipe writes its own.
+        seed: replaces the recipe's seeds.
+        device: to compute on.
+        **compute: further fields of `Options`, each known.
+    """
+    from gimstage.session.session import Session
 
-
-def open_recipe(*, recipe: Path, seed: int | None, **_: Any) -> Recipe:
-    """The recipe that a command's options ask for."""
-    from gimstage.recipe.recipe import Recipe
-
-    return Recipe.load(recipe, seed)
-
-
-def open_budget(
-    *,
-    gpu_mem: str | None = None,
-    gpu_context: str = "0",
-    gpu_workspace: str = "0",
-    gpu_margin: float = 0.0,
-    **_: Any,
-) -> Budget | None:
-    """The budget of GPU memory that a command's options ask for, if any."""
-    from gimstage.plan.memory import Budget
-
-    def aside(name: str, text: str) -> int:
-        return 0 if text.strip() == "0" else parse_bytes(name, text)
-
-    if not gpu_mem:
-        return None
-    return Budget(
-        total_bytes=parse_bytes("--gpu-mem", gpu_mem),
-        context_bytes=aside("--gpu-context", gpu_context),
-        workspace_bytes=aside("--gpu-workspace", gpu_workspace),
-        margin_share=gpu_margin,
-    )
+    options = Options(device=device, **compute)
+    watch = partial(watching, quiet=quiet)
+    return Session(recipe, runs=runs, data=data, seed=seed, options=options, watching=watch)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gimstage.cli import screens
 from gimstage.cli.base import answer, guarded, option, watching
 from gimstage.data.kinds import data_kind
+from gimstage.progress import Progress, Watch
+from gimstage.session.tables import Table
+from gimstage.sizes import readable
+
+if TYPE_CHECKING:
+    from gimstage.data.check import DataReport
+    from gimstage.data.check_speech import SpeechReport
 
 SHEET_COLUMNS = 8  # images per class and split on a contact sheet
 SHEET_ROWS = 6  # utterances drawn
@@ -31,8 +40,24 @@ def download(name: str, folder: Path, url: str | None, md5: str | None, as_json:
     from gimstage.data.download import download_stl10
 
     with watching(quiet=as_json) as watch:
-        download_stl10(folder, url=url, md5=md5, progress=screens.download_progress(watch))
+        download_stl10(folder, url=url, md5=md5, progress=download_progress(watch))
     answer({"folder": str(folder)}, f"{name} is in {folder}", as_json=as_json)
+
+
+def download_progress(watch: Watch) -> Callable[[int, int | None], None]:
+    """A callback for downloads that reports to a watch, and stops when it asks."""
+    began = time.perf_counter()
+    start: int | None = None
+
+    def report(present: int, total: int | None) -> None:
+        nonlocal start
+        watch.leave_if_asked()
+        start = present if start is None else start
+        if watch.due() or present == total:
+            speed = (present - start) / max(time.perf_counter() - began, 1e-9)
+            watch.report(Progress("download", present, total or 0, "bytes", bytes_per_s=speed))
+
+    return report
 
 
 @data.command()
@@ -55,14 +80,71 @@ def check(folder: Path, png: Path | None, crop_frames: int, as_json: bool) -> No
         images = check_images(folder)
         if png is not None:
             contact_sheet(folder, png, columns=SHEET_COLUMNS)
-        answer(images.to_json(), screens.data_table(images, png), as_json=as_json)
+        answer(images.to_json(), data_table(images, png), as_json=as_json)
         return
     from gimstage.data.check_speech import check_speech, waveform_sheet
 
     speech = check_speech(folder, shortest_frames=crop_frames)
     if png is not None:
         waveform_sheet(folder, png, rows=SHEET_ROWS)
-    answer(speech.to_json(), screens.speech_table(speech, png), as_json=as_json)
+    answer(speech.to_json(), speech_table(speech, png), as_json=as_json)
+
+
+def data_table(report: DataReport, png: Path | None) -> Table:
+    """Counts, sizes and labels of a data folder."""
+    numbers = ("images", "size", "gray mean", "gray std")
+    rows = [
+        (
+            split.name,
+            f"{split.images:,}",
+            readable(split.bytes),
+            f"{split.gray_mean:.4f}",
+            f"{split.gray_std:.4f}",
+            "  ".join(f"{name} {count}" for name, count in (split.labels or {}).items()) or "none",
+        )
+        for split in report.splits
+    ]
+    note = "" if png is None else f"contact sheet: {png}"
+    return Table(report.root, ("split", *numbers, "labels"), rows, numbers, note)
+
+
+def speech_table(report: SpeechReport, png: Path | None) -> Table:
+    """Speakers, utterances, lengths and labels of a speech folder."""
+    numbers = ("speakers", "utterances", "minutes", "seconds", "too short", "phone labels")
+    rows = [
+        (
+            split.name,
+            f"{split.speakers:,}",
+            f"{split.utterances:,}",
+            f"{split.minutes:.2f}",
+            f"{split.shortest_s:.2f} – {split.longest_s:.2f}",
+            f"{split.too_short:,}",
+            f"{split.phone_labelled:,} ({100 * split.label_coverage:.0f} %)",
+            "  ".join(f"{rate} Hz: {count:,}" for rate, count in split.rates.items()),
+        )
+        for split in report.splits
+    ]
+    note = "\n".join(_speech_notes(report, png))
+    return Table(report.root, ("split", *numbers, "sampling rates"), rows, numbers, note)
+
+
+def _speech_notes(report: SpeechReport, png: Path | None) -> list[str]:
+    notes = [
+        f"{split.name}, shorter than {report.shortest_frames} frames of 10 ms: "
+        + ", ".join(split.too_short_first)
+        + (", …" if split.too_short > len(split.too_short_first) else "")
+        for split in report.splits
+        if split.too_short
+    ]
+    if not report.listed:
+        notes.append("no split lists: a hash of the ids divides each speaker's utterances")
+    if report.unlisted:
+        notes.append(f"{report.unlisted:,} audio files are in neither split")
+    if report.unseen:
+        notes.append(f"test speakers that train lacks: {', '.join(report.unseen)}")
+    if png is not None:
+        notes.append(f"spectrograms: {png}")
+    return notes
 
 
 @data.command()

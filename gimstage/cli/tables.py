@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gimstage.cli import screens
 from gimstage.cli.base import (
     COMPUTE,
     DATA,
@@ -18,17 +18,19 @@ from gimstage.cli.base import (
     answer,
     guarded,
     notice,
-    open_settings,
     option,
     watching,
     with_options,
 )
 from gimstage.errors import RecipeError
+from gimstage.session.options import Options
+from gimstage.session.tables import Answer, Table
+from gimstage.sizes import duration
 
 if TYPE_CHECKING:
     from gimstage.progress import Watch
     from gimstage.recipe.recipe import Recipe
-    from gimstage.work.campaign import Campaign
+    from gimstage.work.campaign import Campaign, CampaignRun
 
 SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines and little data
 
@@ -68,26 +70,26 @@ def tables(
     with watching(quiet=as_json) as watch:
         campaign = _open(recipes, watch, **options)
         campaign.estimate()
-        table = screens.campaign_table(campaign.runs)
+        to_do = campaign_answer(campaign.runs)
         page = None
         if not dry_run:
             if not as_json:
-                notice(table)
+                notice(to_do)
             campaign.work()
             page = _report(campaign, out)
     document = {"runs": [run.as_json() for run in campaign.runs], "page": page and str(page)}
-    picture = table if dry_run else _result(campaign, page)
+    picture = to_do if dry_run else _result(campaign, page)
     answer(document, picture, as_json=as_json)
     sys.exit(1 if campaign.failed else 0)
 
 
 def _small() -> tuple[Path, ...]:
     """The folders of the small recipes."""
-    found = tuple(sorted(Path().glob(SMALL)))
-    if not found:
+    folders = tuple(sorted(Path().glob(SMALL)))
+    if not folders:
         cure = "go to the folder that holds stages/, or name recipe folders"
         raise RecipeError(SMALL, "no such folder here", "small recipes", cure)
-    return found
+    return folders
 
 
 def _choose(
@@ -103,11 +105,16 @@ def _choose(
 
 
 def _open(
-    recipes: list[Recipe], watch: Watch, *, runs: Path, data: Path | None, **options: Any
+    recipes: list[Recipe],
+    watch: Watch,
+    *,
+    runs: Path,
+    data: Path | None,
+    **compute: Any,
 ) -> Campaign:
     from gimstage.work.campaign import Campaign
 
-    settings = open_settings(**options)
+    settings = Options(**compute).settings()
     return Campaign(recipes, data=data, root=runs, settings=settings, watch=watch)
 
 
@@ -121,8 +128,38 @@ def _report(campaign: Campaign, out: Path) -> Path | None:
     return write_report(campaign.root, names, out=out, data=campaign.data, watch=campaign.watch)
 
 
-def _result(campaign: Campaign, page: Path | None) -> Any:
+def _result(campaign: Campaign, page: Path | None) -> Answer[CampaignRun]:
+    """The report of a campaign; then every run that failed or was left out, and why."""
     from gimstage.report import collect, summary
+    from gimstage.session.results import ReportPage
 
-    rows = summary(collect(campaign.root, campaign.reportable)) if page else []
-    return screens.campaign_result(campaign.runs, page, rows)
+    shown: tuple[Table | str, ...] = ("no report: nothing has been run",)
+    if page is not None:
+        shown = ReportPage(page, summary(collect(campaign.root, campaign.reportable))).shown
+    return Answer(campaign.runs, *shown, *_troubles(campaign.runs))
+
+
+def campaign_answer(runs: Sequence[CampaignRun]) -> Answer[CampaignRun]:
+    """What is left to do of every recipe and seed, and the time it is thought to take."""
+    total = duration(sum(run.estimated_s or 0 for run in runs))
+    notes = [f"{total} in all, measured on this machine; fitting the classifiers is not in it"]
+    if any(run.state == "part done" for run in runs):
+        notes.append("a stage or probe that has begun counts whole")
+    table = Table(
+        "the paper's tables",
+        ("recipe", "seed", "state", "still to do"),
+        [_campaign_row(run) for run in runs],
+        numbers=("seed", "still to do"),
+        note="\n".join(notes),
+    )
+    return Answer(runs, table, *_troubles(runs))
+
+
+def _campaign_row(run: CampaignRun) -> tuple[str, str, str, str]:
+    name, _, seed = run.name.partition("@")
+    return name, seed, run.state, "–" if run.estimated_s is None else duration(run.estimated_s)
+
+
+def _troubles(runs: Sequence[CampaignRun]) -> list[str]:
+    """A line for every run that failed or was left out."""
+    return [f"{run.name} {run.state}: {run.error}" for run in runs if run.error is not None]

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from gimstage.data.kinds import Kind, data_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
-from gimstage.inputs import find_data
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe, Shelf
 from gimstage.work.pipeline import Pipeline
@@ -122,9 +121,8 @@ class Campaign:
 
     def _estimate(self, run: CampaignRun) -> None:
         self._refuse_without_base(run)
-        found = find_data(run.recipe.data, self.data, self.root)
-        run.pipeline = Pipeline(
-            run.recipe, found, root=self.root, settings=self.settings, watch=self.watch
+        run.pipeline = Pipeline.find(
+            run.recipe, self.data, self.root, settings=self.settings, watch=self.watch
         )
         run.state = state_of(run.pipeline)
         run.estimated_s = 0.0 if run.state == "done" else seconds_left(run.pipeline)

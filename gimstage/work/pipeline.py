@@ -5,7 +5,7 @@ import shutil
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from gimstage.cache import verify
 from gimstage.device import placed
@@ -16,7 +16,7 @@ from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
 )
-from gimstage.inputs import DataSet
+from gimstage.inputs import DataSet, find_data
 from gimstage.plan.calibration import Calibration, calibrate, read_calibration
 from gimstage.plan.cost import (
     StagePlan,
@@ -59,6 +59,18 @@ class Pipeline:
         self.settings, self.watch = settings, watch
         fingerprint = data.fingerprint(recipe.data.train_split, root)
         self.runs = Runs(root, fingerprint, data.phones_fingerprint(root))
+
+    @classmethod
+    def find(
+        cls, recipe: Recipe, data: Path | None, root: Path, *, settings: Settings, watch: Watch
+    ) -> Self:
+        """A recipe on the data that lies in a folder, or on the demo's own.
+
+        Raises:
+            DataError: a recipe on real data without a folder, or the data is not as it should be.
+        """
+        own = find_data(recipe.data, data, root)
+        return cls(recipe, own, root=root, settings=settings, watch=watch)
 
     def plans(self) -> list[StagePlan]:
         """The cost of every stage of the recipe, in order.

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gimstage.inputs import find_data
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
 from gimstage.progress import Watch
@@ -35,15 +34,9 @@ def open_pipeline(
     recipe: Path, runs: Path, watch: Watch | None = None, **changes: object
 ) -> Pipeline:
     """A pipeline on the CPU that saves no checkpoint unless asked."""
-    loaded = Recipe.load(recipe)
     settings = {"device": CPU, "workers": 2, "max_disk": None, "checkpoint_every_s": 1e9}
-    return Pipeline(
-        loaded,
-        find_data(loaded.data, None, runs),
-        root=runs,
-        settings=Settings(**(settings | changes)),
-        watch=watch or Watch(),
-    )
+    changed = Settings(**(settings | changes))
+    return Pipeline.find(Recipe.load(recipe), None, runs, settings=changed, watch=watch or Watch())
 
 
 def finish(home: Path, recipe: str) -> Path:

@@ -4,14 +4,14 @@ import io
 
 from rich.console import Console
 
-from gimstage.cli import screens
 from gimstage.progress import Progress
+from gimstage.session import display
 
 
 def test_a_low_terminal_shows_the_newest_rows_and_a_new_one_for_the_next_run() -> None:
     console = Console(force_terminal=True, height=6, width=100, file=io.StringIO())
-    bars = screens._bars(console)
-    report = screens._rows_on(bars)
+    bars = display._bars(console)
+    report = display._rows_on(bars)
     for task in ("a@2/1 train", "probe converged", "a@3/1 train", "probe converged"):
         for done in (1, 2):
             report(Progress(task, done, 2, "steps"))

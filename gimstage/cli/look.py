@@ -1,0 +1,104 @@
+"""The commands that look at what is finished: its features, its bytes, its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gimstage.cli.base import (
+    DATA,
+    JSON,
+    RECIPE,
+    RUNS,
+    answer,
+    guarded,
+    open_session,
+    option,
+    watching,
+    with_options,
+)
+from gimstage.session.tables import Table
+from gimstage.sizes import readable
+
+
+@click.command()
+@click.argument("number", type=int)
+@option(
+    "--png",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=Path(),
+    default=None,
+    help="Draw channels, to this file or to RECIPE-NUMBER.png.",
+)
+@option("--sample", type=click.IntRange(0), default=0, help="Which sample to draw.")
+@with_options(RECIPE)
+@guarded
+def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options: Any) -> None:
+    """Describe the features of stage NUMBER; draw some of their channels."""
+    from gimstage.inspection import describe, draw
+
+    pipeline = open_session(quiet=True, **options).pipeline()
+    chain = pipeline.recipe.chain(number)
+    manifest = pipeline.runs.require(chain)
+    folder = pipeline.runs.stage_folder(chain)
+    facts = describe(folder.features, manifest)
+    if png is not None:
+        png = png if png.name else Path(f"{pipeline.recipe.name}-{number}.png")
+        draw(folder.features, pipeline.data, png, sample=sample, title=chain.last.key)
+        facts["png"] = str(png)
+    answer(facts, inspect_table(chain.last.key, facts), as_json=as_json)
+
+
+def inspect_table(stage: str, facts: Mapping[str, Any]) -> Table:
+    """Name and value of every fact about a stage's features, one line each."""
+    rows = [(name.replace("_", " "), _shown(name, value)) for name, value in facts.items()]
+    return Table(f"features of stage {stage}", ("", ""), rows)
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{key} {_shown(key, inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return (" × " if all(isinstance(v, int) for v in value) else ", ").join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if name.endswith("bytes"):
+        return f"{value:,} ({readable(value)})"
+    return str(value)
+
+
+@click.command()
+@with_options(RECIPE)
+@guarded
+def verify(as_json: bool, **options: Any) -> None:
+    """Read every byte of every finished stage and compare it with its manifest."""
+    pipeline = open_session(quiet=True, **options).pipeline()
+    checked = pipeline.verify()
+    document = {"recipe": pipeline.recipe.name, "verified": checked}
+    answer(document, verify_line(pipeline.recipe.name, checked), as_json=as_json)
+
+
+def verify_line(recipe: str, checked: Sequence[Mapping[str, Any]]) -> str:
+    """One line on what was verified."""
+    names = ", ".join(entry["stage"] for entry in checked) or "none"
+    return f"{recipe}: every byte of the finished stages is as its manifest says (stages: {names})"
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@option(
+    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
+)
+@with_options([RUNS, DATA, JSON])
+@guarded
+def report(names: tuple[str, ...], out: Path, runs: Path, data: Path | None, as_json: bool) -> None:
+    """Set the paper's tables and figures beside those of finished runs: RUNs, or all of them."""
+    from gimstage.session.session import report_on
+
+    with watching(quiet=as_json) as watch:
+        page = report_on(runs, list(names), out, data, watch)
+    answer(page.as_json(), page, as_json=as_json)
