@@ -27,7 +27,6 @@ from gimstage.plan import fit, predictions
 from gimstage.plan.memory import Budget, Peak, Step, predict_peak
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.specs import ImageDataSpec
 
 STAGES = Path(__file__).parents[1] / "stages"
 CPU = torch.device("cpu")
@@ -274,8 +273,4 @@ def trained_with(chain: Chain, **changes: object) -> Chain:
 
 def input_shape(chain: Chain, count: int) -> tuple[int, ...]:
     """The shape of a batch of the last module's input."""
-    unit = chain.shapes()[-2]
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        return (count, side, side, *unit)
-    return (count, *unit)
+    return (count, *chain.modality.crop_shape(chain.shapes()[-2]))

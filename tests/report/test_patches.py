@@ -68,9 +68,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[patches.Found]:
     found: list[patches.Found] = []
     draw = patches._draw
 
-    def spy(figure: Any, stages: list[patches.Found], rows: int, *, speech: bool) -> None:
+    def spy(figure: Any, stages: list[patches.Found], rows: int, excerpts: Any) -> None:
         found.extend(stages)
-        draw(figure, stages, rows, speech=speech)
+        draw(figure, stages, rows, excerpts)
 
     monkeypatch.setattr(patches, "_draw", spy)
     return found

@@ -14,7 +14,6 @@ from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.specs import ImageDataSpec
 
 COUNT = 5
 STAGES = [("tiny", 1), ("tiny", 2), ("tiny_audio", 1), ("tiny_audio", 3), ("tiny_audio", 6)]
@@ -26,10 +25,7 @@ def chain_of(recipe: str, number: int) -> Chain:
 
 
 def batch_of(chain: Chain) -> Tensor:
-    shape = chain.shapes()[-2]
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        shape = (side, side, *shape)
+    shape = chain.modality.crop_shape(chain.shapes()[-2])
     rng = torch.Generator().manual_seed(4)
     return torch.randn(COUNT, *shape, generator=rng, dtype=torch.float64)
 

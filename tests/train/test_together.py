@@ -14,7 +14,6 @@ from torch.testing import assert_close
 from gimstage.draws import generator
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.specs import ImageDataSpec
 from gimstage.stack import Learner, new_learners, random_stack, stand_in_labels
 from gimstage.train.step import Batch, training_step
 
@@ -50,10 +49,7 @@ def doubled(learners: list[Learner]) -> list[Learner]:
 
 
 def batch_of(chain: Chain) -> Tensor:
-    shape = chain.shapes()[0]
-    if isinstance(chain.data, ImageDataSpec):
-        side = chain.data.live_views().crop_patches
-        shape = (side, side, *shape)
+    shape = chain.modality.crop_shape(chain.shapes()[0])
     return torch.randn(
         COUNT, *shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64
     )
