@@ -231,4 +231,4 @@ def test_a_budget_is_kept_to_and_its_peak_recorded(fresh: Path) -> None:
     at(fresh, device=device, budget=limits).train_stage(1)
     memory = at(fresh).memory("1")
     assert memory is not None
-    assert 0 < memory["measured_allocated_bytes"] <= memory["measured_reserved_bytes"] <= 5 * 10**8
+    assert 0 < memory.measured_allocated_bytes <= memory.measured_reserved_bytes <= 5 * 10**8

@@ -1,0 +1,122 @@
+"""Files that lost bits or were never finished: found, and written again to the same bits."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.homes import StopAfter, at, bits, edit, states
+
+from gimstage.errors import DamagedCacheError, TrainingError
+from gimstage.progress import Interrupted
+from gimstage.runs.folder import RunFolder
+
+
+def flip_last_bit(path: Path) -> None:
+    """Damage a file without changing its size."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["weights", "objective"])
+@pytest.mark.parametrize("damage", [Path.unlink, flip_last_bit])
+def test_damaged_weights_are_trained_again_to_the_same_bits(
+    home: Path, finished: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(home / f"runs/tiny/2/{name}.safetensors")
+    assert states(home) == ["done", "damaged", "stale", "stale"]
+    at(home).run()
+    assert bits(home) == bits(finished)
+
+
+def test_features_of_other_weights_are_never_kept(home: Path, finished: Path) -> None:
+    group = home / "runs/tiny/2/features.zarr/zarr.json"
+    attributes = json.loads(group.read_text())
+    attributes["attributes"]["weights_sha256"] = "0" * 64
+    group.write_text(json.dumps(attributes, indent=2) + "\n")
+    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
+    flip_last_bit(shard)
+    (home / "runs/tiny/2/manifest.json").unlink()
+    at(home).run()
+    assert bits(home) == bits(finished)
+
+
+def test_an_extraction_that_goes_on_checks_what_lies_there(home: Path, finished: Path) -> None:
+    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(content)
+    (home / "runs/tiny/2/manifest.json").unlink()
+    at(home).run()
+    assert bits(home) == bits(finished)
+
+
+def test_a_truncated_shard_is_damage_and_only_it_is_written_again(
+    home: Path, finished: Path
+) -> None:
+    shard = next((home / "runs/tiny/2/features.zarr/features").glob("c*"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert states(home) == ["done", "damaged", "stale", "stale"]
+    weights = (home / "runs/tiny/2/weights.safetensors").stat().st_mtime_ns
+    at(home).run()
+    assert bits(home) == bits(finished)
+    assert (home / "runs/tiny/2/weights.safetensors").stat().st_mtime_ns == weights
+
+
+def test_a_stage_stays_whole_until_its_new_training_is_over(home: Path) -> None:
+    before, text = bits(home), next((home / "tiny").glob("1_*.toml")).read_text()
+    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 1e30")
+    with pytest.raises(TrainingError):
+        at(home).train_stage(1)
+    edit(home, "1_*.toml", "learning_rate = 1e30", "learning_rate = 3e-3")
+    with pytest.raises(Interrupted):
+        at(home, StopAfter(5)).train_stage(1)
+    next((home / "tiny").glob("1_*.toml")).write_text(text)
+    assert states(home) == ["done"] * 4
+    assert {k: v for k, v in bits(home).items() if "checkpoint" not in k} == before
+
+
+def test_a_training_killed_while_it_is_installed_is_installed_later(
+    fresh: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: RunFolder) -> None:
+        self.training.objective.replace(self.objective)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "install", killed)
+        with pytest.raises(KeyboardInterrupt):
+            at(fresh).train_stage(1)
+    at(fresh).run()
+    assert bits(fresh) == bits(finished)
+
+
+def test_features_that_lost_a_bit_are_not_trained_on(home: Path) -> None:
+    shard = next((home / "runs/tiny/1/features.zarr/features").glob("c*"))
+    data = bytearray(shard.read_bytes())
+    data[1000] ^= 4
+    shard.write_bytes(data)
+    shutil.rmtree(home / "runs/tiny/2")
+    with pytest.raises(DamagedCacheError) as error:
+        at(home).train_stage(2)
+    assert str(error.value).startswith(f"{shard}, chunk 0: checksum does not match; ")
+
+
+def test_a_lost_record_of_losses_does_not_lose_the_weights(home: Path) -> None:
+    (home / "runs/tiny/2/manifest.json").unlink()
+    (home / "runs/tiny/2/metrics.jsonl").write_text('{"step": 1, "lo')
+    weights = (home / "runs/tiny/2/weights.safetensors").read_bytes()
+    at(home).train_stage(2)
+    assert (home / "runs/tiny/2/weights.safetensors").read_bytes() == weights
+    assert json.loads((home / "runs/tiny/2/manifest.json").read_text())["training"]["last"] is None
+
+
+def test_a_store_left_by_a_kill_while_it_was_removed_is_cleared_away(home: Path) -> None:
+    left = home / "runs/tiny/2/features.zarr.part"
+    left.mkdir()
+    (left / "x").write_text("x")
+    shutil.rmtree(home / "runs/tiny/2/features.zarr")
+    at(home).train_stage(2)
+    assert not left.exists()
