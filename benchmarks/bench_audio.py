@@ -21,7 +21,7 @@ from common import Row, medians, parts_of, step_with
 from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayout
 from gimstage.device import placed
 from gimstage.draws import generator
-from gimstage.inputs import Source, output_source, prefetched
+from gimstage.inputs import HandOff, Source, output_source, prefetched
 from gimstage.train.loop import load_part
 from gimstage.work.pipeline import Pipeline
 
@@ -69,7 +69,8 @@ def stage_row(pipe: Pipeline, home: Path, *, number: int, reach: float) -> Row:
     for below in range(1, number):
         part = pipe.recipe.chain(below)
         module = placed(parts_of(part)[0].eval(), CPU)
-        recomputed = pipe.data.recomputed_source(recomputed, module, part.last.spec.output)
+        handoff = HandOff.of(part.last.spec.output, module)
+        recomputed = pipe.data.recomputed_source(recomputed, module, handoff)
     fast, slow = medians(
         stepping(pipe, number, cached), stepping(pipe, number, recomputed), rounds=5
     )

@@ -17,7 +17,7 @@ import torch
 import zarr
 from common import Row, medians
 
-from gimstage.cache import ArrayLayout, Encoding, FeatureReader, FeatureWriter, StoreLayout
+from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayout
 from gimstage.cache.shards import open_shard
 
 DIMS = ("sample", "view", "row", "column", "channel", "y", "x")
@@ -27,7 +27,7 @@ BATCH, FEW = 32, 4
 APPENDED = 8  # rows per append
 
 
-def layout(shape: tuple[int, ...], encoding: Encoding, shard_rows: int) -> StoreLayout:
+def layout(shape: tuple[int, ...], encoding: str, shard_rows: int) -> StoreLayout:
     """One array called features, a chunk per sample."""
     array = ArrayLayout(
         name="features",
@@ -164,7 +164,7 @@ def little(path: Path) -> Row:
     return Row("cache: reader, ms per 100 KB sample", each_ms, 0.1, True, f"{each_ms:.3f} ms")
 
 
-def extra_memory(encoding: Encoding) -> Row:
+def extra_memory(encoding: str) -> Row:
     """The writer's peak memory beyond its caller's, in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, encoding], check=True, capture_output=True, text=True
@@ -175,7 +175,7 @@ def extra_memory(encoding: Encoding) -> Row:
     return Row(what, extra / allowed, 1, True, note)
 
 
-def measure_memory(encoding: Encoding) -> tuple[int, int]:
+def measure_memory(encoding: str) -> tuple[int, int]:
     """Bytes the writer adds to the peak resident set, and those it may."""
     values = np.ones((APPENDED, *LARGE[1:]), np.float16)
     values += np.random.default_rng(0).standard_normal(values.shape, dtype=np.float32)

@@ -13,43 +13,34 @@ Chunk: the smallest unit a reader can fetch. Shard: a file of many chunks.
 """
 
 from gimstage.cache.encodings import (
+    ENCODINGS,
     Affine,
-    Fidelity,
-    calibrate,
-    check_values,
-    decode,
-    encode,
-    encode_into,
-    fidelity,
-)
-from gimstage.cache.format import (
-    ArrayLayout,
+    Compression,
     Encoding,
-    SmallLayout,
-    StoreLayout,
-    pick_shard_rows,
-    torch_dtype,
+    Fidelity,
+    check_values,
+    fidelity,
+    register,
 )
+from gimstage.cache.format import ArrayLayout, SmallLayout, StoreLayout, pick_shard_rows
 from gimstage.cache.reader import FeatureReader
 from gimstage.cache.store import verify
 from gimstage.cache.writer import FeatureWriter
 
 __all__ = [
+    "ENCODINGS",
     "Affine",
     "ArrayLayout",
+    "Compression",
     "Encoding",
     "FeatureReader",
     "FeatureWriter",
     "Fidelity",
     "SmallLayout",
     "StoreLayout",
-    "calibrate",
     "check_values",
-    "decode",
-    "encode",
-    "encode_into",
     "fidelity",
     "pick_shard_rows",
-    "torch_dtype",
+    "register",
     "verify",
 ]

@@ -15,41 +15,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
+from gimstage.cache.encodings import ENCODINGS
 from gimstage.errors import CacheError
 
-Encoding = Literal["float16", "float16_zstd", "round5", "uint8", "float32"]
 Metadata = dict[str, Any]
 
 CRC_BYTES = 4
 ENTRY_BYTES = 16
 ABSENT = 2**64 - 1
 SHARD_TARGET_BYTES = 256_000_000
-
-DTYPES: dict[str, str] = {
-    "float16": "float16",
-    "float16_zstd": "float16",
-    "round5": "float16",
-    "uint8": "uint8",
-    "float32": "float32",
-}
-COMPRESSORS: dict[str, Metadata] = {
-    "float16_zstd": {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
-    "round5": {
-        "name": "blosc",
-        "configuration": dict(typesize=2, cname="lz4", clevel=5, shuffle="bitshuffle", blocksize=0),
-    },
-}
-
-
-def torch_dtype(encoding: Encoding) -> torch.dtype:
-    """The dtype an encoding stores."""
-    dtype: torch.dtype = getattr(torch, DTYPES[encoding])
-    return dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +38,8 @@ class ArrayLayout:
     Args:
         name: its place in the group.
         shape: of the whole array; axis 0 is the one shards cut.
-        dims: the name of each axis; `uint8` needs one called "channel".
-        encoding: how values are stored.
+        dims: the name of each axis; an encoding with ranges needs one called "channel".
+        encoding: how values are stored: a name in `ENCODINGS`.
         chunk: shape of one chunk; divides the array's on every axis but the first.
         shard_rows: rows along axis 0 in every shard but the last; whole chunks.
     """
@@ -68,15 +47,15 @@ class ArrayLayout:
     name: str
     shape: tuple[int, ...]
     dims: tuple[str, ...]
-    encoding: Encoding
+    encoding: str
     chunk: tuple[int, ...]
     shard_rows: int
 
     def __post_init__(self) -> None:
         """Refuse what could not be written."""
         _check_shape(self.name, self.shape, self.dims)
-        if self.encoding not in get_args(Encoding):
-            known = ", ".join(get_args(Encoding))
+        if self.encoding not in ENCODINGS:
+            known = ", ".join(ENCODINGS)
             raise CacheError(self.name, f"encoding {self.encoding!r}", f"one of {known}")
         whole = (self.shard_rows, *self.shape[1:])
         if len(self.chunk) != len(self.shape) or any(
@@ -89,17 +68,17 @@ class ArrayLayout:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The dtype stored."""
-        return np.dtype(DTYPES[self.encoding])
+        return ENCODINGS[self.encoding].numpy_dtype
 
     @property
     def torch_dtype(self) -> torch.dtype:
         """The same, as torch names it."""
-        return torch_dtype(self.encoding)
+        return ENCODINGS[self.encoding].dtype
 
     @cached_property
     def exact(self) -> bool:
         """Whether file sizes are known beforehand; compressed ones are only bounded."""
-        return self.encoding not in COMPRESSORS
+        return ENCODINGS[self.encoding].compression is None
 
     @property
     def channel_axis(self) -> int:
@@ -170,17 +149,18 @@ class ArrayLayout:
 
     def metadata(self) -> Metadata:
         """The array's zarr.json."""
-        compressor = [COMPRESSORS[self.encoding]] if not self.exact else []
+        encoding = ENCODINGS[self.encoding]
+        compression = [encoding.compression.metadata] if encoding.compression else []
         crc = {"name": "crc32c"}
         endian = {"name": "bytes", "configuration": {"endian": "little"}}
         sharding = {
             "chunk_shape": list(self.chunk),
-            "codecs": [_bytes_codec(self.dtype), *compressor, crc],
+            "codecs": [_bytes_codec(self.dtype), *compression, crc],
             "index_codecs": [endian, crc],
             "index_location": "end",
         }
         attributes: Metadata = {"encoding": self.encoding}
-        if self.encoding == "uint8":
+        if encoding.steps:
             attributes["values"] = f"{self.name} * {self.name}_scale + {self.name}_offset"
         codecs = [{"name": "sharding_indexed", "configuration": sharding}]
         outer = (self.shard_rows, *self.shape[1:])
@@ -232,7 +212,8 @@ class StoreLayout:
 
     Args:
         arrays: the streamed arrays.
-        small: the small arrays; a `uint8` array `x` needs `x_scale` and `x_offset`, (C,) float32.
+        small: the small arrays; an array `x` whose encoding has ranges needs `x_scale` and
+            `x_offset`, (C,) float32.
         attributes: of the group: anything JSON can say.
     """
 
@@ -250,18 +231,20 @@ class StoreLayout:
                     f"{array.shape[0]} rows in shards of {array.shard_rows}",
                     f"{first.shape[0]} rows in shards of {first.shard_rows} as in {first.name}",
                 )
-            if array.encoding == "uint8":
+            if ENCODINGS[array.encoding].steps:
                 self._check_affine(array)
 
     def _check_affine(self, array: ArrayLayout) -> None:
         if "channel" not in array.dims:
-            raise CacheError(array.name, f"uint8 with dims {array.dims}", 'one called "channel"')
+            found = f"{array.encoding} with dims {array.dims}"
+            raise CacheError(array.name, found, expected='one called "channel"')
         channels = (array.shape[array.channel_axis],)
         for name in (f"{array.name}_scale", f"{array.name}_offset"):
-            found = next((s for s in self.small if s.name == name), None)
-            if found is None or (found.shape, found.dtype) != (channels, np.dtype(np.float32)):
-                what = f"{found.shape} {found.dtype}" if found else "no such small array"
-                raise CacheError(name, what, f"{channels} float32, for the uint8 of {array.name}")
+            small = next((s for s in self.small if s.name == name), None)
+            if small is None or (small.shape, small.dtype) != (channels, np.dtype(np.float32)):
+                what = f"{small.shape} {small.dtype}" if small else "no such small array"
+                expected = f"{channels} float32, for the {array.encoding} of {array.name}"
+                raise CacheError(name, what, expected=expected)
 
     @cached_property
     def exact(self) -> bool:

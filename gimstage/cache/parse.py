@@ -5,17 +5,10 @@ Anything else is refused, by the first key that differs, rather than read with h
 
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
-from gimstage.cache.format import (
-    COMPRESSORS,
-    DTYPES,
-    ArrayLayout,
-    Encoding,
-    Metadata,
-    SmallLayout,
-    StoreLayout,
-)
+from gimstage.cache.encodings import ENCODINGS
+from gimstage.cache.format import ArrayLayout, Metadata, SmallLayout, StoreLayout
 from gimstage.errors import CacheError
 
 
@@ -50,7 +43,7 @@ def _parse_array(name: str, found: Metadata, *, where: str) -> ArrayLayout | Sma
                 name=name,
                 shape=shape,
                 dims=dims,
-                encoding=_encoding(found["data_type"], inner["codecs"], where=where),
+                encoding=_encoding(found, inner["codecs"], where=where),
                 chunk=tuple(inner["chunk_shape"]),
                 shard_rows=found["chunk_grid"]["configuration"]["chunk_shape"][0],
             )
@@ -70,16 +63,24 @@ def _parse_array(name: str, found: Metadata, *, where: str) -> ArrayLayout | Sma
     return part
 
 
-def _encoding(dtype: str, codecs: list[Metadata], *, where: str) -> Encoding:
-    """The encoding that stores this dtype through these codecs."""
-    found = (dtype, [codec["name"] for codec in codecs])
-    known: tuple[Encoding, ...] = get_args(Encoding)
-    for encoding in known:
-        compressor = [COMPRESSORS[encoding]["name"]] if encoding in COMPRESSORS else []
-        if found == (DTYPES[encoding], ["bytes", *compressor, "crc32c"]):
-            return encoding
-    chain = ", ".join(codec["name"] for codec in codecs)
-    raise CacheError(where, f"{dtype} through {chain}", f"an encoding of {', '.join(known)}")
+def _encoding(array: Metadata, codecs: list[Metadata], *, where: str) -> str:
+    """The name of the encoding that stores the array's dtype through these codecs.
+
+    Several may; then the array's attributes say which it is, else it is the first of them.
+    """
+    dtype, names = array["data_type"], [codec["name"] for codec in codecs]
+    fitting = [
+        name
+        for name, encoding in ENCODINGS.items()
+        if (dtype, names) == (encoding.numpy_dtype.name, encoding.codec_names)
+    ]
+    named = array.get("attributes", {}).get("encoding")
+    unknown = named is not None and named not in ENCODINGS
+    if unknown or not fitting:
+        through = f"{dtype} through {', '.join(names)}"
+        stored = f"{through}, encoded by {json.dumps(named)}" if unknown else through
+        raise CacheError(where, stored, expected=f"an encoding of {', '.join(ENCODINGS)}")
+    return named if named in fitting else fitting[0]
 
 
 def first_difference(found: Any, wanted: Any, key: str = "") -> tuple[str, Any, Any] | None:

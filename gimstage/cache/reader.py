@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gimstage.cache.encodings import Affine, compressor, decode
+from gimstage.cache.encodings import ENCODINGS, Affine
 from gimstage.cache.format import CRC_BYTES, ArrayLayout
 from gimstage.cache.shards import REBUILD, Shard, crc32c, crc_bytes, open_shard
 from gimstage.cache.store import read_layout, read_small
@@ -142,14 +142,15 @@ class FeatureReader:
             raw: (…, the array's axes from its channels on) of the stored dtype.
         """
         array = self.array(name)
-        if array.encoding != "uint8":
-            return decode(raw, array.encoding)
+        encoding = ENCODINGS[array.encoding]
+        if not encoding.steps:
+            return encoding.decode(raw)
         if name not in self._affines:
             scale, offset = (
                 torch.from_numpy(self.small(f"{name}_{part}")) for part in ("scale", "offset")
             )
             self._affines[name] = Affine(scale, offset, array.channel_axis)
-        return decode(raw, array.encoding, affine=self._affines[name])
+        return encoding.decode(raw, self._affines[name])
 
     def _here(self) -> _Process:
         """What is open in this process; nothing yet after a fork."""
@@ -290,9 +291,9 @@ def _decompressed(array: ArrayLayout, shard: Shard, number: int) -> memoryview:
     body, where = raw[:-CRC_BYTES], f"{shard.path}, chunk {number}"
     if crc_bytes(crc32c(body)) != raw[-CRC_BYTES:].tobytes():
         raise DamagedCacheError(where, "checksum does not match", cure=REBUILD)
-    codec = compressor(array.encoding)
-    assert codec is not None
-    chunk = memoryview(codec.decode(body))
+    compression = ENCODINGS[array.encoding].compression
+    assert compression is not None
+    chunk = memoryview(compression.codec().decode(body))
     if len(chunk) != array.chunk_bytes:
         expected = f"{array.chunk_bytes}"
         raise DamagedCacheError(where, f"{len(chunk)} bytes decoded", expected, REBUILD)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gimstage.cache.encodings import compressor
+from gimstage.cache.encodings import ENCODINGS
 from gimstage.cache.format import (
     ABSENT,
     CRC_BYTES,
@@ -246,7 +246,8 @@ class _ShardFile:
         self.array, self.path = array, array.path(shard)
         self._final = store / self.path
         self._part = self._final.with_name(self._final.name + PART)
-        self._codec = compressor(array.encoding)
+        compression = ENCODINGS[array.encoding].compression
+        self._codec = compression.codec() if compression else None
         self._index = np.full((array.shard_chunks, 2), ABSENT, "<u8")
         self._chunks, self._bytes, self._started = 0, 0, 0
         self._digest = Digest()

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gimstage.cache import (
-    Affine,
     FeatureWriter,
     Fidelity,
     StoreLayout,
-    calibrate,
-    check_values,
-    encode,
-    encode_into,
     fidelity,
 )
 from gimstage.device import placed
 from gimstage.errors import CacheError
+from gimstage.inputs import HandOff
 from gimstage.modules import EncoderModule
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.chain import Chain
@@ -67,11 +64,9 @@ class Extraction(ABC):
         workers: int,
     ) -> None:
         self.output, self.key = chain.last.spec.output, chain.last.key
-        # ReLU of what is rectified already would only cost a pass over it.
-        self.relu = self.output.relu and not module.rectified
+        self.handoff = HandOff.of(self.output, module)
         placed(module, device).eval()
         self.channel_axis, self.device, self.workers = channel_axis, device, workers
-        self.affine: Affine | None = None
         self._pair: list[Block] = []
 
     @abstractmethod
@@ -90,23 +85,20 @@ class Extraction(ABC):
         """The small arrays that say where each stored view comes from."""
 
     def measure(self) -> Fidelity:
-        """Fix the ranges of `uint8`, and measure what the encoding loses."""
-        values = self.sample()
+        """Fix the ranges of the channels, where there are any, and measure what encoding loses."""
+        values, encoding, axis = self.sample(), self.handoff.encoding, self.channel_axis
         where = f"stage {self.key}, the samples it is measured on"
-        rectified = self.output.relu
-        check_values(values, self.output.encoding, where=where, first_row=0, rectified=rectified)
-        if self.output.encoding == "uint8":
-            self.affine = calibrate(values, channel_axis=self.channel_axis)
-        return fidelity(
-            values, self.output.encoding, channel_axis=self.channel_axis, affine=self.affine
-        )
+        self.handoff.check(values, where=where, first_row=0)
+        affine = encoding.ranges(values, channel_axis=axis)
+        self.handoff = replace(self.handoff, affine=affine)
+        return fidelity(values, encoding, channel_axis=axis, affine=affine)
 
     def small_arrays(self, labels: Ints | None) -> dict[str, NDArray[Any]]:
-        """Where each stored view comes from, the ranges of `uint8`, labels where there are any."""
+        """Where each stored view comes from; ranges of channels and labels where there are any."""
         arrays = self.places()
-        if self.affine is not None:
-            arrays["features_scale"] = self.affine.scale.numpy()
-            arrays["features_offset"] = self.affine.offset.numpy()
+        if affine := self.handoff.affine:
+            arrays["features_scale"] = affine.scale.numpy()
+            arrays["features_offset"] = affine.offset.numpy()
         return arrays if labels is None else {**arrays, "label": labels}
 
     def write(self, path: Path, layout: StoreLayout, labels: Ints | None, watch: Watch) -> Any:
@@ -168,18 +160,13 @@ class Extraction(ABC):
 
     def _encode(self, block: Block, rows: slice, features: Tensor, *, first_row: int) -> None:
         """Check features and put them into rows of a block as they are stored."""
-        encoding = self.output.encoding
-        where = f"stage {self.key}"
-        check_values(
-            features, encoding, where=where, first_row=first_row, rectified=self.output.relu
-        )
-        encode_into(block["features"][rows], features, encoding, affine=self.affine)
+        where, out = f"stage {self.key}", block["features"][rows]
+        self.handoff.store(out, features, where=where, first_row=first_row)
 
     def _block(self, turn: int, make: Callable[[torch.dtype], Block]) -> Block:
         """One of two reused blocks: one is filled while the other is written."""
         if not self._pair:
-            nothing = torch.empty(0, *[1] * -self.channel_axis)
-            dtype = encode(nothing, self.output.encoding, affine=self.affine).dtype
+            dtype = self.handoff.encoding.dtype
             self._pair = [make(dtype), make(dtype)]
         return self._pair[turn % 2]
 

@@ -20,7 +20,7 @@ from gimstage.recipe.chain import Chain
 from gimstage.stack import TILE_UNITS
 from gimstage.views import StoredViews, Windows
 
-# What the ranges of `uint8` and the loss of an encoding are measured on: 96 times 2 × 2 patches.
+# What the ranges of channels and the loss of an encoding are measured on: 96 times 2 × 2 patches.
 MEASURED_SAMPLES, MEASURED_PATCHES = 96, 2
 TILE_PATCHES = TILE_UNITS["patch"]
 
@@ -118,4 +118,4 @@ class GridExtraction(Extraction):
         for views in self.source.prepare(to_device(raw, self.device), windows).split(tile):
             features = self.module(laid_out(views))
             codes = self.module.pool(features).float() if self.output.codes else None
-            yield features.relu_() if self.relu else features, codes
+            yield self.handoff.apply(features), codes

@@ -4,7 +4,7 @@ images   features, codes (sample, view, row, column, channel, y, x); a chunk is 
 speech   features (frame, channel), utterances end to end, and `offsets` of their beginnings
 """
 
-from gimstage.cache import StoreLayout
+from gimstage.cache import ENCODINGS, StoreLayout
 from gimstage.inputs import DataSet
 from gimstage.modality.base import small_layout
 from gimstage.recipe.chain import Chain
@@ -22,7 +22,7 @@ def features_layout(
         weights_sha256: of the very weights that computed it.
     """
     (arrays, small, attributes), output = data.store_form(chain), chain.last.spec.output
-    if output.encoding == "uint8":
+    if ENCODINGS[output.encoding].steps:
         channels = (arrays[0].shape[arrays[0].channel_axis],)
         small.append(small_layout("features_scale", channels, "float32", "channel"))
         small.append(small_layout("features_offset", channels, "float32", "channel"))

@@ -26,7 +26,7 @@ from gimstage.recipe.chain import Chain
 from gimstage.views import FRAME_SAMPLES, Spans, StoredSpans
 
 TILE_FRAMES = 400  # 4 s; the first module's output of a tile takes 26 MB at full width
-# What the ranges of `uint8` and the loss of an encoding are measured on: 0.32 s of 96 entries,
+# What the ranges of channels and the loss of an encoding are measured on: 0.32 s of 96 entries,
 # early in some and late in others, for speech begins and ends in silence; of a recurrent module,
 # which must begin at the beginning, within the first tile.
 MEASURED_ENTRIES, MEASURED_FRAMES = 96, 32
@@ -140,7 +140,7 @@ class SequenceExtraction(Extraction):
             before = None if fresh or not first else self._states[entry, first]
             features, after = self.module.advance(x, before)
             self._states = {(entry, first): before, (entry, first + self.tile_rows): after}
-            yield tile, features[0].relu_() if self.relu else features[0]
+            yield tile, self.handoff.apply(features[0])
 
 
 def _tile(entry: int, first: int, count: int) -> Spans:

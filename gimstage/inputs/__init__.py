@@ -1,6 +1,7 @@
 """What a stage reads: raw data, the stored features of the stage before, or those recomputed.
 
 base      what all of it has in common; reading ahead; the draws of training
+handoff   from a module's features to the values that the next stage reads
 images    pixels and stored patch grids
 speech    samples and stored rows of utterances
 """
@@ -19,6 +20,7 @@ from gimstage.inputs.base import (
     prefetched,
     to_device,
 )
+from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.speech import Speech
@@ -30,6 +32,7 @@ from gimstage.stack import trained_module
 
 __all__ = [
     "DataSet",
+    "HandOff",
     "Images",
     "PixelSource",
     "SequenceSource",
@@ -71,4 +74,4 @@ def output_source(runs: Runs, data: DataSet, chain: Chain | None, device: torch.
         return data.feature_source(folder.features)
     below = output_source(runs, data, chain.upstream, device)
     module = placed(trained_module(runs, chain), device)
-    return data.recomputed_source(below, module, chain.last.spec.output)
+    return data.recomputed_source(below, module, HandOff.of(chain.last.spec.output, module))

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gimstage.cache import decode, encode
 from gimstage.device import laid_out
 from gimstage.draws import generator
 from gimstage.errors import DataError
+from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
-from gimstage.specs import DataSpec, OutputSpec, ValidationSpec
+from gimstage.specs import DataSpec, ValidationSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows
 
@@ -60,24 +60,22 @@ class Source(ABC):
 
 
 @torch.no_grad()
-def encoded_again(module: EncoderModule, x: Tensor, output: OutputSpec) -> Tensor:
+def encoded_again(module: EncoderModule, x: Tensor, handoff: HandOff) -> Tensor:
     """What a frozen module hands on when nothing is stored, tile by tile.
 
     Args:
         module: the module.
         x: a batch of its input, grids of patches or stretches that hold their reach.
-        output: how it would have stored its features: through ReLU, rounded.
+        handoff: how it would have stored its features: through ReLU, rounded.
     """
     axes, size = x.ndim - module.unit_axes, TILE_UNITS[module.reads]
     units = laid_out(x).flatten(0, axes - 1)
     made = units.new_empty(0)
     for first in range(0, len(units), size):
-        features = module.unpadded(units[first : first + size])
-        if output.relu and not module.rectified:
-            features.relu_()
+        features = handoff.apply(module.unpadded(units[first : first + size]))
         if not first:
             made = features.new_empty(len(units), *features.shape[1:])
-        made[first : first + size] = decode(encode(features, output.encoding), output.encoding)
+        made[first : first + size] = handoff.restored(features)
     handed_on: Tensor = made.unflatten(0, x.shape[:axes])
     return handed_on
 
@@ -243,7 +241,7 @@ class DataSet(ABC):
         """What lies in a features.zarr."""
 
     @abstractmethod
-    def recomputed_source(self, below: Source, module: EncoderModule, output: OutputSpec) -> Source:
+    def recomputed_source(self, below: Source, module: EncoderModule, handoff: HandOff) -> Source:
         """What a frozen module makes of the source below."""
 
 

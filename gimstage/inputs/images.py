@@ -27,11 +27,12 @@ from gimstage.inputs.base import (
     pinned,
     refuse_unknown_classes,
 )
+from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modality.images import grid_store
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
-from gimstage.specs import ImageDataSpec, OutputSpec
+from gimstage.specs import ImageDataSpec
 from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, cut_out, patch_grid
 
 
@@ -112,8 +113,8 @@ class RecomputedGrids(Source):
 
     recomputes = True
 
-    def __init__(self, source: Source, module: EncoderModule, output: OutputSpec) -> None:
-        self.source, self.module, self.output = source, module.eval(), output
+    def __init__(self, source: Source, module: EncoderModule, handoff: HandOff) -> None:
+        self.source, self.module, self.handoff = source, module.eval(), handoff
 
     def buffer(self, count: int, size: int) -> Tensor:
         """A buffer of the source below."""
@@ -125,7 +126,7 @@ class RecomputedGrids(Source):
 
     def prepare(self, raw: Tensor, where: Windows) -> Tensor:
         """The frozen module's output, through ReLU and rounding where the recipe says so."""
-        return encoded_again(self.module, self.source.prepare(raw, where), self.output)
+        return encoded_again(self.module, self.source.prepare(raw, where), self.handoff)
 
 
 class Images(DataSet):
@@ -239,7 +240,7 @@ class Images(DataSet):
         return GridSource(path)
 
     def recomputed_source(
-        self, below: Source, module: EncoderModule, output: OutputSpec
+        self, below: Source, module: EncoderModule, handoff: HandOff
     ) -> RecomputedGrids:
         """What a frozen module makes of the source below."""
-        return RecomputedGrids(below, module, output)
+        return RecomputedGrids(below, module, handoff)

@@ -20,8 +20,8 @@ from gimstage.cache import FeatureReader
 from gimstage.data.librispeech import SpeechSplit
 from gimstage.errors import DamagedCacheError
 from gimstage.inputs.base import Source, encoded_again, pinned
+from gimstage.inputs.handoff import HandOff
 from gimstage.modules import SequenceModule
-from gimstage.specs import OutputSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
 
 _log = logging.getLogger(__name__)
@@ -130,13 +130,13 @@ class RecomputedRows(SequenceSource):
     Args:
         source: what the module reads.
         module: frozen, on its device.
-        output: how it would have stored its rows.
+        handoff: how it would have stored its rows.
     """
 
     recomputes = True
 
-    def __init__(self, source: SequenceSource, module: SequenceModule, output: OutputSpec) -> None:
-        self.source, self.module, self.output = source, module, output
+    def __init__(self, source: SequenceSource, module: SequenceModule, handoff: HandOff) -> None:
+        self.source, self.module, self.handoff = source, module, handoff
         self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
 
     def below(self, where: Spans) -> Spans:
@@ -154,7 +154,7 @@ class RecomputedRows(SequenceSource):
     def prepare(self, raw: Tensor, where: Spans) -> Tensor:
         """The frozen module's rows, rounded, zeros outside their entries."""
         x = self.source.prepare(raw, self.below(where))
-        return zero_outside(encoded_again(self.module, x, self.output), where, self.lengths)
+        return zero_outside(encoded_again(self.module, x, self.handoff), where, self.lengths)
 
 
 def reach(module: SequenceModule, where: Spans) -> Spans:

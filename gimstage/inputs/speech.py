@@ -23,12 +23,13 @@ from gimstage.inputs.base import (
     given_folder,
     refuse_unknown_classes,
 )
+from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource
 from gimstage.modality.base import StoreForm
 from gimstage.modality.sequences import samples_per_row, sequence_modules, sequence_store
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
-from gimstage.specs import OutputSpec, SpeechDataSpec
+from gimstage.specs import SpeechDataSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
 
 _log = logging.getLogger(__name__)
@@ -235,9 +236,9 @@ class Speech(DataSet):
         return RowSource(path)
 
     def recomputed_source(
-        self, below: Source, module: EncoderModule, output: OutputSpec
+        self, below: Source, module: EncoderModule, handoff: HandOff
     ) -> RecomputedRows:
         """What a frozen module makes of the source below."""
         assert isinstance(below, SequenceSource)
         (sequence,) = sequence_modules([module])
-        return RecomputedRows(below, sequence.eval(), output)
+        return RecomputedRows(below, sequence.eval(), handoff)

@@ -4,7 +4,6 @@ Shape letters: G patches per side of a crop, C channels, y x map inside a patch.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from gimstage.cache import ArrayLayout, pick_shard_rows
 from gimstage.errors import RecipeError
@@ -104,7 +103,7 @@ def grid_store(
     grid = (stored.num_samples, stored.count, stored.patches, stored.patches)
     shape = (*grid, *shape)
 
-    def array(name: str, shape: Shape, encoding: Any, rows: int) -> ArrayLayout:
+    def array(name: str, shape: Shape, encoding: str, rows: int) -> ArrayLayout:
         return ArrayLayout(
             name=name,
             shape=shape,

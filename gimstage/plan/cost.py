@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gimstage.cache import torch_dtype
+from gimstage.cache import ENCODINGS
 from gimstage.errors import BudgetError, DataError
 from gimstage.extract.layout import features_layout
 from gimstage.inputs import DataSet
@@ -214,14 +214,14 @@ def _sample_bytes(chain: Chain, below: list[Chain]) -> int:
     if first == 0:
         return chain.modality.raw_bytes
     output = chain.stages[first - 1].spec.output
-    itemsize = torch_dtype(output.encoding).itemsize
+    itemsize = ENCODINGS[output.encoding].dtype.itemsize
     return chain.modality.units_per_crop * math.prod(chain.shapes()[first]) * itemsize
 
 
 def _recompute(chain: Chain, calibration: Calibration | None) -> Recompute | None:
     if chain.upstream is None:
         return None
-    itemsize = torch_dtype(chain.upstream.last.spec.output.encoding).itemsize
+    itemsize = ENCODINGS[chain.upstream.last.spec.output.encoding].dtype.itemsize
     sample_bytes = chain.modality.units_per_crop * math.prod(chain.shapes()[-2]) * itemsize
     flops = 2 * sum(forward_work(part) for part in chain.below())
     faster, crossing = None, None

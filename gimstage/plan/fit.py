@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gimstage.errors import BudgetError
-from gimstage.inputs import encoded_again
+from gimstage.inputs import HandOff, encoded_again
 from gimstage.modules import EncoderModule
 from gimstage.plan.memory import Budget, Peak, predict_peak
 from gimstage.plan.predictions import prediction_key, remembered
@@ -201,5 +201,5 @@ def _load(
     """Module input of some samples: moved to the device, through the frozen modules if any."""
     x = batch[first:last].to(CPU)
     for module, part in zip(frozen, below, strict=True):
-        x = encoded_again(module, x, part.last.spec.output)
+        x = encoded_again(module, x, HandOff.of(part.last.spec.output, module))
     return x

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
+from gimstage.cache import ENCODINGS
+from gimstage.cache.encodings import ALGORITHM
 from gimstage.specs.base import LATER, Positive, Rate, Seed, Share, Spec
 from gimstage.specs.data import CropSpec
 from gimstage.specs.encoders import EncoderField, EncoderTable
@@ -70,17 +73,26 @@ class OutputSpec(Spec):
     recomputes what features.zarr would have held, rounding included.
     """
 
-    algorithm: ClassVar[int] = 1
+    algorithm: ClassVar[int] = ALGORITHM
 
     store: Literal["features", "none"]
-    encoding: Literal["float16", "float16_zstd", "round5", "uint8", "float32"]
+    encoding: str
     relu: bool
     codes: bool
 
+    @field_validator("encoding", mode="before")
+    @classmethod
+    def _registered(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in ENCODINGS:
+            return value
+        # As pydantic says it of the choices of a Literal.
+        *first, last = map(repr, ENCODINGS)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+
     @model_validator(mode="after")
     def _ranges_need_a_store(self) -> OutputSpec:
-        if self.store == "none" and self.encoding == "uint8":
-            found = 'encoding = "uint8" with store = "none"'
+        if self.store == "none" and ENCODINGS[self.encoding].steps:
+            found = f'encoding = "{self.encoding}" with store = "none"'
             raise ValueError(
                 f"{found}; expected another encoding: its ranges lie with the features"
             )

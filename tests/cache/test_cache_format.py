@@ -55,7 +55,7 @@ def test_only_uncompressed_sizes_are_exact() -> None:
 
 
 @pytest.mark.parametrize("encoding", stores.ENCODINGS)
-def test_metadata_read_back_gives_the_same_layout(encoding: stores.Encoding) -> None:
+def test_metadata_read_back_gives_the_same_layout(encoding: str) -> None:
     layout = stores.vision(encoding)
     parsed = parse_store(layout.metadata(), where="s")
     assert parsed.attributes == layout.attributes

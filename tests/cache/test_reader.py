@@ -58,9 +58,7 @@ def test_windows_are_numpy_slices(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("encoding", stores.ENCODINGS)
-def test_every_encoding_reads_what_was_written(
-    tmp_path: Path, encoding: stores.Encoding, engine: Any
-) -> None:
+def test_every_encoding_reads_what_was_written(tmp_path: Path, encoding: str, engine: Any) -> None:
     rows = stores.write(tmp_path, stores.vision(encoding))
     reader = FeatureReader(tmp_path, engine=engine)
     assert np.array_equal(stores.read_all(reader, "features"), rows["features"])

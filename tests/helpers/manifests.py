@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gimstage.cache import ArrayLayout, FeatureWriter, SmallLayout, StoreLayout, encode
+from gimstage.cache import ArrayLayout, FeatureWriter, SmallLayout, StoreLayout
 
 PAPER = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 2, "views": 1}
 CONVERGED = {"views": 1, "l2": [0.01], "validation_share": 0.2}
@@ -215,9 +215,7 @@ def write_store(
     for number in writer.missing_shards():
         with writer.shard(number) as shard:
             rows = layout.arrays[0].rows(number)
-            shard.append(
-                {n: encode(v[rows.start : rows.stop], "float32").numpy() for n, v in arrays.items()}
-            )
+            shard.append({n: v[rows.start : rows.stop].float().numpy() for n, v in arrays.items()})
     return writer.finish()
 
 

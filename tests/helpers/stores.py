@@ -10,25 +10,25 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.cache import (
+    ENCODINGS as REGISTERED,
+)
+from gimstage.cache import (
     Affine,
     ArrayLayout,
-    Encoding,
     FeatureReader,
     FeatureWriter,
     SmallLayout,
     StoreLayout,
-    calibrate,
-    encode,
 )
 
-ENCODINGS: tuple[Encoding, ...] = ("float16", "float16_zstd", "round5", "uint8", "float32")
+ENCODINGS = ("float16", "float16_zstd", "round5", "uint8", "float32")
 DIMS = ("sample", "view", "row", "column", "channel", "y", "x")
 SHAPE = (7, 2, 3, 3, 4, 2, 2)
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def vision(encoding: Encoding = "float16", *, samples: int = SHAPE[0]) -> StoreLayout:
+def vision(encoding: str = "float16", *, samples: int = SHAPE[0]) -> StoreLayout:
     """Features and codes of some samples in shards of 3, with labels."""
     shape = (samples, *SHAPE[1:])
     channels = {"dtype": np.dtype(np.float32), "shape": SHAPE[4:5], "dims": ("channel",)}
@@ -36,12 +36,12 @@ def vision(encoding: Encoding = "float16", *, samples: int = SHAPE[0]) -> StoreL
     label = SmallLayout(name="label", shape=shape[:1], dtype=np.dtype(np.int64), dims=DIMS[:1])
     return StoreLayout(
         arrays=(streamed("features", shape, encoding), streamed("codes", shape[:5], "float32")),
-        small=(label, *(affine if encoding == "uint8" else ())),
+        small=(label, *(affine if REGISTERED[encoding].steps else ())),
         attributes={"fingerprint": "abc", "after_relu": True},
     )
 
 
-def streamed(name: str, shape: tuple[int, ...], encoding: Encoding) -> ArrayLayout:
+def streamed(name: str, shape: tuple[int, ...], encoding: str) -> ArrayLayout:
     """An array of the vision form: a chunk is one view of one sample."""
     return ArrayLayout(
         name=name,
@@ -53,7 +53,7 @@ def streamed(name: str, shape: tuple[int, ...], encoding: Encoding) -> ArrayLayo
     )
 
 
-def audio(frames: int = 29, encoding: Encoding = "float16") -> StoreLayout:
+def audio(frames: int = 29, encoding: str = "float16") -> StoreLayout:
     """Features (frame, channel): chunks of 4 frames, shards of 12."""
     array = ArrayLayout(
         name="features",
@@ -73,12 +73,14 @@ def values(layout: StoreLayout) -> tuple[Arrays, Arrays]:
     small = {part.name: np.arange(part.shape[0], dtype=part.dtype) for part in layout.small}
     for array in layout.arrays:
         plain = torch.randn(array.shape, generator=generator)
+        encoding = REGISTERED[array.encoding]
         affine: Affine | None = None
-        if array.encoding == "uint8":
-            affine = calibrate(plain, channel_axis=array.channel_axis)
+        if encoding.steps:
+            affine = encoding.ranges(plain, channel_axis=array.channel_axis)
+            assert affine
             small[f"{array.name}_scale"] = affine.scale.numpy()
             small[f"{array.name}_offset"] = affine.offset.numpy()
-        rows[array.name] = encode(plain, array.encoding, affine=affine).numpy()
+        rows[array.name] = encoding.encode(plain, affine).numpy()
     return rows, small
 
 

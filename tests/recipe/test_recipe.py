@@ -304,6 +304,18 @@ def test_stages_of_one_number_in_two_recipes_are_told_apart(folder: Path) -> Non
     assert [key for key in identity if key.startswith("stage")] == ["stage 1", "stage 2", "stage 3"]
 
 
+@pytest.mark.parametrize(
+    ("found", "cure"),
+    [('"float64"', "; did you mean 'float16'?"), ("16", ""), ('["float16"]', "")],
+)
+def test_what_is_no_encoding_is_refused(edit: Edit, folder: Path, found: str, cure: str) -> None:
+    edit("1_*.toml", 'encoding = "float16"', f"encoding = {found}")
+    assert refusal(folder) == (
+        f"1_first.toml [output] encoding: {found}; "
+        f"expected 'float16', 'float16_zstd', 'round5', 'uint8' or 'float32'{cure}"
+    )
+
+
 def test_uint8_cannot_be_recomputed(edit: Edit, folder: Path) -> None:
     edit(
         "1_*.toml", 'store = "features"\nencoding = "float16"', 'store = "none"\nencoding = "uint8"'
