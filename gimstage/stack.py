@@ -22,7 +22,6 @@ from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
-from gimstage.specs.outside import Reading
 
 # Units encoded at once where no gradient is kept. The result must not depend on the batch size, and
 # small tiles stay inside the processor's cache.
@@ -206,7 +205,7 @@ def stack_from_manifests(folder: Path, *, trust: bool = False) -> Stack:
         DamagedCacheError: a manifest or weights are damaged.
     """
     finished = _finished_from_data_to(folder)
-    modules = finished[-1][1].chain(Reading(None, trust=trust)).new_modules()
+    modules = finished[-1][1].chain(trust=trust).new_modules()
     names: list[str] = []
     for module, (place, manifest) in zip(modules, finished, strict=True):
         module.load_state_dict(read_tensors(place.weights))

@@ -80,6 +80,7 @@ def test_the_top_level_holds_what_the_design_names() -> None:
     allowed |= {
         "benchmarks",
         "docs",
+        "examples",
         ".ci",
         "LICENSE",
         "CHANGELOG.md",

@@ -119,6 +119,12 @@ class Chain:
         """Frames of 10 ms in the last stage's crops; None for images."""
         return self.modality.crop_frames
 
+    @property
+    def outside(self) -> dict[str, str]:
+        """Where parts from outside the package were found: the recipe's folder, by their kind."""
+        tables = [table for stage in self.stages for table in stage.spec.tables]
+        return {table.kind: str(table.folder.resolve()) for table in tables if table.folder}
+
     def build(self) -> None:
         """Make modules and objectives now: inside a trace they would keep its stand-ins."""
         _ = self.modules(), self.objectives

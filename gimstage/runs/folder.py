@@ -126,7 +126,7 @@ class RunFolder:
 
     def commit(self, manifest: Manifest | ProbeManifest) -> None:
         """Write the manifest, the last act of a stage or probe."""
-        write_json(self.manifest_path, {"format": FORMAT, **manifest.model_dump()})
+        write_json(self.manifest_path, {"format": FORMAT, **manifest.document()})
 
     def open_features(self) -> FeatureReader:
         """A reader of the features, after every shard's size and index were checked.

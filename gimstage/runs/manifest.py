@@ -17,7 +17,7 @@ from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
 from gimstage.recipe.restored import restored_chain
-from gimstage.specs.outside import UNTRUSTED, Reading
+from gimstage.specs.outside import Reading
 
 FORMAT = 1
 
@@ -98,7 +98,8 @@ class Manifest(Record):
     """The commit record of a stage.
 
     `stage` is its key, `RECIPE/NUMBER`; `identity` all that decided its numbers, `fingerprint` the
-    identity's SHA-256. `features` is None where none are stored.
+    identity's SHA-256. `features` is None where none are stored. `outside` says beside which recipe
+    modules of parts from outside the package were found, by the parts' kind.
     """
 
     stage: str
@@ -108,6 +109,7 @@ class Manifest(Record):
     objective_sha256: str
     upstream: Upstream | None
     upstream_weights_sha256: str | None
+    outside: dict[str, str] = {}
     training: TrainingRecord
     features: FeaturesRecord | None
     memory: MemoryRecord | None = None
@@ -119,16 +121,21 @@ class Manifest(Record):
     def _identity_names_data(cls, identity: Identity) -> Identity:
         return _naming_data(identity, str)
 
-    def chain(self, reading: Reading = UNTRUSTED) -> Chain:
+    def document(self) -> dict[str, Any]:
+        """The record as plain JSON values; `outside` only where there is anything from there."""
+        return self.model_dump(exclude=None if self.outside else {"outside"})
+
+    def chain(self, *, trust: bool = False) -> Chain:
         """The stage and those below it, as far as the identity tells; see recipe/restored.py.
 
         Args:
-            reading: whether parts from outside the package are imported; else they build nothing.
+            trust: whether parts from outside the package are imported; else they build nothing.
 
         Raises:
             StaleCacheError: the identity holds what this release does not know.
         """
         try:
+            reading = Reading(None, trust=trust, folders=self.outside)
             return restored_chain(self.identity, self.stage, reading)
         except ValueError as error:
             reason = _complaint(error) if isinstance(error, ValidationError) else str(error)
@@ -169,6 +176,10 @@ class ProbeManifest(Record):
     identity: Identity
     rows: list[ProbeRow]
     versions: dict[str, str] = {}
+
+    def document(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return self.model_dump()
 
     @field_validator("identity")
     @classmethod

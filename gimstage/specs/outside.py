@@ -9,9 +9,9 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,10 +26,16 @@ class Reading:
     Args:
         folder: of the recipe, where its own modules lie; None where that is not known.
         trust: whether modules may be imported, which runs what is written in them.
+        folders: of kinds whose modules were found in them before.
     """
 
     folder: Path | None
     trust: bool
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    def beside(self, kind: str) -> Path | None:
+        """The folder to look for a kind's module in, before the import path."""
+        return Path(self.folders[kind]) if kind in self.folders else self.folder
 
 
 UNTRUSTED = Reading(None, trust=False)
@@ -42,6 +48,12 @@ def module_file(name: str, folder: Path | None) -> Path | None:
     place = folder.joinpath(*name.split("."))
     candidates = (place.with_name(place.name + ".py"), place / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def folder_of(kind: str, folder: Path | None) -> Path | None:
+    """The folder beside which a kind's module lies; None for built-in kinds and the import path."""
+    name, colon, _ = kind.partition(":")
+    return folder if colon and module_file(name, folder) else None
 
 
 def origin(kind: str, folder: Path | None) -> str:
@@ -65,12 +77,12 @@ def outside_class(kind: str, reading: Reading, base: type[Any]) -> type[Any]:
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
         raise KindError(f'"{kind}"', '"module:Class", the names of a module and of a class in it')
     name, _, word = kind.partition(":")
-    module = _imported(name, kind, reading.folder)
+    module = _imported(name, kind, reading.beside(kind))
     part = getattr(module, word, None)
     if part is None:
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base)]
         have = f"it has {', '.join(classes)}" if classes else f"it has no {base.__name__}"
-        raise KindError(f'"{kind}", but {name} has no {word}', f"a {base.__name__} in it", have)
+        raise KindError(f'"{kind}", but {name} has no {word}', f"an {base.__name__} in it", have)
     _check_class(part, kind, base)
     made: type[Any] = part
     return made
@@ -78,10 +90,11 @@ def outside_class(kind: str, reading: Reading, base: type[Any]) -> type[Any]:
 
 def _check_class(part: Any, kind: str, base: type[Any]) -> None:
     if not (inspect.isclass(part) and issubclass(part, base)):
-        raise KindError(f'"{kind}", which is no {base.__name__}', f"a gimstage.{base.__name__}")
+        expected = f"a class made from gimstage.{base.__name__}"
+        raise KindError(f'"{kind}", which is no {base.__name__}', expected)
     if missing := sorted(getattr(part, "__abstractmethods__", ())):
         raise KindError(
-            f'"{kind}" without {", ".join(missing)}', f"all that a {base.__name__} defines"
+            f'"{kind}" without {", ".join(missing)}', f"all that an {base.__name__} defines"
         )
     if type(vars(part).get("algorithm")) is not int:
         raise KindError(

@@ -14,6 +14,7 @@ import inspect
 import json
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -40,7 +41,7 @@ from torch import nn
 
 from gimstage.errors import RecipeError, nearest
 from gimstage.specs.base import KindError, Spec
-from gimstage.specs.outside import UNTRUSTED, Reading, origin, outside_class
+from gimstage.specs.outside import UNTRUSTED, Reading, folder_of, origin, outside_class
 
 _PLAIN = (int, float, str, bool, type(None))
 
@@ -51,11 +52,14 @@ class PartTable(Spec):
     Attributes:
         part: that class.
         given: arguments of its constructor that are no keys.
+        beside: keys that are no arguments of it.
+        folder: the recipe's, where a part from outside the package was found beside it.
     """
 
     part: ClassVar[type[Any]]
     given: ClassVar[frozenset[str]]
     beside: ClassVar[frozenset[str]] = frozenset({"kind"})
+    folder: ClassVar[Path | None] = None
 
     kind: str
 
@@ -123,14 +127,16 @@ class Choice(Generic[T]):
         else:
             raise KindError(json.dumps(kind, default=str), cure=nearest(str(kind), self.kinds))
         if (kind, part) not in self._made:
-            self._made[kind, part] = table_of(part, self.base, kind=kind, modules=self.modules)
+            made = table_of(part, self.base, kind=kind, modules=self.modules)
+            made.folder = folder_of(kind, reading.beside(kind))
+            self._made[kind, part] = made
         return self._made[kind, part]
 
     def _untrusted(self, kind: str, reading: Reading) -> type[T]:
         """A table that holds its keys, whatever they are, and builds nothing."""
         name = f"Untrusted{self.base.__name__}"
         made: Any = create_model(name, __base__=(self.base, _AnyKeys))
-        made.part = _NotImported(kind, origin(kind, reading.folder))
+        made.part = _NotImported(kind, origin(kind, reading.beside(kind)))
         untrusted: type[T] = made
         return untrusted
 
@@ -166,17 +172,17 @@ class _NotImported:
     def __init__(self, kind: str, place: str) -> None:
         self._kind, self._place = kind, place
 
+    def check_keys(self, **_: Any) -> None:
+        """Accept all keys: which of them go together, only the class knows."""
+
     def __call__(self, **_: Any) -> Any:
-        raise self._refusal()
+        """Refuse to make anything.
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise self._refusal()
-
-    def _refusal(self) -> RecipeError:
-        module, _, word = self._kind.partition(":")
-        return RecipeError(
+        Raises:
+            RecipeError: says which module would be imported, and from where.
+        """
+        module, word = self._kind.split(":")
+        raise RecipeError(
             f'kind "{self._kind}"',
             f"not imported: that would run {module} from {self._place}",
             "your word that you trust it",

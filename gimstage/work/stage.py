@@ -225,6 +225,7 @@ class StageWork:
                 objective_sha256=file_sha256(folder.objective),
                 upstream=upstream.as_upstream() if upstream else None,
                 upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
+                outside=chain.outside,
                 training=training_record(folder.metrics, len(self.data.samples(chain).trained)),
                 features=features,
                 memory=memory_record(folder.memory),

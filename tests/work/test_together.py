@@ -163,4 +163,4 @@ def test_layers_on_whole_images_store_their_features(tmp_path: Path) -> None:
     first = {k: v for k, v in stage.items() if k not in ("mode", "modules")}
     pipe = pipeline_of(tmp_path, first | {"module": layer, "output": output})
     pipe.train_stage(1)
-    assert pipe.runs.require(pipe.recipe.chain(1))["features"]["shape"][:4] == [40, 1, 1, 1]
+    assert pipe.runs.require(pipe.recipe.chain(1)).features.shape[:4] == [40, 1, 1, 1]
