@@ -19,7 +19,7 @@ from bench_training import CPU, pipeline
 from common import Row, medians, parts_of, step_with
 
 from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayout
-from gimstage.device import placed
+from gimstage.device import module_to_device
 from gimstage.draws import generator
 from gimstage.inputs import HandOff, Source, output_source, prefetched
 from gimstage.train.loop import load_part
@@ -68,7 +68,7 @@ def stage_row(pipe: Pipeline, home: Path, *, number: int, reach: float) -> Row:
     recomputed: Source = pipe.data.source()
     for below in range(1, number):
         part = pipe.recipe.chain(below)
-        module = placed(parts_of(part)[0].eval(), CPU)
+        module = module_to_device(parts_of(part)[0].eval(), CPU)
         handoff = HandOff.of(part.last.spec.output, module)
         recomputed = pipe.data.recomputed_source(recomputed, module, handoff)
     fast, slow = medians(
@@ -84,7 +84,7 @@ def stepping(pipe: Pipeline, number: int, source: Source) -> Callable[[], None]:
     chain = pipe.recipe.chain(number)
     draws = pipe.data.draws(chain)
     module, objective = parts_of(chain)
-    placed(module, CPU)
+    module_to_device(module, CPU)
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
     buffers = [source.buffer(draws.batch_size, draws.size) for _ in range(3)]
     batches = prefetched(source, map(draws, range(10**6)), buffers=buffers, workers=2)

@@ -21,7 +21,7 @@ from common import Row, parts_of, step_with
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from gimstage.device import find_device, laid_out, placed
+from gimstage.device import find_device, module_to_device, to_fastest_layout
 from gimstage.draws import generator
 from gimstage.plan import fit, predictions
 from gimstage.plan.memory import Budget, Peak, Step, predict_peak
@@ -65,9 +65,10 @@ def timings(number: int) -> dict[tuple[int, bool], tuple[float, str]]:
     """By micro-batch and checkpointing: time of a step as a share of the plain one's, seconds."""
     chain = chain_of(IMAGES, number)
     module, objective = parts_of(chain)
-    placed(module, CPU)
+    module_to_device(module, CPU)
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
-    batch = laid_out(torch.randn(input_shape(chain, TIMED_BATCH), generator=generator(1, "bench")))
+    rng = generator(1, "bench")
+    batch = to_fastest_layout(torch.randn(input_shape(chain, TIMED_BATCH), generator=rng))
 
     def way(micro_batch: int, checkpointing: bool) -> Callable[[], None]:
         step = step_on(lambda part: part, chain, TIMED_BATCH, micro_batch=micro_batch)
@@ -184,8 +185,9 @@ def predicted(
 def recorded(chain: Chain, count: int) -> Record:
     """The same step run for real."""
     module, objective = parts_of(chain)
-    placed(module, CPU)
-    batch = laid_out(torch.randn(input_shape(chain, count), generator=generator(1, "bench")))
+    module_to_device(module, CPU)
+    rng = generator(1, "bench")
+    batch = to_fastest_layout(torch.randn(input_shape(chain, count), generator=rng))
     step = step_on(Tensor.clone, chain, count)  # in place of the move to a device
     return record_of([module, objective], lambda adam: step(module, objective, adam, batch))
 

@@ -20,7 +20,7 @@ from common import Row, medians
 from torch import Tensor, nn
 
 from gimstage.cache import FeatureReader
-from gimstage.device import find_device, laid_out, placed
+from gimstage.device import find_device, module_to_device, to_fastest_layout
 from gimstage.draws import generator
 from gimstage.plan.fit import predicted_peak
 from gimstage.plan.memory import Peak, predict_peak
@@ -130,7 +130,7 @@ def predicted_at_once(chain: Chain) -> Peak:
 def recorded(chain: Chain, step: StepOf) -> memory.Record:
     """What the profiler records of a real step on a batch as large as the recipe's."""
     learners, x = new_learners(chain), noise(chain)
-    placed(whole_module(learners), memory.CPU)
+    module_to_device(whole_module(learners), memory.CPU)
     parts = [part for each in learners for part in (each.module, each.objective)]
     # A clone stands for the move to a device.
     return memory.record_of(
@@ -141,14 +141,14 @@ def recorded(chain: Chain, step: StepOf) -> memory.Record:
 def noise(chain: Chain) -> Tensor:
     """A batch of the first module's input."""
     shape = memory.input_shape(chain, chain.last.spec.train.batch_size)
-    return laid_out(torch.randn(shape, generator=generator(1, "bench")))
+    return to_fastest_layout(torch.randn(shape, generator=generator(1, "bench")))
 
 
 def time_row() -> Row:
     """A step of all modules against the steps of each on features that lie in memory."""
     chain = memory.chain_of(SMALL, 1)
     learners, inputs = new_learners(chain), [noise(chain)]
-    placed(whole_module(learners), memory.CPU)
+    module_to_device(whole_module(learners), memory.CPU)
     with torch.no_grad():
         for learner in learners[:-1]:
             inputs.append(learner.module(inputs[-1]))

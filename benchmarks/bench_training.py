@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from common import Row, medians, parts_of, step_with
 
-from gimstage.device import find_device, laid_out, placed
+from gimstage.device import find_device, module_to_device, to_fastest_layout
 from gimstage.draws import generator
 from gimstage.extract import GridExtraction, extraction
 from gimstage.extract.layout import features_layout
@@ -92,9 +92,9 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
     adam = torch.optim.Adam([*module.parameters(), *objective.parameters()], lr=1e-5)
     buffers = [source.buffer(BATCH, draws.size) for _ in range(3)]
     batches = prefetched(source, map(draws, range(10**6)), buffers=buffers, workers=2)
-    placed(module, CPU)
+    module_to_device(module, CPU)
     raw, where = next(batches)
-    held = laid_out(source.prepare(raw.clone(), where).clone())
+    held = to_fastest_layout(source.prepare(raw.clone(), where).clone())
     waits: list[float] = []
 
     def step() -> None:
@@ -136,7 +136,7 @@ def extraction_row(pipe: Pipeline, number: int) -> Row:
     path = pipe.root / "bench.zarr"
     where = work.stored.whole(torch.arange(work.batch_samples).numpy())
     raw = source.fill(source.buffer(len(where), where.size), where)
-    held = laid_out(source.prepare(raw, where).clone())
+    held = to_fastest_layout(source.prepare(raw, where).clone())
 
     def extract() -> None:
         shutil.rmtree(path, ignore_errors=True)

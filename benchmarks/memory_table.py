@@ -17,7 +17,7 @@ from bench_together import SIMULTANEOUS, predicted_at_once
 from common import parts_of
 from torch import Tensor, nn
 
-from gimstage.device import find_device, laid_out, placed
+from gimstage.device import find_device, module_to_device, to_fastest_layout
 from gimstage.draws import generator
 from gimstage.plan.fit import predicted_peak
 from gimstage.plan.memory import Peak, Step, predict_peak
@@ -254,11 +254,11 @@ def gradient(number: int, micro_batch: int, precision: str) -> Tensor:
     """Of all weights of a stage, end to end, after one step."""
     chain, count = CHAINS[number - 1], bench.TIMED_BATCH
     module, objective = parts_of(chain)
-    placed(module, bench.CPU)
+    module_to_device(module, bench.CPU)
     weights = [*module.parameters(), *objective.parameters()]
     still = torch.optim.SGD(weights, lr=0.0)
     shape = bench.input_shape(chain, count)
-    batch = laid_out(torch.randn(shape, generator=generator(1, "bench")))
+    batch = to_fastest_layout(torch.randn(shape, generator=generator(1, "bench")))
     step = bench.step_on(
         lambda part: part, chain, count, micro_batch=micro_batch, precision=precision
     )

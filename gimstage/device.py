@@ -68,13 +68,13 @@ def _settle(device: torch.device) -> None:
         keep_freed_memory()
 
 
-def placed(module: M, device: torch.device) -> M:
+def module_to_device(module: M, device: torch.device) -> M:
     """The module, moved to a device and laid out as it computes fastest there."""
     module.to(device)
     return module.to(memory_format=_memory_format(device))  # type: ignore[call-overload,no-any-return]
 
 
-def laid_out(batch: Tensor) -> Tensor:
+def to_fastest_layout(batch: Tensor) -> Tensor:
     """Module input, patches (…, C, y, x) or sequences (B, T, C), as suits its device."""
     if batch.ndim < 4:
         return batch.contiguous()

@@ -10,13 +10,13 @@ from gimstage.errors import GimstageError
 UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
 
 
-def readable(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes in the unit that suits them: 655.4 GB."""
     unit, size = next(((u, s) for u, s in UNITS.items() if count >= s), ("B", 1))
     return f"{count / size:.1f} {unit}" if size > 1 else f"{count:.0f} B"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever suits: 1.5 h."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= length:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gimstage.device import laid_out
+from gimstage.device import to_fastest_layout
 from gimstage.draws import initialising
 from gimstage.errors import StaleCacheError
 from gimstage.modules import EncoderModule, joined
@@ -149,7 +149,7 @@ class Stack(nn.Module):
 
     def _tiles(self, x: Tensor) -> tuple[Tensor, ...]:
         """A few units at a time, (n, …)."""
-        flat = laid_out(x).flatten(0, self._units(x) - 1)
+        flat = to_fastest_layout(x).flatten(0, self._units(x) - 1)
         tiles: tuple[Tensor, ...] = flat.split(self.tile_units)
         return tiles
 

@@ -13,7 +13,7 @@ from gimstage.cli.base import answer, guarded, option, watching
 from gimstage.data.kinds import data_kind
 from gimstage.progress import Progress, Watch
 from gimstage.session.tables import Table
-from gimstage.sizes import readable
+from gimstage.sizes import format_bytes
 
 if TYPE_CHECKING:
     from gimstage.data.check import DataReport
@@ -97,7 +97,7 @@ def data_table(report: DataReport, png: Path | None) -> Table:
         (
             split.name,
             f"{split.images:,}",
-            readable(split.bytes),
+            format_bytes(split.bytes),
             f"{split.gray_mean:.4f}",
             f"{split.gray_std:.4f}",
             "  ".join(f"{name} {count}" for name, count in (split.labels or {}).items()) or "none",

@@ -21,7 +21,7 @@ from gimstage.cli.base import (
     with_options,
 )
 from gimstage.session.tables import Table
-from gimstage.sizes import readable
+from gimstage.sizes import format_bytes
 
 
 @click.command()
@@ -67,7 +67,7 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if name.endswith("bytes"):
-        return f"{value:,} ({readable(value)})"
+        return f"{value:,} ({format_bytes(value)})"
     return str(value)
 
 

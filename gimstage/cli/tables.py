@@ -25,7 +25,7 @@ from gimstage.cli.base import (
 from gimstage.errors import RecipeError
 from gimstage.session.options import Options
 from gimstage.session.tables import Answer, Table
-from gimstage.sizes import duration
+from gimstage.sizes import format_duration
 
 if TYPE_CHECKING:
     from gimstage.progress import Watch
@@ -96,9 +96,9 @@ def _choose(
     folders: tuple[Path, ...], seeds: list[int], data: Path | None, *, quiet: bool
 ) -> list[Recipe]:
     """Every recipe that suits the data, with every seed; what does not suit is said."""
-    from gimstage.work.campaign import in_order, suiting
+    from gimstage.work.campaign import divide_by_data, in_order
 
-    chosen, others = suiting(in_order(folders), data)
+    chosen, others = divide_by_data(in_order(folders), data)
     if others and not quiet:
         notice(f"skipped, as not for what lies in {data}: {', '.join(r.name for r in others)}")
     return [recipe.seeded(seed) for seed in seeds for recipe in chosen]
@@ -141,7 +141,7 @@ def _result(campaign: Campaign, page: Path | None) -> Answer[CampaignRun]:
 
 def campaign_answer(runs: Sequence[CampaignRun]) -> Answer[CampaignRun]:
     """What is left to do of every recipe and seed, and the time it is thought to take."""
-    total = duration(sum(run.estimated_s or 0 for run in runs))
+    total = format_duration(sum(run.estimated_s or 0 for run in runs))
     notes = [f"{total} in all, measured on this machine; fitting the classifiers is not in it"]
     if any(run.state == "part done" for run in runs):
         notes.append("a stage or probe that has begun counts whole")
@@ -157,7 +157,8 @@ def campaign_answer(runs: Sequence[CampaignRun]) -> Answer[CampaignRun]:
 
 def _campaign_row(run: CampaignRun) -> tuple[str, str, str, str]:
     name, _, seed = run.name.partition("@")
-    return name, seed, run.state, "–" if run.estimated_s is None else duration(run.estimated_s)
+    left = "–" if run.estimated_s is None else format_duration(run.estimated_s)
+    return name, seed, run.state, left
 
 
 def _troubles(runs: Sequence[CampaignRun]) -> list[str]:

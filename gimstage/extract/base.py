@@ -28,7 +28,7 @@ from gimstage.cache import (
     StoreLayout,
     fidelity,
 )
-from gimstage.device import placed
+from gimstage.device import module_to_device
 from gimstage.errors import CacheError
 from gimstage.inputs import HandOff
 from gimstage.modules import EncoderModule
@@ -65,7 +65,7 @@ class Extraction(ABC):
     ) -> None:
         self.output, self.key = chain.last.spec.output, chain.last.key
         self.handoff = HandOff.of(self.output, module)
-        placed(module, device).eval()
+        module_to_device(module, device).eval()
         self.channel_axis, self.device, self.workers = channel_axis, device, workers
         self._pair: list[Block] = []
 

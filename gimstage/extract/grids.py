@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gimstage.device import laid_out
+from gimstage.device import to_fastest_layout
 from gimstage.extract.base import READ_AHEAD, Block, Extraction, spread
 from gimstage.inputs import Source, prefetched, to_device
 from gimstage.modules import EncoderModule
@@ -116,6 +116,6 @@ class GridExtraction(Extraction):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """What is handed on, (n, G, G, C, y, x) float32, and codes (n, G, G, C), tile by tile."""
         for views in self.source.prepare(to_device(raw, self.device), windows).split(tile):
-            features = self.module(laid_out(views))
+            features = self.module(to_fastest_layout(views))
             codes = self.module.pool(features).float() if self.output.codes else None
             yield self.handoff.apply(features), codes

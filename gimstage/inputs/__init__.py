@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from gimstage.device import placed
+from gimstage.device import module_to_device
 from gimstage.inputs.base import (
     DataSet,
     Source,
@@ -73,5 +73,5 @@ def output_source(runs: Runs, data: DataSet, chain: Chain | None, device: torch.
     if features_usable(folder, manifest):
         return data.feature_source(folder.features)
     below = output_source(runs, data, chain.upstream, device)
-    module = placed(trained_module(runs, chain), device)
+    module = module_to_device(trained_module(runs, chain), device)
     return data.recomputed_source(below, module, HandOff.of(chain.last.spec.output, module))

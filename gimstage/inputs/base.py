@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gimstage.device import laid_out
+from gimstage.device import to_fastest_layout
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.inputs.handoff import HandOff
@@ -69,7 +69,7 @@ def encoded_again(module: EncoderModule, x: Tensor, handoff: HandOff) -> Tensor:
         handoff: how it would have stored its features: through ReLU, rounded.
     """
     axes, size = x.ndim - module.unit_axes, TILE_UNITS[module.reads]
-    units = laid_out(x).flatten(0, axes - 1)
+    units = to_fastest_layout(x).flatten(0, axes - 1)
     made = units.new_empty(0)
     for first in range(0, len(units), size):
         features = handoff.apply(module.unpadded(units[first : first + size]))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from gimstage.device import device_name, laid_out, placed
+from gimstage.device import device_name, module_to_device, to_fastest_layout
 from gimstage.errors import DamagedCacheError
 from gimstage.files import write_json
 from gimstage.recipe.chain import Chain
@@ -111,11 +111,11 @@ def _key(chain: Chain) -> str:
 def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:
     """Seconds per sample of a forward pass, and of a step."""
     learners = new_learners(chain)
-    module = placed(whole_module(learners), device)
+    module = module_to_device(whole_module(learners), device)
     objectives = torch.nn.ModuleList(learner.objective for learner in learners).to(device)
     optimiser = torch.optim.Adam([*module.parameters(), *objectives.parameters()], lr=1e-6)
     shape = chain.modality.crop_shape(chain.shapes()[-2])
-    batch = laid_out(torch.randn(SAMPLES, *shape).to(device))
+    batch = to_fastest_layout(torch.randn(SAMPLES, *shape).to(device))
 
     @torch.no_grad()
     def forward() -> None:

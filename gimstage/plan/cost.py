@@ -22,7 +22,7 @@ from gimstage.plan.calibration import Calibration
 from gimstage.plan.fit import choose, plain_setting, recomputed_below
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
-from gimstage.sizes import readable
+from gimstage.sizes import format_bytes
 from gimstage.stack import new_learners
 
 
@@ -311,15 +311,15 @@ def require_disk(
     if needed_bytes > free:
         raise BudgetError(
             where,
-            f"{readable(needed_bytes)} of features to write, {readable(free)} free on the disk "
-            f"of {root}",
+            f"{format_bytes(needed_bytes)} of features to write, {format_bytes(free)} free on the "
+            f"disk of {root}",
             "enough free disk",
             cure,
         )
     if max_disk is not None and total_bytes > max_disk:
         raise BudgetError(
             where,
-            f"{readable(total_bytes)} of features in all",
-            f"at most --max-disk {readable(max_disk)}",
+            f"{format_bytes(total_bytes)} of features in all",
+            f"at most --max-disk {format_bytes(max_disk)}",
             cure,
         )

@@ -21,7 +21,7 @@ from gimstage.modules import EncoderModule
 from gimstage.plan.memory import Budget, Peak, predict_peak
 from gimstage.plan.predictions import prediction_key, remembered
 from gimstage.recipe.chain import Chain
-from gimstage.sizes import readable
+from gimstage.sizes import format_bytes
 from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
 from gimstage.train.step import Batch, training_step
 
@@ -105,12 +105,13 @@ def _too_small(chain: Chain, budget: Budget, needed: Setting) -> BudgetError:
     fixed = budget.context_bytes + budget.workspace_bytes
     smallest = math.ceil(fixed + needed.peak.reserved_bytes / (1 - budget.margin_share))
     return BudgetError(
-        f"stage {chain.last.key}, --gpu-mem {readable(budget.total_bytes)}",
-        f"{readable(needed.peak.reserved_bytes)} predicted for tensors at the least (micro-batch "
-        f"{needed.micro_batch}{_why_not_less(chain, needed)}), "
-        f"{readable(_room(budget))} left for them",
-        f"at least {readable(smallest)}: with {readable(budget.context_bytes)} for the context, "
-        f"{readable(budget.workspace_bytes)} for workspaces and {budget.margin_share:.0%} margin",
+        f"stage {chain.last.key}, --gpu-mem {format_bytes(budget.total_bytes)}",
+        f"{format_bytes(needed.peak.reserved_bytes)} predicted for tensors at the least "
+        f"(micro-batch {needed.micro_batch}{_why_not_less(chain, needed)}), "
+        f"{format_bytes(_room(budget))} left for them",
+        f"at least {format_bytes(smallest)}: with {format_bytes(budget.context_bytes)} for the "
+        f"context, {format_bytes(budget.workspace_bytes)} for workspaces and "
+        f"{budget.margin_share:.0%} margin",
         "allow more memory, set less aside (--gpu-context, --gpu-workspace, --gpu-margin), or "
         'choose a narrower module or precision = "bfloat16"',
         smallest_bytes=smallest,

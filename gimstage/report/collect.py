@@ -15,7 +15,7 @@ from typing import Any
 from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
 from gimstage.recipe.identity import differences
-from gimstage.report.folders import Notes, Run, read_run
+from gimstage.report.folders import Notes, RecipeRun, read_run
 from gimstage.report.published import base_of
 from gimstage.specs import DATA_SPECS
 
@@ -34,7 +34,7 @@ class Group:
     """
 
     recipe: str
-    runs: tuple[Run, ...]
+    runs: tuple[RecipeRun, ...]
     apart: tuple[str, ...] = ()
 
     @cached_property
@@ -182,11 +182,11 @@ def _asked_for(folder: str, names: Sequence[str]) -> bool:
     return folder in names or folder.partition("@")[0] in names
 
 
-def _plain_first(run: Run) -> tuple[bool, int]:
+def _plain_first(run: RecipeRun) -> tuple[bool, int]:
     return run.seed is not None, run.seed or 0
 
 
-def _without_stale_rows(runs: list[Run], root: Path, notes: Notes) -> list[Run]:
+def _without_stale_rows(runs: list[RecipeRun], root: Path, notes: Notes) -> list[RecipeRun]:
     """The runs without probes that were fitted to other weights than lie there now."""
     now = {f"{r.name}/{s.number}": s.weights_sha256 for r in runs for s in r.stages.values()}
     kept = []
@@ -215,7 +215,7 @@ def _stage_of(key: str) -> str:
     return re.sub(r"(/\d+)\.\d+$", r"\1", key)
 
 
-def _grouped(recipe: str, runs: list[Run], trained: Mapping[str, Any]) -> list[Group]:
+def _grouped(recipe: str, runs: list[RecipeRun], trained: Mapping[str, Any]) -> list[Group]:
     """Put each run to the first group that it differs from in nothing but seeds.
 
     Args:
@@ -225,12 +225,12 @@ def _grouped(recipe: str, runs: list[Run], trained: Mapping[str, Any]) -> list[G
     """
     parts = {run.name: _parts(run, trained) for run in runs}
 
-    def apart(one: Run, other: Run) -> list[str]:
+    def apart(one: RecipeRun, other: RecipeRun) -> list[str]:
         """In what two runs differ among what both have finished."""
         common = [key for key in parts[one.name] if key in parts[other.name]]
         return differences(*({key: parts[r.name][key] for key in common} for r in (one, other)))
 
-    groups: list[list[Run]] = []
+    groups: list[list[RecipeRun]] = []
     for run in runs:
         home = next((group for group in groups if not any(apart(o, run) for o in group)), None)
         if home is None:
@@ -240,7 +240,7 @@ def _grouped(recipe: str, runs: list[Run], trained: Mapping[str, Any]) -> list[G
     return [Group(recipe, tuple(g), _short(apart(groups[0][0], g[0]))) for g in groups]
 
 
-def _parts(run: Run, trained: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(run: RecipeRun, trained: Mapping[str, Any]) -> dict[str, Any]:
     """The identities of a run's stages and probes without seeds."""
     identities = {f"stage {number}": stage.identity for number, stage in run.stages.items()}
     identities |= {name: probe.identity for name, probe in run.probes.items()}

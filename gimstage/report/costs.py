@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gimstage.report.collect import Group, Report
-from gimstage.report.folders import Run
+from gimstage.report.folders import RecipeRun
 from gimstage.report.stageruns import StageRun
 
 
@@ -90,7 +90,7 @@ def cost_of(report: Report, group: Group) -> Cost:
     )
 
 
-def spent(runs: Sequence[Run], stages: Sequence[StageRun]) -> dict[str, Any]:
+def spent(runs: Sequence[RecipeRun], stages: Sequence[StageRun]) -> dict[str, Any]:
     """Steps, memory, disk, time and device of some stages of some runs, the mean over the runs."""
 
     def total(values: Iterable[float | None]) -> float | None:

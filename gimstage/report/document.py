@@ -11,7 +11,7 @@ from gimstage.report.grids import Grid, accuracy_grid, cost_grid, memory_grid, m
 from gimstage.report.modules import MemoryTable, ModuleTable, memory_tables, module_table
 from gimstage.report.probed import PROTOCOLS
 from gimstage.report.published import MEMORY_TITLE, PAPER
-from gimstage.report.tables import Row, Table, paper_tables
+from gimstage.report.tables import SystemRow, SystemTable, paper_tables
 
 TITLE = "Greedy InfoMax with gimstage, beside the paper"
 INTRODUCTION = (
@@ -51,7 +51,7 @@ class Document:
 class Figures:
     """All that the report counts: what its tables are made of."""
 
-    papers: tuple[Table, ...]
+    papers: tuple[SystemTable, ...]
     memories: tuple[MemoryTable, ...]
     modules: tuple[ModuleTable, ...]
 
@@ -123,7 +123,7 @@ def as_json(document: Document, figures: Figures, drawings: Sequence[Drawing]) -
     }
 
 
-def _table_json(table: Table) -> dict[str, Any]:
+def _table_json(table: SystemTable) -> dict[str, Any]:
     return {
         "number": table.number,
         "title": table.title,
@@ -133,7 +133,7 @@ def _table_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def _row_json(row: SystemRow) -> dict[str, Any]:
     return {
         "system": row.system.name,
         "run": row.run,

@@ -29,7 +29,7 @@ class ProbeRun:
 
 
 @dataclass(frozen=True)
-class Run:
+class RecipeRun:
     """One recipe with one seed.
 
     Args:
@@ -50,7 +50,7 @@ class Run:
         return self.recipe if self.seed is None else f"{self.recipe}@{self.seed}"
 
 
-def read_run(path: Path, notes: Notes) -> Run | None:
+def read_run(path: Path, notes: Notes) -> RecipeRun | None:
     """What lies in a recipe's folder; None where nothing of it is finished."""
     recipe, _, seed = path.name.partition("@")
     if "@" in path.name and not seed.isdigit():
@@ -68,7 +68,7 @@ def read_run(path: Path, notes: Notes) -> Run | None:
             notes.append(f"{folder}: holds {record.stage}, but is no number of a stage; left out")
     if not stages and not probes:
         return None
-    return Run(recipe, int(seed) if seed else None, dict(sorted(stages.items())), probes)
+    return RecipeRun(recipe, int(seed) if seed else None, dict(sorted(stages.items())), probes)
 
 
 def _record(folder: RunFolder, notes: Notes) -> Manifest | ProbeManifest | None:

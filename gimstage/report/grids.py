@@ -8,8 +8,8 @@ from gimstage.report.costs import Cost, Measured
 from gimstage.report.modules import Memory, MemoryTable, ModuleTable
 from gimstage.report.probed import LINEAR, PROTOCOLS, protocol_order
 from gimstage.report.published import MEMORY_TITLE, Published
-from gimstage.report.tables import Row, Table
-from gimstage.sizes import duration, readable
+from gimstage.report.tables import SystemRow, SystemTable
+from gimstage.sizes import format_bytes, format_duration
 
 NOT_RUN, NOT_MEASURED, NONE = "not run", "not measured", "–"
 SPENT = ("steps", "memory predicted", "memory measured", "disk", "training")
@@ -37,7 +37,7 @@ class Grid:
     notes: tuple[str, ...] = ()
 
 
-def accuracy_grid(table: Table) -> Grid:
+def accuracy_grid(table: SystemTable) -> Grid:
     """A table of the paper: published figures beside ours, per task and protocol."""
     columns = ["system", *(f"{task}, published" for task in table.tasks)]
     keys = [(task, protocol) for task in table.tasks for protocol in table.protocols]
@@ -90,12 +90,12 @@ class _Marks:
         return tuple(f"[{letter}] {note}." for note, letter in self._letters.items())
 
 
-def _remarks(row: Row) -> list[str]:
+def _remarks(row: SystemRow) -> list[str]:
     published = [f"published: {row.system.source}"] if row.system.source else []
     return [*published, *(f"ours {note}" for note in row.notes)]
 
 
-def cost_grid(table: Table) -> Grid:
+def cost_grid(table: SystemTable) -> Grid:
     """What stands behind the figures of a table: data, steps, memory, disk, time."""
     columns = (
         *("system", "recipe", "seeds", "data", "samples", "probe train / test"),
@@ -130,24 +130,24 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
         cost.recipe,
         str(cost.seeds),
         f"{cost.split} {cost.data_sha256[:8]}" if cost.data_sha256 else NONE,
-        count(cost.samples),
-        NONE if cost.probe_samples is None else " / ".join(map(count, cost.probe_samples)),
+        format_count(cost.samples),
+        NONE if cost.probe_samples is None else " / ".join(map(format_count, cost.probe_samples)),
         *_spent_cells(cost),
     )
 
 
 def _spent_cells(cost: Any) -> tuple[str, ...]:
     return (
-        count(cost.steps),
-        size(cost.predicted_bytes),
+        format_count(cost.steps),
+        format_size(cost.predicted_bytes),
         NONE if cost.steps is None else _measured_size(cost.measured_bytes),
-        size(cost.disk_bytes),
-        taken(cost.seconds),
+        format_size(cost.disk_bytes),
+        format_time(cost.seconds),
     )
 
 
 def _measured_size(value: int | None) -> str:
-    return NOT_MEASURED if value is None else size(value)
+    return NOT_MEASURED if value is None else format_size(value)
 
 
 def memory_grid(table: MemoryTable) -> Grid:
@@ -174,7 +174,7 @@ def _memory_cells(row: Memory, whole: Memory) -> tuple[str, ...]:
     published = NONE if row.published is None else f"{row.published} GB"
     ours: tuple[str, ...] = (NOT_RUN, NOT_RUN)
     if row.recipe:
-        ours = (size(row.predicted_bytes), _measured_size(row.measured_bytes))
+        ours = (format_size(row.predicted_bytes), _measured_size(row.measured_bytes))
     return (
         row.system,
         published,
@@ -267,22 +267,22 @@ def number(measured: Measured | None, form: str) -> str:
     return f"{form.format(measured.mean)}{std} ({len(measured.values)})"
 
 
-def count(value: int | None) -> str:
+def format_count(value: int | None) -> str:
     """A whole number with its thousands parted."""
     return NONE if value is None else f"{value:,}"
 
 
-def size(value: float | None) -> str:
+def format_size(value: float | None) -> str:
     """Bytes in the unit that suits them."""
-    return NONE if value is None else readable(value)
+    return NONE if value is None else format_bytes(value)
 
 
-def taken(seconds: float | None) -> str:
+def format_time(seconds: float | None) -> str:
     """Seconds, minutes or hours."""
-    return NONE if seconds is None else duration(seconds)
+    return NONE if seconds is None else format_duration(seconds)
 
 
-def terminal_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
+def terminal_rows(tables: Sequence[SystemTable]) -> list[dict[str, str]]:
     """One row per system of every table for a terminal: table, base, system, figures, cost."""
     found = []
     for table in tables:

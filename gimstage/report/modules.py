@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Measured, most, spent
-from gimstage.report.folders import Run
+from gimstage.report.folders import RecipeRun
 from gimstage.report.probed import BASELINES, input_order
 from gimstage.report.published import MEMORY_ROWS, MemoryRow, Published
 from gimstage.report.stageruns import module_kind
@@ -140,7 +140,7 @@ def _stage_rows(group: Group, number: int) -> Iterator[StageRow]:
         yield StageRow(name, module_kind(module), first.chances[at], last)
 
 
-def _last_loss(runs: Sequence[Run], number: int, position: int) -> Measured | None:
+def _last_loss(runs: Sequence[RecipeRun], number: int, position: int) -> Measured | None:
     """The loss at the end of a stage's metrics, over the runs."""
     curves = [(run.name, [*run.stages[number].points(position, "loss")]) for run in runs]
     ends = [(name, points[-1][1]) for name, points in curves if points]

@@ -19,7 +19,7 @@ from gimstage.progress import Progress, Watch
 from gimstage.report.collect import Report
 from gimstage.report.drawing import GREY, Drawing, page
 from gimstage.report.excerpts import Excerpts, excerpts_of
-from gimstage.report.folders import Notes, Run
+from gimstage.report.folders import Notes, RecipeRun
 from gimstage.report.neurons import search
 from gimstage.report.raw import find_raw
 from gimstage.report.stageruns import StageRun
@@ -81,7 +81,7 @@ def draw_patches(
 
 
 def _described(
-    name: str, base: str, run: Run, *, found: list[Found], excerpts: Excerpts
+    name: str, base: str, run: RecipeRun, *, found: list[Found], excerpts: Excerpts
 ) -> Drawing:
     neurons = "; ".join(
         f"module {each.module}, channels {', '.join(map(str, each.shown)) or 'none'}"
@@ -99,12 +99,12 @@ def _described(
     )
 
 
-def _stored(run: Run) -> list[StageRun]:
+def _stored(run: RecipeRun) -> list[StageRun]:
     """The stages that store features."""
     return [stage for stage in run.stages.values() if stage.folder.features.exists()]
 
 
-def _unstored(run: Run) -> str:
+def _unstored(run: RecipeRun) -> str:
     """Which modules cannot be shown."""
     modules = {at for stage in run.stages.values() for at in stage.positions}
     lacking = sorted(modules - {stage.positions[-1] for stage in _stored(run)})

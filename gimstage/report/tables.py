@@ -12,7 +12,7 @@ from typing import Any
 from gimstage.recipe.identity import differences
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Cost, Measured, cost_of
-from gimstage.report.folders import Run
+from gimstage.report.folders import RecipeRun
 from gimstage.report.probed import (
     BASELINES,
     LINEAR,
@@ -34,7 +34,7 @@ CellKey = tuple[str, str]  # task, protocol
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """One system of a table.
 
     Args:
@@ -61,7 +61,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class SystemTable:
     """A table of accuracies for one base recipe; `base` is None where none was run."""
 
     number: int
@@ -69,11 +69,11 @@ class Table:
     base: str | None
     tasks: tuple[str, ...]
     protocols: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SystemRow, ...]
     notes: tuple[str, ...]
 
 
-def paper_tables(report: Report) -> list[Table]:
+def paper_tables(report: Report) -> list[SystemTable]:
     """Tables 1, 3 and 4 for every base; without any figure of ours where no base was run."""
     return [
         _paper_table(report, paper, base)
@@ -82,15 +82,15 @@ def paper_tables(report: Report) -> list[Table]:
     ]
 
 
-def _paper_table(report: Report, paper: PaperTable, base: str | None) -> Table:
+def _paper_table(report: Report, paper: PaperTable, base: str | None) -> SystemTable:
     rows = [row for system in paper.systems for row in _rows(report, system, base)]
     found = {*LINEAR, *(protocol for row in rows for _, protocol in row.cells)}
     protocols = tuple(sorted(found, key=protocol_order))
     notes = (*_mixed_data(rows), *_mixed_settings(rows))
-    return Table(paper.number, paper.title, base, paper.tasks, protocols, tuple(rows), notes)
+    return SystemTable(paper.number, paper.title, base, paper.tasks, protocols, tuple(rows), notes)
 
 
-def _rows(report: Report, system: System, base: str | None) -> list[Row]:
+def _rows(report: Report, system: System, base: str | None) -> list[SystemRow]:
     """A row per group of the system's recipes; one without figures of ours where none was run."""
     tasks = system.recipes
     groups = {task: report.of(f"{base}{suffix}") if base else [] for task, suffix in tasks.items()}
@@ -99,7 +99,7 @@ def _rows(report: Report, system: System, base: str | None) -> list[Row]:
         stand, groups = system.stand, {task: report.of(base) for task in tasks}
     turns = [dict(zip(tasks, turn, strict=True)) for turn in zip_longest(*groups.values())]
     rows = [_row(report, system, turn, stand, base) for turn in turns]
-    return [row for row in rows if row.run] or [Row(system, {}, ())]
+    return [row for row in rows if row.run] or [SystemRow(system, {}, ())]
 
 
 def _row(
@@ -108,7 +108,7 @@ def _row(
     turn: Mapping[str, Group | None],
     stand: Stand | None,
     base: str | None,
-) -> Row:
+) -> SystemRow:
     groups = {task: group for task, group in turn.items() if group is not None}
     cells = {
         (task, protocol): found
@@ -119,7 +119,7 @@ def _row(
     own = list({group.recipe: group for group in groups.values()}.values())
     costs = () if stand else tuple(cost_of(report, group) for group in own)
     apart = [f"kept apart: {'; '.join(g.apart[:2])}" for g in own if g.apart]
-    return Row(system, cells, costs, (*apart, *_other_form(report, own, base)))
+    return SystemRow(system, cells, costs, (*apart, *_other_form(report, own, base)))
 
 
 def _other_form(report: Report, groups: Sequence[Group], base: str | None) -> Iterator[str]:
@@ -162,7 +162,7 @@ def _source(recipe: str, row: ProbeRow, stand: Stand | None) -> str:
     return f"{recipe}, {words}" + (" before training" if stand == "random" else "")
 
 
-def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> ProbeRow | None:
+def _probed(run: RecipeRun, task: str, protocol: str, stand: Stand | None) -> ProbeRow | None:
     """The row of a run's probes that a system's figure is taken from."""
     rows = [
         row
@@ -182,7 +182,7 @@ def _probed(run: Run, task: str, protocol: str, stand: Stand | None) -> ProbeRow
     return chosen[-1] if chosen else None
 
 
-def _below_gru(run: Run, inputs: Sequence[ProbeRow]) -> list[ProbeRow]:
+def _below_gru(run: RecipeRun, inputs: Sequence[ProbeRow]) -> list[ProbeRow]:
     """The rows of what the GRU at the end of a network reads; none where it ends in no GRU."""
     last = list(run.stages.values())[-1:]
     if not last or last[0].modules[-1].get("kind") != "gru":
@@ -191,7 +191,7 @@ def _below_gru(run: Run, inputs: Sequence[ProbeRow]) -> list[ProbeRow]:
     return [row for row in inputs if position(row.stage, run.stages) == at]
 
 
-def _mixed_data(rows: Sequence[Row]) -> Iterator[str]:
+def _mixed_data(rows: Sequence[SystemRow]) -> Iterator[str]:
     """A warning where rows that stand side by side are of different data.
 
     That a supervised system is trained on another split of the same data is no such difference.
@@ -212,7 +212,7 @@ def _mixed_data(rows: Sequence[Row]) -> Iterator[str]:
             yield f"Not all rows are {what}, so compare within one only: {parts}."
 
 
-def _mixed_settings(rows: Sequence[Row]) -> Iterator[str]:
+def _mixed_settings(rows: Sequence[SystemRow]) -> Iterator[str]:
     """A warning where rows that stand side by side are probed with different settings."""
     for key in dict.fromkeys(key for row in rows for key in row.cells):
         cells = [row.cells[key] for row in rows if key in row.cells]

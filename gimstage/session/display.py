@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 
 from gimstage.progress import Progress, Watch
 from gimstage.session.tables import WIDTH
-from gimstage.sizes import readable
+from gimstage.sizes import format_bytes
 
 PLAIN_LINE_EVERY_S = 10.0
 
@@ -126,5 +126,5 @@ def facts(update: Progress) -> str:
     if update.loss is not None:
         parts.append(f"loss {update.loss:.3f}")
     if update.bytes_per_s is not None:
-        parts.append(f"{readable(update.bytes_per_s)}/s")
+        parts.append(f"{format_bytes(update.bytes_per_s)}/s")
     return "  ".join(parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gimstage.errors import BudgetError
 from gimstage.session.tables import Answer, Table
-from gimstage.sizes import readable
+from gimstage.sizes import format_bytes
 
 if TYPE_CHECKING:
     from gimstage.plan.cost import StagePlan
@@ -40,7 +40,7 @@ class TrainedStage:
     def __str__(self) -> str:
         """One line on the stage: its losses, and what it stores."""
         features, training = self.features, self.training
-        stored = f"{readable(features.bytes)} of features" if features else "no features stored"
+        stored = f"{format_bytes(features.bytes)} of features" if features else "no features stored"
         losses = "no record of its losses"
         if training.first and training.last:
             first, last = training.first["loss"], training.last["loss"]
@@ -114,9 +114,9 @@ def _why_cell(why: Sequence[str], *, all_of_it: bool) -> str:
 def _memory_cell(memory: MemoryRecord | None) -> str:
     if not memory:
         return ""
-    predicted = f"{readable(memory.predicted_reserved_bytes)} predicted"
+    predicted = f"{format_bytes(memory.predicted_reserved_bytes)} predicted"
     measured = memory.measured_reserved_bytes
-    return predicted if measured is None else f"{readable(measured)} measured, {predicted}"
+    return predicted if measured is None else f"{format_bytes(measured)} measured, {predicted}"
 
 
 class ProbeRows(Answer["Row"]):
@@ -218,7 +218,7 @@ def disk_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Tabl
         for plan in plans
     ]
     total = sum(plan.cache_bytes or 0 for plan in plans)
-    note = f"{readable(total)} ({total:,} bytes) of features, {readable(free_bytes)} free"
+    note = f"{format_bytes(total)} ({total:,} bytes) of features, {format_bytes(free_bytes)} free"
     columns = ("stage", *numbers, "features", "encoding")
     return Table(f"{recipe}: the plan", columns, rows, numbers, note)
 
@@ -226,7 +226,7 @@ def disk_table(recipe: str, plans: Sequence[StagePlan], free_bytes: int) -> Tabl
 def _disk_cell(plan: StagePlan) -> str:
     if not plan.cache_bytes:
         return "not stored"
-    return ("" if plan.exact else "≤ ") + readable(plan.cache_bytes)
+    return ("" if plan.exact else "≤ ") + format_bytes(plan.cache_bytes)
 
 
 def memory_table(
@@ -246,9 +246,9 @@ def memory_table(
             plan.name,
             str(plan.micro_batch),
             f"× {plan.relative_time:.2f}",
-            readable(plan.predicted_allocated_bytes),
-            readable(plan.predicted_reserved_bytes),
-            readable(plan.read_bytes_per_step),
+            format_bytes(plan.predicted_allocated_bytes),
+            format_bytes(plan.predicted_reserved_bytes),
+            format_bytes(plan.read_bytes_per_step),
             "–" if plan.hours is None else f"{plan.hours:,.2f}",
             "yes" if plan.checkpointing else "no",
             _cache_above(plan),
@@ -263,11 +263,14 @@ def memory_table(
 def _memory_notes(plans: Sequence[StagePlan], budget: Budget | None, *, sized: bool) -> list[str]:
     notes = ["a prediction, not validated on CUDA; batch and negatives never change"]
     if budget is not None:
-        left = (
-            f"{readable(budget.total_bytes)} less {readable(budget.context_bytes)} context, "
-            f"{readable(budget.workspace_bytes)} workspace, {readable(budget.margin_bytes)} margin "
-            f"leave {readable(budget.for_tensors)} for tensors"
-        )
+        aside = {
+            "context": budget.context_bytes,
+            "workspace": budget.workspace_bytes,
+            "margin": budget.margin_bytes,
+        }
+        less = ", ".join(f"{format_bytes(count)} {what}" for what, count in aside.items())
+        total, left_bytes = format_bytes(budget.total_bytes), format_bytes(budget.for_tensors)
+        left = f"{total} less {less} leave {left_bytes} for tensors"
         notes.insert(0, left)
     if any(plan.recompute and plan.recompute.faster is None for plan in plans):
         notes.append("* for every TFLOP/s of the device; --calibrate measures this one")
@@ -283,7 +286,7 @@ def _cache_above(plan: StagePlan) -> str:
         return "–"
     if choice.faster is None or choice.crossing_bytes_per_s is None:
         return f"{choice.crossing_gb_per_tflop:.3g} GB/s *"
-    return f"{readable(choice.crossing_bytes_per_s)}/s: {choice.faster}"
+    return f"{format_bytes(choice.crossing_bytes_per_s)}/s: {choice.faster}"
 
 
 class ReportPage(Answer[dict[str, str]]):

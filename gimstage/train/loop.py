@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gimstage.device import laid_out, placed
+from gimstage.device import module_to_device, to_fastest_layout
 from gimstage.draws import drawing, generator
 from gimstage.errors import BudgetError, CheckpointError
 from gimstage.inputs import Source, TrainingDraws, Where, prefetched, to_device
@@ -59,7 +59,7 @@ class Training:
         self.stage, self.spec = chain.last, chain.last.spec.train
         self.folder, self.fingerprint, self.total_steps = folder, fingerprint, total_steps
         self.learners = new_learners(chain)
-        self.module = placed(whole_module(self.learners), device).train()
+        self.module = module_to_device(whole_module(self.learners), device).train()
         self.module.checkpointing, self.micro_batch = checkpointing, micro_batch
         self.objective = whole_objective(self.learners).to(device).train()
         parts = {"module": self.module, "objective": self.objective}
@@ -293,7 +293,7 @@ def load_part(
 ) -> Tensor:
     """Module input on the device, of the samples of a batch from `first` to before `last`."""
     part = to_device(raw[first:last], device)
-    return laid_out(source.prepare(part, where.part(first, last)))
+    return to_fastest_layout(source.prepare(part, where.part(first, last)))
 
 
 class _Remembered:

@@ -18,7 +18,7 @@ from gimstage.recipe.recipe import Recipe, Shelf
 from gimstage.work.pipeline import Pipeline
 from gimstage.work.stage import Settings
 
-State = Literal["to do", "part done", "done", "left out", "failed"]
+CampaignState = Literal["to do", "part done", "done", "left out", "failed"]
 
 
 @dataclass
@@ -34,7 +34,7 @@ class CampaignRun:
     """
 
     recipe: Recipe
-    state: State = "to do"
+    state: CampaignState = "to do"
     estimated_s: float | None = None
     error: str | None = None
     pipeline: Pipeline | None = None
@@ -141,7 +141,7 @@ class Campaign:
             raise NoLabelsError(f"recipe {run.name}", found)
 
 
-def state_of(pipeline: Pipeline) -> State:
+def state_of(pipeline: Pipeline) -> CampaignState:
     """What of a recipe is done, probes left out whose labels the data does not have.
 
     Raises:
@@ -210,7 +210,9 @@ def names_below(recipe: Recipe) -> list[str]:
     return [name for name in names if name != recipe.name]
 
 
-def suiting(recipes: Sequence[Recipe], data: Path | None) -> tuple[list[Recipe], list[Recipe]]:
+def divide_by_data(
+    recipes: Sequence[Recipe], data: Path | None
+) -> tuple[list[Recipe], list[Recipe]]:
     """The recipes that can run on what lies in a folder, and those of the other kind of data.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gimstage.cache import verify
-from gimstage.device import placed
+from gimstage.device import module_to_device
 from gimstage.errors import (
     CacheError,
     DamagedCacheError,
@@ -285,7 +285,7 @@ class Pipeline:
         stacks = [random_stack(chain)]
         if spec.weights == "trained":
             stacks.insert(0, trained_stack(self.runs, chain))
-        return tuple(placed(stack, self.settings.device) for stack in stacks)
+        return tuple(module_to_device(stack, self.settings.device) for stack in stacks)
 
     def _probe_identity(self, spec: ProbeSpec) -> Identity:
         """Everything that decides a probe's rows, down to the bits of the weights."""

@@ -17,17 +17,17 @@ from helpers.manifests import (
 from gimstage.report import collect, summary
 from gimstage.report.modules import memory_tables, module_table
 from gimstage.report.published import base_of
-from gimstage.report.tables import Row, Table, paper_tables
+from gimstage.report.tables import SystemRow, SystemTable, paper_tables
 
 GIM = "Greedy InfoMax, one module after another"
 PAPER, CONVERGED = ("class", "paper"), ("class", "converged")
 
 
-def table(runs: Path, number: int) -> Table:
+def table(runs: Path, number: int) -> SystemTable:
     return next(found for found in paper_tables(collect(runs)) if found.number == number)
 
 
-def row(runs: Path, number: int, system: str) -> Row:
+def row(runs: Path, number: int, system: str) -> SystemRow:
     return next(found for found in table(runs, number).rows if found.system.name == system)
 
 

@@ -20,7 +20,7 @@ from gimstage.errors import DataError, RecipeError
 from gimstage.plan import calibration
 from gimstage.progress import Interrupted, Watch
 from gimstage.recipe.recipe import Recipe
-from gimstage.work.campaign import Campaign, in_order, suiting
+from gimstage.work.campaign import Campaign, divide_by_data, in_order
 from gimstage.work.stage import Settings
 
 SETTINGS = Settings(device=CPU, workers=1, max_disk=None, checkpoint_every_s=1e9)
@@ -140,7 +140,7 @@ def test_data_that_is_neither_images_nor_speech_is_refused(tmp_path: Path) -> No
     nowhere = tmp_path / "nowhere"
     for folder, found in ((tmp_path, "neither images nor speech"), (nowhere, "no such folder")):
         with pytest.raises(DataError) as error:
-            suiting(recipes, folder)
+            divide_by_data(recipes, folder)
         assert str(error.value) == (
             f"{folder}: {found}; expected unlabeled_X.bin, train_X.bin, … or "
             "SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac; give the folder of STL-10 or "
@@ -151,7 +151,7 @@ def test_data_that_is_neither_images_nor_speech_is_refused(tmp_path: Path) -> No
 def test_data_that_no_recipe_is_for_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train_X.bin").touch()
     with pytest.raises(DataError) as error:
-        suiting(in_order([RECIPES / "tiny_audio"]), tmp_path)
+        divide_by_data(in_order([RECIPES / "tiny_audio"]), tmp_path)
     assert str(error.value) == (
         f"{tmp_path}: images; expected what one of these is for: tiny_audio; "
         "name others, or give other data"
