@@ -172,7 +172,7 @@ def encode_recording(home: Path, *, minutes: int) -> None:
     from gimstage.inputs import find_data
     from gimstage.progress import Watch
     from gimstage.recipe.recipe import Recipe
-    from gimstage.work.stage import Settings
+    from gimstage.work.base import Settings
 
     rng = np.random.default_rng(0)
     for name, seconds in (("1-1-0000", 60 * minutes), ("1-1-0001", 2)):

@@ -24,8 +24,8 @@ from gimstage.inputs import find_data, output_source, prefetched
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
 from gimstage.train.loop import load_part
+from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
-from gimstage.work.stage import Settings
 
 STAGES = Path(__file__).parents[1] / "stages"
 CPU = torch.device("cpu")

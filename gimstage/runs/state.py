@@ -4,9 +4,10 @@ A stage's state is read off its folder: *missing* (nothing), *partial* (begun), 
 (made by another recipe, upstream or data), *damaged* (the manifest promises what is not there).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from gimstage.cache import verify
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
@@ -17,6 +18,8 @@ from gimstage.runs.manifest import Manifest
 from gimstage.runs.tensors import read_header
 
 State = Literal["missing", "partial", "done", "stale", "damaged"]
+Verdict = tuple[State, tuple[str, ...]]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,24 @@ class Status:
     state: State
     why: tuple[str, ...]
     fingerprint: str
+
+
+def record_or_verdict(read: Callable[[], R | None]) -> tuple[R | None, Verdict]:
+    """A commit record, or why there is none that could be trusted.
+
+    Args:
+        read: reads the manifest, as `RunFolder.manifest` does.
+
+    Returns:
+        The record and "done"; or None and what state that is.
+    """
+    try:
+        manifest = read()
+    except DamagedCacheError as error:
+        return None, ("damaged", (str(error),))
+    except CacheError as error:  # of a newer release
+        return None, ("stale", (str(error),))
+    return manifest, ("done" if manifest is not None else "missing", ())
 
 
 @dataclass(frozen=True)
@@ -76,49 +97,44 @@ class Runs:
         """The state of the chain's last stage, and why."""
         wanted = self.features_identity(chain)
         state, why = self._state(chain, wanted)
-        return Status(str(chain.last.number), state, tuple(why), fingerprint(wanted))
+        return Status(str(chain.last.number), state, why, fingerprint(wanted))
 
-    def _state(self, chain: Chain, wanted: Identity) -> tuple[State, list[str]]:
+    def _state(self, chain: Chain, wanted: Identity) -> Verdict:
         folder = self.stage_folder(chain)
-        try:
-            manifest = folder.manifest()
-        except DamagedCacheError as error:
-            return "damaged", [str(error)]
-        except CacheError as error:
-            return "stale", [str(error)]
+        manifest, verdict = record_or_verdict(folder.manifest)
         if manifest is None:
-            return self._begun(chain, folder)
+            return self._begun(chain, folder) if verdict[0] == "missing" else verdict
         changes = differences(manifest.identity, wanted) or self._upstream_changes(chain, manifest)
         if changes:
-            return "stale", changes
+            return "stale", tuple(changes)
         output = chain.last.spec.output
         try:
             check_weights(folder, manifest)
             if output.store == "features" and manifest.features is not None:
                 verify(folder.features, manifest.features.files, full=False)
         except DamagedCacheError as error:
-            return "damaged", [str(error)]
+            return "damaged", (str(error),)
         if output.store == "features":
             stored = manifest.features.arrays if manifest.features else []
             lacking = {"features", *(["codes"] if output.codes else [])} - set(stored)
             if lacking:
-                return "partial", [f"trained; {' and '.join(sorted(lacking))} not stored yet"]
-        return "done", []
+                return "partial", (f"trained; {' and '.join(sorted(lacking))} not stored yet",)
+        return "done", ()
 
-    def _begun(self, chain: Chain, folder: RunFolder) -> tuple[State, list[str]]:
+    def _begun(self, chain: Chain, folder: RunFolder) -> Verdict:
         """The state of a stage without a manifest."""
         try:
             if self.trained(chain):
-                return "partial", ["trained; features not complete"]
+                return "partial", ("trained; features not complete",)
             header = read_header(folder.training.state)
         except DamagedCacheError as error:
-            return "damaged", [str(error)]
+            return "damaged", (str(error),)
         if header and header["fingerprint"] == self.training_fingerprint(chain):
-            return "partial", ["training interrupted; it continues from its checkpoint"]
+            return "partial", ("training interrupted; it continues from its checkpoint",)
         leftovers = (folder.weights, folder.training.path, folder.features, folder.metrics)
         if any(path.exists() for path in leftovers):
-            return "partial", ["begun, but nothing to go on from; it starts anew"]
-        return "missing", []
+            return "partial", ("begun, but nothing to go on from; it starts anew",)
+        return "missing", ()
 
     def training_fingerprint(self, chain: Chain) -> str:
         """Of all that decides the weights, down to the very bits of the stage before."""

@@ -13,7 +13,7 @@ from gimstage.sizes import parse_bytes
 
 if TYPE_CHECKING:
     from gimstage.plan.memory import Budget
-    from gimstage.work.stage import Settings
+    from gimstage.work.base import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Options:
             GimstageError: there is no such device, or a text is not a number of bytes.
         """
         from gimstage.device import find_device
-        from gimstage.work.stage import Settings
+        from gimstage.work.base import Settings
 
         return Settings(
             device=find_device(self.device),

@@ -19,8 +19,8 @@ from gimstage.session.options import Options
 from gimstage.session.results import Plan, ProbeRows, ReportPage, States, TrainedStage
 from gimstage.session.tables import Answer
 from gimstage.stack import Stack, trained_stack
+from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
-from gimstage.work.stage import Settings
 
 Watching = Callable[[], AbstractContextManager[Watch]]
 

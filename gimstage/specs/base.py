@@ -21,7 +21,10 @@ Shape = tuple[int, ...]
 # Marks a key that came later: without a value it is left out of identities, which so stay what they
 # were before there was such a key.
 LATER = "later"
+# Marks a key that only training sees: what a probe finds out does not depend on it.
+TRAINING = "training"
 _IDENTITY = {"identity": True}
+_PROBED = {"probed": True}
 
 
 class KindError(ValueError):
@@ -48,10 +51,15 @@ class Spec(BaseModel):
         self, plain: SerializerFunctionWrapHandler, info: SerializationInfo
     ) -> dict[str, Any]:
         table: dict[str, Any] = plain(self)
-        if info.context is not _IDENTITY:
+        if info.context is not _IDENTITY and info.context is not _PROBED:
             return table
-        later = {key for key, field in type(self).model_fields.items() if LATER in field.metadata}
-        return {k: v for k, v in table.items() if v is not None or k not in later}
+        left_out = {key for key in self._marked(LATER) if table.get(key) is None}
+        if info.context is _PROBED:
+            left_out |= self._marked(TRAINING)
+        return {key: value for key, value in table.items() if key not in left_out}
+
+    def _marked(self, mark: str) -> set[str]:
+        return {key for key, field in type(self).model_fields.items() if mark in field.metadata}
 
     def identity(self, *, exclude: Any = None) -> dict[str, Any]:
         """The table as it enters identities: plain JSON values, later keys only where they are set.
@@ -60,3 +68,7 @@ class Spec(BaseModel):
             exclude: what to leave out, as pydantic takes it.
         """
         return self.model_dump(mode="json", exclude=exclude, context=_IDENTITY)
+
+    def as_probed(self) -> dict[str, Any]:
+        """The table as it enters the identities of probes: without what only training sees."""
+        return self.model_dump(mode="json", context=_PROBED)

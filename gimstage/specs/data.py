@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import field_validator, model_validator
 
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import LATER, Positive, Rate, Seed, Shape, Share, Spec
+from gimstage.specs.base import LATER, TRAINING, Positive, Rate, Seed, Shape, Share, Spec
 from gimstage.views import FRAME_SAMPLES, LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
@@ -23,7 +23,7 @@ class ViewsSpec(Spec):
     flip: bool
     patch_px: Positive
     stride_px: Positive
-    cutout_px: Annotated[Positive | None, LATER] = None
+    cutout_px: Annotated[Positive | None, LATER, TRAINING] = None
 
 
 class StoredViewsSpec(Spec):
@@ -81,7 +81,7 @@ class _DataSpec(Spec):
     layout: ClassVar[str]
     algorithm: ClassVar[int] = 1
 
-    validation: Annotated[ValidationSpec | None, LATER] = None
+    validation: Annotated[ValidationSpec | None, LATER, TRAINING] = None
 
     @model_validator(mode="after")
     def _demo_goes_with_its_source(self) -> _DataSpec:
@@ -104,8 +104,8 @@ class ImageDataSpec(_DataSpec):
     mean: list[float]
     std: list[Rate]
     views: ViewsSpec
-    stored_views: StoredViewsSpec
-    demo: DemoSpec | None = None
+    stored_views: Annotated[StoredViewsSpec, TRAINING]
+    demo: Annotated[DemoSpec | None, TRAINING] = None
 
     @field_validator("mean", "std")
     @classmethod
@@ -188,8 +188,8 @@ class SpeechDataSpec(_DataSpec):
     mean: float
     std: Rate
     views: CropSpec
-    stored_views: StoredSpansSpec
-    demo: SpeechDemoSpec | None = None
+    stored_views: Annotated[StoredSpansSpec, TRAINING]
+    demo: Annotated[SpeechDemoSpec | None, TRAINING] = None
 
     def cached_views(self, frames: Any) -> StoredSpans:
         """What features.zarr holds of utterances of so many frames, (N,) int64."""

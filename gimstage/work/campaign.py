@@ -15,8 +15,8 @@ from gimstage.data.kinds import Kind, data_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe, Shelf
+from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
-from gimstage.work.stage import Settings
 
 CampaignState = Literal["to do", "part done", "done", "left out", "failed"]
 

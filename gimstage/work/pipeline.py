@@ -2,17 +2,14 @@
 
 import logging
 import shutil
-from contextlib import ExitStack, suppress
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
 from gimstage.cache import verify
-from gimstage.device import module_to_device
 from gimstage.errors import (
     CacheError,
-    DamagedCacheError,
-    DataError,
     NoLabelsError,
     StaleCacheError,
 )
@@ -26,17 +23,16 @@ from gimstage.plan.cost import (
     require_disk,
     stored_bytes,
 )
-from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, open_probe
+from gimstage.probe import Row
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import check_weights, folder_bytes
-from gimstage.runs.manifest import MemoryRecord, ProbeManifest, ProbeRow
+from gimstage.runs.manifest import MemoryRecord
 from gimstage.runs.state import Runs, Status
-from gimstage.specs import ProbeSpec
-from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
-from gimstage.work.stage import Settings, StageWork, naming_out_of_memory, versions
+from gimstage.work.base import Settings, finish
+from gimstage.work.probe import ProbeWork
+from gimstage.work.stage import StageWork
 
 _log = logging.getLogger(__name__)
 
@@ -96,14 +92,12 @@ class Pipeline:
         Raises:
             DataError: the data has no labels for it.
         """
-        spec = self.recipe.probe(name)
-        chains = [self.recipe.chain(ref) for ref in spec.inputs]
-        calibration = self._calibration(chains)
+        work = self._probe(name)
+        calibration = self._calibration(work.chains)
         if calibration is None:
             return None
-        crops = self._open_probe(spec).crops
-        stacks = 2 if spec.weights == "trained" else 1
-        return probe_hours(chains, crops, stacks=stacks, calibration=calibration)
+        stacks = 2 if work.spec.weights == "trained" else 1
+        return probe_hours(work.chains, work.open().crops, stacks=stacks, calibration=calibration)
 
     def _calibration(self, chains: list[Chain]) -> Calibration | None:
         """The last calibration, if it was of this device and of these chains."""
@@ -147,29 +141,16 @@ class Pipeline:
                 works on it, the data or the numbers are bad.
             Interrupted: a stop was asked for; the next call goes on from there.
         """
-        chain = self.recipe.chain(number)
-        folder = self.runs.stage_folder(chain)
-        if self._done(chain):  # asked without the lock, which one who only reads may hold
-            return False
-        with folder.lock(), ExitStack() as held:
-            if self._done(chain):
-                return False
-            for below in chain.below():
-                held.enter_context(self.runs.stage_folder(below).reading())
-            folder.refuse_newer()
-            self.require_disk([number])
-            work = StageWork(
-                chain, self.data, runs=self.runs, settings=self.settings, watch=self.watch
-            )
-            with naming_out_of_memory(f"stage {chain.last.key}"):
-                work.run()
-        return True
+        return finish(self._stage(number), room=partial(self.require_disk, [number]))
 
-    def _done(self, chain: Chain) -> bool:
-        done = self.runs.status(chain).state == "done"
-        if done:
-            self.runs.stage_folder(chain).manifest_path.touch()  # for make, which orders by time
-        return done
+    def _stage(self, number: int) -> StageWork:
+        return StageWork(
+            self.recipe.chain(number),
+            self.data,
+            runs=self.runs,
+            settings=self.settings,
+            watch=self.watch,
+        )
 
     def extract_stage(self, number: int) -> bool:
         """Write the features of a trained stage; False where they are there already.
@@ -194,33 +175,19 @@ class Pipeline:
             StaleCacheError: a stage it reads is not done.
             DataError: the data has no labels.
         """
-        spec = self.recipe.probe(name)
-        folder = self.runs.folder(f"{self.recipe.name}/{name}")
-        with folder.lock(), ExitStack() as held:
-            identity = self._probe_identity(spec)
-            if spec.weights == "trained":
-                for chain in map(self.recipe.chain, spec.inputs):
-                    for part in [*chain.below(), chain]:
-                        held.enter_context(self.runs.stage_folder(part).reading())
-            manifest = None
-            with suppress(DamagedCacheError):  # it is made anew
-                manifest = folder.probe_manifest()
-            if manifest is None or manifest.identity != identity:
-                folder.withdraw()
-                with naming_out_of_memory(f"probe {self.recipe.name}/{name}"):
-                    rows = self._probe_rows(name, spec)
-                folder.commit(
-                    ProbeManifest(
-                        probe=f"{self.recipe.name}/{name}",
-                        fingerprint=fingerprint(identity),
-                        identity=identity,
-                        rows=[ProbeRow(**row) for row in rows],
-                        versions=versions(),
-                    )
-                )
-                return rows
-            folder.manifest_path.touch()  # for make, which orders by time
-            return [row.model_dump() for row in manifest.rows]
+        work = self._probe(name)
+        finish(work)
+        return work.rows()
+
+    def _probe(self, name: str) -> ProbeWork:
+        return ProbeWork(
+            self.recipe,
+            name,
+            data=self.data,
+            runs=self.runs,
+            settings=self.settings,
+            watch=self.watch,
+        )
 
     def run(self) -> list[Row]:
         """Train every stage that is not done, fit every probe; the probes' rows.
@@ -243,9 +210,9 @@ class Pipeline:
             NoLabelsError: the data has none for the only probe.
         """
         names = []
-        for name, spec in self.recipe.probes.items():
+        for name in self.recipe.probes:
             try:
-                self._open_probe(spec)
+                self._probe(name).open()
                 names.append(name)
             except NoLabelsError as error:
                 if len(self.recipe.probes) == 1:
@@ -257,80 +224,6 @@ class Pipeline:
         """Free bytes where the runs folder lies."""
         self.root.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self.root).free
-
-    def _probe_rows(self, name: str, spec: ProbeSpec) -> list[Row]:
-        chains = {chain.last.key: chain for chain in map(self.recipe.chain, spec.inputs)}
-        stacks: dict[str, tuple[Stack, ...]] = {}
-        for key, chain in sorted(chains.items(), key=lambda item: -len(item[1].stages)):
-            last = chain.last.module_keys[-1]
-            passing = (pair for pair in stacks.values() if last in pair[0].names)
-            stacks[key] = next(passing, ()) or self._stacks(chain, spec)
-        chosen = {
-            name: stacks[key] for key, chain in chains.items() for name in chain.last.module_keys
-        }
-        probe = self._open_probe(spec)
-        rows = probe.rows(self.recipe.name, name, chosen)
-        if isinstance(probe, CropProbe) and getattr(spec, "own", None):
-            found = [own_classifiers(self.runs, chain) for chain in chains.values()]
-            classifiers = {key: each for stage in found for key, each in stage.items()}
-            rows += probe.own_rows(self.recipe.name, chosen, classifiers)
-        return rows
-
-    def _open_probe(self, spec: ProbeSpec) -> ClassProbe | SpeakerProbe | PhoneProbe:
-        device, workers = self.settings.device, self.settings.workers
-        return open_probe(spec, self.data, device=device, workers=workers, watch=self.watch)
-
-    def _stacks(self, chain: Chain, spec: ProbeSpec) -> tuple[Stack, ...]:
-        """The stack to probe; then, where it is trained, the same before training."""
-        stacks = [random_stack(chain)]
-        if spec.weights == "trained":
-            stacks.insert(0, trained_stack(self.runs, chain))
-        return tuple(module_to_device(stack, self.settings.device) for stack in stacks)
-
-    def _probe_identity(self, spec: ProbeSpec) -> Identity:
-        """Everything that decides a probe's rows, down to the bits of the weights."""
-        chains = [self.recipe.chain(ref) for ref in spec.inputs]
-        splits: set[str] = {spec.train_split, spec.test_split}
-        data: Identity = {name: self.data.fingerprint(name, self.root) for name in sorted(splits)}
-        if spec.task == "phone":
-            data["phones"] = self.data.phones_fingerprint(self.root)
-        stages = [stage for chain in chains for stage in chain.stages]
-        algorithms = {"views": self.recipe.data.algorithm}
-        algorithms |= {t.kind: t.algorithm() for stage in stages for t in stage.spec.parts}
-        # What only training sees.
-        left_out: dict[str, Any] = {
-            "demo": True,
-            "stored_views": True,
-            "validation": True,
-            "views": {"cutout_px"},
-        }
-        return {
-            "algorithms": algorithms | {"probe": spec.algorithm},
-            "probe": spec.identity(),
-            "data": self.recipe.data.model_dump(mode="json", exclude=left_out),
-            "data_sha256": data,
-            "weights": {chain.last.key: self._weights(chain, spec) for chain in chains},
-        } | self._classifiers_identity(chains, spec)
-
-    def _classifiers_identity(self, chains: list[Chain], spec: ProbeSpec) -> Identity:
-        """What decides the stages' own classifiers, where the probe asks for them."""
-        if not getattr(spec, "own", None):
-            return {}
-        found = {chain.last.key: self.runs.require(chain).objective_sha256 for chain in chains}
-        return {"classifiers": found}
-
-    def _weights(self, chain: Chain, spec: ProbeSpec) -> Any:
-        """What decides the weights of a stack that is probed."""
-        if spec.weights == "trained":
-            return self.runs.require(chain).weights_sha256
-        return [
-            {
-                "seed": stage.spec.train.seed,
-                **part.model_dump(exclude={"objective", "update_every"}),
-            }
-            for stage in chain.stages
-            for part in stage.spec.parts
-        ]
 
     def verify(self) -> list[dict[str, Any]]:
         """Read every byte of every finished stage; which stages were read, features or not.
@@ -365,20 +258,4 @@ class Pipeline:
 
     def probe_statuses(self) -> list[Status]:
         """The state of every probe."""
-        return [self._probe_status(name, spec) for name, spec in self.recipe.probes.items()]
-
-    def _probe_status(self, name: str, spec: ProbeSpec) -> Status:
-        try:
-            manifest = self.runs.folder(f"{self.recipe.name}/{name}").probe_manifest()
-        except DamagedCacheError as error:
-            return Status(name, "damaged", (str(error),), "")
-        except CacheError as error:
-            return Status(name, "stale", (str(error),), "")
-        if manifest is None:
-            return Status(name, "missing", (), "")
-        try:
-            wanted = self._probe_identity(spec)
-        except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
-            return Status(name, "stale", (str(error),), "")
-        changes = tuple(differences(manifest.identity, wanted))
-        return Status(name, "stale" if changes else "done", changes, fingerprint(wanted))
+        return [self._probe(name).status() for name in self.recipe.probes]

@@ -5,13 +5,9 @@ shards of features.zarr one by one, manifest.json last of all.
 """
 
 import logging
-import platform
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -19,7 +15,6 @@ from pydantic import ValidationError
 
 from gimstage.cache import verify
 from gimstage.device import device_name
-from gimstage.errors import BudgetError
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
 from gimstage.files import read_json, write_json
@@ -30,7 +25,7 @@ from gimstage.plan.memory import Budget
 from gimstage.plan.predictions import kept_in
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import fingerprint
+from gimstage.recipe.identity import Identity, fingerprint
 from gimstage.runs.folder import features_usable, file_sha256, folder_bytes
 from gimstage.runs.manifest import (
     FeaturesRecord,
@@ -40,36 +35,18 @@ from gimstage.runs.manifest import (
     StoredFile,
     TrainingRecord,
 )
-from gimstage.runs.state import Runs
+from gimstage.runs.state import Runs, Status
 from gimstage.runs.tensors import read_tensors
 from gimstage.stack import new_module
 from gimstage.train.loop import Training
 from gimstage.train.metrics import read_lines
+from gimstage.work.base import Settings, Work, versions
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What changes no number.
-
-    Args:
-        device: where to compute.
-        workers: reading threads.
-        max_disk: the most bytes all features of the recipe may take; None for as many as fit.
-        checkpoint_every_s: seconds between checkpoints.
-        budget: GPU memory to keep within; None for as much as the plain step takes.
-    """
-
-    device: torch.device
-    workers: int
-    max_disk: int | None
-    checkpoint_every_s: float
-    budget: Budget | None = None
-
-
-class StageWork:
-    """The work on one stage, its folder locked by the caller.
+class StageWork(Work[FeaturesRecord | None]):
+    """Training a stage and storing what it hands on.
 
     Args:
         chain: the stage, last of its chain.
@@ -82,9 +59,56 @@ class StageWork:
     def __init__(
         self, chain: Chain, data: DataSet, *, runs: Runs, settings: Settings, watch: Watch
     ) -> None:
+        super().__init__(f"stage {chain.last.key}", runs.stage_folder(chain), chain.below())
         self.chain, self.data, self.runs = chain, data, runs
         self.settings, self.watch = settings, watch
-        self.folder = runs.stage_folder(chain)
+
+    def identity(self) -> Identity:
+        """Everything that decides what the stage hands on."""
+        return self.runs.features_identity(self.chain)
+
+    def status(self) -> Status:
+        """The state of the stage, and why."""
+        return self.runs.status(self.chain)
+
+    def work(self) -> FeaturesRecord | None:
+        """Train and extract, or whatever of it is missing; what is stored, if anything.
+
+        Raises:
+            GimstageError: the stage before is not done, or the data or the numbers are bad.
+            Interrupted: a stop was asked for; the next call goes on from there.
+        """
+        if self.chain.upstream is not None:
+            self.runs.require(self.chain.upstream)
+        self.folder.drop_damaged_weights()
+        cap_memory(self.settings.device, self.settings.budget)
+        source = output_source(self.runs, self.data, self.chain.upstream, self.settings.device)
+        self._verify_input(self.chain.upstream)
+        self._train(source)
+        self.folder.withdraw()
+        return self._extract(source)
+
+    def commit(self, features: FeaturesRecord | None) -> None:
+        """Write the manifest; the stage is done."""
+        chain, folder, identity = self.chain, self.folder, self.identity()
+        upstream = self.runs.require(chain.upstream) if chain.upstream else None
+        folder.commit(
+            Manifest(
+                stage=chain.last.key,
+                fingerprint=fingerprint(identity),
+                identity=identity,
+                weights_sha256=file_sha256(folder.weights),
+                objective_sha256=file_sha256(folder.objective),
+                upstream=upstream.as_upstream() if upstream else None,
+                upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
+                outside=chain.outside,
+                training=training_record(folder.metrics, len(self.data.samples(chain).trained)),
+                features=features,
+                memory=memory_record(folder.memory),
+                device=device_name(self.settings.device),
+                versions=versions(),
+            )
+        )
 
     def _setting(self) -> Setting:
         """How to take the training step, and what memory that is predicted to take.
@@ -96,22 +120,6 @@ class StageWork:
             if self.settings.budget is not None:
                 return choose(self.chain, self.settings.budget)
             return plain_setting(self.chain)
-
-    def run(self) -> None:
-        """Bring the stage to "done", from wherever it is.
-
-        Raises:
-            GimstageError: the stage before is not done, or the data or the numbers are bad.
-            Interrupted: a stop was asked for; the next call goes on from there.
-        """
-        upstream = self.runs.require(self.chain.upstream) if self.chain.upstream else None
-        self.folder.drop_damaged_weights()
-        cap_memory(self.settings.device, self.settings.budget)
-        source = output_source(self.runs, self.data, self.chain.upstream, self.settings.device)
-        self._verify_input(self.chain.upstream)
-        self._train(source)
-        self.folder.withdraw()
-        self._commit(upstream, self._extract(source))
 
     def _verify_input(self, chain: Chain | None) -> None:
         """Read every byte of the features a stage is about to read, against their checksums.
@@ -198,7 +206,7 @@ class StageWork:
         layout = features_layout(
             chain,
             self.data,
-            fingerprint=fingerprint(self.runs.features_identity(chain)),
+            fingerprint=fingerprint(self.identity()),
             weights_sha256=file_sha256(folder.weights),
         )
         fidelity = work.measure()
@@ -211,27 +219,6 @@ class StageWork:
             seconds=round(time.perf_counter() - began, 3),
             fidelity=FidelityRecord(**fidelity),
             shards=[StoredFile(**file) for file in shards],
-        )
-
-    def _commit(self, upstream: Manifest | None, features: FeaturesRecord | None) -> None:
-        chain, folder = self.chain, self.folder
-        identity = self.runs.features_identity(chain)
-        folder.commit(
-            Manifest(
-                stage=chain.last.key,
-                fingerprint=fingerprint(identity),
-                identity=identity,
-                weights_sha256=file_sha256(folder.weights),
-                objective_sha256=file_sha256(folder.objective),
-                upstream=upstream.as_upstream() if upstream else None,
-                upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
-                outside=chain.outside,
-                training=training_record(folder.metrics, len(self.data.samples(chain).trained)),
-                features=features,
-                memory=memory_record(folder.memory),
-                device=device_name(self.settings.device),
-                versions=versions(),
-            )
         )
 
 
@@ -282,27 +269,3 @@ def cap_memory(device: torch.device, budget: Budget | None) -> None:
     # The context lies outside the allocator that is capped here.
     share = 1.0 if budget is None else (budget.total_bytes - budget.context_bytes) / total
     torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
-
-
-def versions() -> dict[str, str]:
-    """What computed this: releases of Python and of the libraries whose change moves numbers."""
-    packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-@contextmanager
-def naming_out_of_memory(where: str) -> Iterator[None]:
-    """Inside, running out of GPU memory becomes a message.
-
-    Raises:
-        BudgetError: names `where`.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise BudgetError(
-            where,
-            f"out of GPU memory: {str(error).split('. ')[0]}",
-            "what is free, or allowed, to be enough",
-            "what is written is kept: allow more, or free the GPU, and run the same command again",
-        ) from error

@@ -16,8 +16,8 @@ from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
 from gimstage.stack import Learner, new_learners
 from gimstage.train.step import Batch, Load, training_step
+from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
-from gimstage.work.stage import Settings
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "tests/recipes"

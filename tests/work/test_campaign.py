@@ -20,8 +20,8 @@ from gimstage.errors import DataError, RecipeError
 from gimstage.plan import calibration
 from gimstage.progress import Interrupted, Watch
 from gimstage.recipe.recipe import Recipe
+from gimstage.work.base import Settings
 from gimstage.work.campaign import Campaign, divide_by_data, in_order
-from gimstage.work.stage import Settings
 
 SETTINGS = Settings(device=CPU, workers=1, max_disk=None, checkpoint_every_s=1e9)
 NAMES = ["base@2", "top@2", "base@3", "top@3"]

@@ -14,8 +14,8 @@ from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
 from gimstage.train.metrics import read_lines
+from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
-from gimstage.work.stage import Settings
 
 RECIPES = sorted(path.name for path in STAGES.iterdir())
 EVERY = [(name, number) for name in RECIPES for number in Recipe.load(STAGES / name).stages]

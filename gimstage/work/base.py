@@ -1,0 +1,133 @@
+"""What works have in common: four verbs, and the order in which they are called.
+
+    identity ─► status ─► (unless done, under a lock)  work ─► commit
+
+A work is what a folder of runs records: a stage, or a probe.
+"""
+
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Generic, TypeVar
+
+import torch
+
+from gimstage.errors import BudgetError
+from gimstage.plan.memory import Budget
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import Identity
+from gimstage.runs.folder import RunFolder
+from gimstage.runs.state import Runs, Status
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes no number.
+
+    Args:
+        device: where to compute.
+        workers: reading threads.
+        max_disk: the most bytes all features of the recipe may take; None for as many as fit.
+        checkpoint_every_s: seconds between checkpoints.
+        budget: GPU memory to keep within; None for as much as the plain step takes.
+    """
+
+    device: torch.device
+    workers: int
+    max_disk: int | None
+    checkpoint_every_s: float
+    budget: Budget | None = None
+
+
+class Work(ABC, Generic[R]):
+    """A stage or a probe.
+
+    Args:
+        title: names it in errors.
+        folder: where it is recorded.
+        reads: the stages that must stay as they are while it is worked on.
+    """
+
+    runs: Runs
+
+    def __init__(self, title: str, folder: RunFolder, reads: Sequence[Chain]) -> None:
+        self.title, self.folder, self.reads = title, folder, reads
+
+    @abstractmethod
+    def identity(self) -> Identity:
+        """Everything that decides its result."""
+
+    @abstractmethod
+    def status(self) -> Status:
+        """Whether its folder holds the result that the recipe asks for now."""
+
+    @abstractmethod
+    def work(self) -> R:
+        """Compute whatever is missing, the folder locked by the caller."""
+
+    @abstractmethod
+    def commit(self, result: R) -> None:
+        """Write the manifest over what `work` left, the last act."""
+
+
+def finish(work: Work[R], room: Callable[[], None] = lambda: None) -> bool:
+    """Bring a work to "done"; False where it was already.
+
+    Args:
+        work: the stage or probe.
+        room: refuses what would not fit the disk, before a byte is written.
+
+    Raises:
+        GimstageError: what it reads is not done, another process works on it, the data or the
+            numbers are bad.
+        Interrupted: a stop was asked for; the next call goes on from there.
+    """
+    if _done(work):  # asked without the lock, which one who only reads may hold
+        return False
+    with work.folder.lock(), ExitStack() as held:
+        if _done(work):
+            return False
+        work.identity()  # raises where a stage it needs is not done
+        for chain in work.reads:
+            held.enter_context(work.runs.stage_folder(chain).reading())
+        work.folder.refuse_newer()
+        room()
+        with naming_out_of_memory(work.title):
+            work.commit(work.work())
+    return True
+
+
+def _done(work: Work[R]) -> bool:
+    done = work.status().state == "done"
+    if done:
+        work.folder.manifest_path.touch()  # for make, which orders by time
+    return done
+
+
+def versions() -> dict[str, str]:
+    """What computed this: releases of Python and of the libraries whose change moves numbers."""
+    packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+@contextmanager
+def naming_out_of_memory(where: str) -> Iterator[None]:
+    """Inside, running out of GPU memory becomes a message.
+
+    Raises:
+        BudgetError: names `where`.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise BudgetError(
+            where,
+            f"out of GPU memory: {str(error).split('. ')[0]}",
+            "what is free, or allowed, to be enough",
+            "what is written is kept: allow more, or free the GPU, and run the same command again",
+        ) from error

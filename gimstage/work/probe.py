@@ -1,0 +1,182 @@
+"""One probe from start to finish: what decides its rows, whether they are there, how they come."""
+
+from typing import Any
+
+from torch import nn
+
+from gimstage.device import module_to_device
+from gimstage.errors import CacheError, DataError
+from gimstage.inputs import DataSet
+from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, Stacks, open_probe
+from gimstage.progress import Watch
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import Identity, differences, fingerprint
+from gimstage.recipe.recipe import Recipe
+from gimstage.runs.manifest import ProbeManifest, ProbeRow
+from gimstage.runs.state import Runs, Status, record_or_verdict
+from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
+from gimstage.work.base import Settings, Work, versions
+
+
+class ProbeWork(Work[list[Row]]):
+    """Fitting classifiers on the codes of the stages that a probe of a recipe names.
+
+    Args:
+        recipe: the recipe.
+        name: of the probe.
+        data: the data set.
+        runs: all runs.
+        settings: how to compute.
+        watch: hears of progress, asks to stop.
+
+    Raises:
+        RecipeError: there is no such probe.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        name: str,
+        *,
+        data: DataSet,
+        runs: Runs,
+        settings: Settings,
+        watch: Watch,
+    ) -> None:
+        self.recipe, self.name, self.spec = recipe, name, recipe.probe(name)
+        self.chains = [recipe.chain(ref) for ref in self.spec.inputs]
+        self.key = f"{recipe.name}/{name}"
+        trained = self.chains if self.spec.weights == "trained" else []
+        reads = [part for chain in trained for part in [*chain.below(), chain]]
+        super().__init__(f"probe {self.key}", runs.folder(self.key), reads)
+        self.data, self.runs, self.settings, self.watch = data, runs, settings, watch
+
+    def identity(self) -> Identity:
+        """Everything that decides the probe's rows, down to the bits of the weights.
+
+        Raises:
+            StaleCacheError: a stage it reads is not done.
+            DamagedCacheError: a stage it reads is damaged.
+            DataError: a split it reads is not there.
+        """
+        stages = [stage for chain in self.chains for stage in chain.stages]
+        algorithms = {"views": self.recipe.data.algorithm}
+        algorithms |= {part.kind: part.algorithm() for stage in stages for part in stage.spec.parts}
+        return {
+            "algorithms": algorithms | {"probe": self.spec.algorithm},
+            "probe": self.spec.identity(),
+            "data": self.recipe.data.as_probed(),
+            "data_sha256": self._data_sha256(),
+            "weights": {chain.last.key: self._weights(chain) for chain in self.chains},
+        } | self._classifiers()
+
+    def _data_sha256(self) -> Identity:
+        root, splits = self.runs.root, {self.spec.train_split, self.spec.test_split}
+        digests: Identity = {name: self.data.fingerprint(name, root) for name in sorted(splits)}
+        if self.spec.task == "phone":
+            digests["phones"] = self.data.phones_fingerprint(root)
+        return digests
+
+    def _weights(self, chain: Chain) -> Any:
+        """What decides the weights of a stack that is probed."""
+        if self.spec.weights == "trained":
+            return self.runs.require(chain).weights_sha256
+        return [
+            {
+                "seed": stage.spec.train.seed,
+                **part.model_dump(exclude={"objective", "update_every"}),
+            }
+            for stage in chain.stages
+            for part in stage.spec.parts
+        ]
+
+    def _classifiers(self) -> Identity:
+        """What decides the stages' own classifiers, where the probe asks for them."""
+        if not getattr(self.spec, "own", None):
+            return {}
+        digests = {each.last.key: self.runs.require(each).objective_sha256 for each in self.chains}
+        return {"classifiers": digests}
+
+    def status(self) -> Status:
+        """The state of the probe, and why."""
+        manifest, (state, why) = record_or_verdict(self.folder.probe_manifest)
+        if manifest is None:
+            return Status(self.name, state, why, "")
+        try:
+            wanted = self.identity()
+        except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
+            return Status(self.name, "stale", (str(error),), "")
+        changes = tuple(differences(manifest.identity, wanted))
+        return Status(self.name, "stale" if changes else "done", changes, fingerprint(wanted))
+
+    def open(self) -> ClassProbe | SpeakerProbe | PhoneProbe:
+        """The probe, its splits and labels read and checked.
+
+        Raises:
+            DataError: a split cannot be read, or has no labels that it could use.
+        """
+        return open_probe(
+            self.spec,
+            self.data,
+            device=self.settings.device,
+            workers=self.settings.workers,
+            watch=self.watch,
+        )
+
+    def work(self) -> list[Row]:
+        """Fit the classifiers; the rows of how they do.
+
+        Raises:
+            GimstageError: a stage it reads is not done, or the data has no labels for it.
+            Interrupted: a stop was asked for; the next call begins anew.
+        """
+        self.folder.withdraw()
+        stacks, probe = self._stacks(), self.open()
+        rows = probe.rows(self.recipe.name, self.name, stacks)
+        if isinstance(probe, CropProbe) and getattr(self.spec, "own", None):
+            classifiers: dict[str, nn.Module] = {}
+            for chain in self.chains:
+                classifiers |= own_classifiers(self.runs, chain)
+            rows += probe.own_rows(self.recipe.name, stacks, classifiers)
+        return rows
+
+    def commit(self, rows: list[Row]) -> None:
+        """Write the manifest; the probe is done."""
+        identity = self.identity()
+        self.folder.commit(
+            ProbeManifest(
+                probe=self.key,
+                fingerprint=fingerprint(identity),
+                identity=identity,
+                rows=[ProbeRow(**row) for row in rows],
+                versions=versions(),
+            )
+        )
+
+    def rows(self) -> list[Row]:
+        """The rows as committed; none where nothing is.
+
+        Raises:
+            CacheError: the manifest cannot be read.
+        """
+        manifest = self.folder.probe_manifest()
+        return [row.model_dump() for row in manifest.rows] if manifest else []
+
+    def _stacks(self) -> Stacks:
+        """The stacks to probe, by key of module.
+
+        A stack has the codes of all stages below its last, so the longest serve the others too.
+        """
+        built: list[tuple[Stack, ...]] = []
+        for chain in sorted(self.chains, key=lambda chain: len(chain.stages), reverse=True):
+            if not any(chain.last.module_keys[-1] in pair[0].names for pair in built):
+                built.append(self._pair(chain))
+        keys = [key for chain in self.chains for key in chain.last.module_keys]
+        return {key: next(pair for pair in built if key in pair[0].names) for key in keys}
+
+    def _pair(self, chain: Chain) -> tuple[Stack, ...]:
+        """The stack to probe; then, where it is trained, the same before training."""
+        stacks = [random_stack(chain)]
+        if self.spec.weights == "trained":
+            stacks.insert(0, trained_stack(self.runs, chain))
+        return tuple(module_to_device(stack, self.settings.device) for stack in stacks)
