@@ -98,3 +98,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"choose from: {', '.join(known)}"
+
+
+def either(names: Iterable[str]) -> str:
+    """`"a", "b" or "c"`, of at least one name."""
+    *others, last = (f'"{name}"' for name in names)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -64,7 +64,8 @@ def new_learners(chain: Chain) -> list[Learner]:
             if loss is None:
                 continue
             module = joined(waiting)
-            objective = loss.build(module, chain.unit_of(module, shape), chain.crop_frames)
+            unit = chain.modality.unit_of(module, shape)
+            objective = loss.build(module, unit, chain.modality.crop_frames)
         learners.append(Learner(module, objective, position, part.update_every or 1))
         shape, waiting = chain.after(module, shape), []
     return learners
@@ -109,7 +110,8 @@ def stand_in_labels(chain: Chain, count: int) -> Tensor | None:
     kinds = chain.label_kinds
     if not kinds:
         return None
-    return torch.zeros((count, chain.crop_frames or 0) if "frame" in kinds else (count,)).long()
+    frames = chain.modality.crop_frames or 0
+    return torch.zeros((count, frames) if "frame" in kinds else (count,)).long()
 
 
 class Stack(nn.Module):

@@ -136,7 +136,7 @@ class Speech(DataSet):
             self.stored,
             chain.modules(),
             chain.last.spec.output,
-            chunk_frames=chain.data.unit_shape[0] // FRAME_SAMPLES,
+            chunk_frames=self.spec.views.crop_frames,
             labels=len(self.labels),
         )
 
@@ -219,7 +219,7 @@ class Speech(DataSet):
         )
         for one, first in zip(entry, frame + stored.start[entry] - offset, strict=True):
             labels = self.phones[int(self.kept[stored.source[one]])]
-            at = np.arange(first, first + (chain.crop_frames or 0))
+            at = np.arange(first, first + (chain.modality.crop_frames or 0))
             made.append(labels[at.clip(0, len(labels) - 1)])
         return torch.from_numpy(np.stack(made))
 

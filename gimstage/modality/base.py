@@ -79,6 +79,16 @@ class Modality(ABC):
 
     @property
     @abstractmethod
+    def suited(self) -> str:
+        """Which modules can read this kind of data, in the words of a message."""
+
+    @classmethod
+    def suits(cls, part: type[EncoderModule]) -> bool:
+        """Whether modules of a class can read this kind of data."""
+        return part.reads in cls.reads
+
+    @property
+    @abstractmethod
     def units_per_crop(self) -> int:
         """How many units a crop consists of."""
 
@@ -99,6 +109,10 @@ class Modality(ABC):
         """The shape of what a module encodes alone, if units have `shape`."""
 
     @abstractmethod
+    def encoded_alone(self, module: EncoderModule) -> int:
+        """How many times a module runs for a crop: once for each that it encodes alone."""
+
+    @abstractmethod
     def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
         """The shape of what is read for one crop, where modules are run again on the way to it.
 
@@ -108,8 +122,8 @@ class Modality(ABC):
         """
 
     @abstractmethod
-    def predicted_axes(self, shape: Shape) -> tuple[int, int]:
-        """Positions of a crop along the axis that losses predict along, and beside it.
+    def length(self, shape: Shape) -> int:
+        """Positions of a crop along the axis that losses predict along.
 
         Args:
             shape: of the units of codes.

@@ -33,9 +33,14 @@ class ImageModality(Modality):
         self.data = data
 
     @property
+    def suited(self) -> str:
+        """Most of them."""
+        return "one for images"
+
+    @property
     def unit_shape(self) -> Shape:
         """(C, y, x) of a patch of pixels."""
-        return self.data.unit_shape
+        return (self.data.in_channels, self.data.views.patch_px, self.data.views.patch_px)
 
     @property
     def crop_patches(self) -> int:
@@ -60,13 +65,17 @@ class ImageModality(Modality):
         """That very patch, or the grid of them for a module that encodes whole grids."""
         return self.crop_shape(shape) if module.reads == "grid" else shape
 
+    def encoded_alone(self, module: EncoderModule) -> int:
+        """Once for every patch, or for all of them."""
+        return 1 if module.reads == "grid" else self.units_per_crop
+
     def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
         """(G, G, C, y, x): a patch depends on no other, so the same grid is read at any depth."""
         return self.crop_shape(shapes[0])
 
-    def predicted_axes(self, shape: Shape) -> tuple[int, int]:
-        """(G, G): the rows of patches, and the columns."""
-        return self.crop_patches, self.crop_patches
+    def length(self, shape: Shape) -> int:
+        """The rows of patches, G."""
+        return self.crop_patches
 
     def crop_text(self, shape: Shape) -> str:
         """`7 × 7 patches`."""

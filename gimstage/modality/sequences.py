@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from gimstage.cache import ArrayLayout, pick_shard_rows
-from gimstage.errors import RecipeError
+from gimstage.errors import RecipeError, either
 from gimstage.modality.base import Modality, StoreForm, small_layout
 from gimstage.modules import EncoderModule, SequenceModule
 from gimstage.specs import OutputSpec, Shape, SpeechDataSpec, StageSpec
@@ -37,9 +37,14 @@ class SequenceModality(Modality):
         self.data, self.views = data, views or data.views
 
     @property
+    def suited(self) -> str:
+        """Those of the package, named one by one."""
+        return either(kind for kind, part in EncoderModule.kinds.items() if self.suits(part))
+
+    @property
     def unit_shape(self) -> Shape:
         """(T, 1) of a crop, T samples."""
-        return (self.crop_frames * FRAME_SAMPLES, *self.data.unit_shape[1:])
+        return (self.crop_frames * FRAME_SAMPLES, self.data.in_channels)
 
     @property
     def crop_frames(self) -> int:
@@ -64,6 +69,10 @@ class SequenceModality(Modality):
         """That very (T, C)."""
         return shape
 
+    def encoded_alone(self, module: EncoderModule) -> int:
+        """Once."""
+        return 1
+
     def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
         """(T, C) of what the lowest module reads, with the reach of all on the way."""
         rows = shapes[-1][0]
@@ -71,9 +80,9 @@ class SequenceModality(Modality):
             rows = module.reach(0, rows).rows
         return (rows, *shapes[0][1:])
 
-    def predicted_axes(self, shape: Shape) -> tuple[int, int]:
-        """(T, 1): time, and nothing beside it."""
-        return shape[0], 1
+    def length(self, shape: Shape) -> int:
+        """Rows in time, T."""
+        return shape[0]
 
     def crop_text(self, shape: Shape) -> str:
         """`128 rows`."""

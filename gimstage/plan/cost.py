@@ -16,6 +16,7 @@ from gimstage.cache import ENCODINGS
 from gimstage.errors import BudgetError, DataError
 from gimstage.extract.layout import features_layout
 from gimstage.inputs import DataSet
+from gimstage.modality import modality_of
 from gimstage.modules import multiply_adds
 from gimstage.objectives import objective_multiply_adds
 from gimstage.plan.calibration import Calibration
@@ -191,8 +192,7 @@ def stored_bytes(chain: Chain, data: DataSet) -> int:
 def forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of the last module over one sample's crop."""
     module, shape = chain.modules()[-1], chain.shapes()[-2]
-    unit = chain.unit_of(module, shape)
-    count = 1 if unit != shape else chain.modality.units_per_crop
+    unit, count = chain.modality.unit_of(module, shape), chain.modality.encoded_alone(module)
     return max(1, count * multiply_adds(module, unit))  # what is divided by this may say 0
 
 
@@ -200,7 +200,7 @@ def step_forward_work(chain: Chain) -> int:
     """Multiply-adds of a forward pass of modules and objectives over one sample's crop."""
     work, shape = forward_work(chain), chain.shapes()[-2]
     for part, loss in zip(chain.modules()[-1].parts, chain.objectives, strict=True):
-        codes = part.code_shape(chain.unit_of(part, shape))
+        codes = part.code_shape(chain.modality.unit_of(part, shape))
         if part.reads != "grid":
             codes = chain.modality.crop_shape(codes)
         work += objective_multiply_adds(loss, codes, part.context_channels) if loss else 0
@@ -268,7 +268,7 @@ def probe_hours(
     seconds = 0.0
     for part in (part for top in tops for part in [*top.below(), top]):
         # A stage may be trained, and so was measured, on crops of another length.
-        share = chains[0].data.unit_shape[0] / part.modality.unit_shape[0]
+        share = modality_of(part.data).unit_shape[0] / part.modality.unit_shape[0]
         seconds += crops * stacks * share * calibration.forward_s(part)
     return seconds / 3600
 

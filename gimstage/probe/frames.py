@@ -80,7 +80,7 @@ class PhoneProbe(Probe):
         )
         samples = 0 if self.spec.converged is None else train + test
         samples += 0 if self.spec.paper is None else self.spec.paper.epochs * train + test
-        return samples / self.speech.spec.unit_shape[0]
+        return samples / (self.speech.spec.views.crop_frames * FRAME_SAMPLES)
 
     def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
         """One row per protocol and input, MFCCs last."""

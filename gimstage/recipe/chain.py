@@ -107,17 +107,8 @@ class Chain:
 
     def after(self, module: "EncoderModule", shape: Shape) -> Shape:
         """The shape of what a module makes of one patch or crop of speech of `shape`."""
-        made = module.output_shape(self.unit_of(module, shape))
+        made = module.output_shape(self.modality.unit_of(module, shape))
         return made[len(made) - len(shape) :]
-
-    def unit_of(self, module: "EncoderModule", shape: Shape) -> Shape:
-        """The shape of what a module encodes alone, if patches or crops of speech have `shape`."""
-        return self.modality.unit_of(module, shape)
-
-    @property
-    def crop_frames(self) -> int | None:
-        """Frames of 10 ms in the last stage's crops; None for images."""
-        return self.modality.crop_frames
 
     @property
     def outside(self) -> dict[str, str]:
@@ -141,8 +132,8 @@ class Chain:
         shape = self.shapes()[-2]
         with torch.device("meta"):
             for part, loss in zip(self.modules()[-1].parts, self.last.spec.losses, strict=True):
-                unit = self.unit_of(part, shape)
-                losses.append(loss.build(part, unit, self.crop_frames) if loss else None)
+                unit, frames = self.modality.unit_of(part, shape), self.modality.crop_frames
+                losses.append(loss.build(part, unit, frames) if loss else None)
                 shape = self.after(part, shape)
         return tuple(losses)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from gimstage.errors import RecipeError
+from gimstage.errors import RecipeError, either
+from gimstage.modality import Modality
 from gimstage.modules import CONTEXTS, EncoderModule, ResNetModule
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
@@ -23,26 +24,24 @@ _ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
 
 def check_kind(chain: Chain) -> None:
     """Refuse modules that cannot read this data or each other, and keys that say nothing of it."""
-    where, modality = f"stage {chain.last.key}", chain.modality
-    side = modality.crop_patches
+    where = f"stage {chain.last.key}"
     _check_parts(chain, where)
     _check_sizes(chain, where)
     _check_promises(chain, where)
-    modality.refuse(chain.last.spec, chain.modules(), where)
+    chain.modality.refuse(chain.last.spec, chain.modules(), where)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
-            _check_loss(part, loss, where, mode=chain.last.spec.mode, crop_patches=side)
+            _check_loss(part, loss, where, mode=chain.last.spec.mode, modality=chain.modality)
     _check_labels(chain, where)
 
 
 def _check_parts(chain: Chain, where: str) -> None:
     """Refuse modules that do not suit the data, or in an order in which they cannot be."""
-    tables, speech = chain.last.spec.parts, chain.crop_frames is not None
+    tables, modality = chain.last.spec.parts, chain.modality
     for table in tables:
-        if table.part.reads not in chain.modality.reads:
-            suited = _either(_kinds_on_sequences()) if speech else "one for images"
+        if not modality.suits(table.part):
             found = f'"{table.kind}" on source = "{chain.data.source}"'
-            raise RecipeError(f"{where} [module] kind", found, suited)
+            raise RecipeError(f"{where} [module] kind", found, modality.suited)
     for table in tables if len(tables) > 1 else ():
         if table.part.reads == "grid":
             found = f'"{table.kind}", which encodes whole grids, among {len(tables)} modules'
@@ -53,16 +52,6 @@ def _check_parts(chain: Chain, where: str) -> None:
             raise RecipeError(f"{where} [[modules]] kind", found, "a recurrent module at the end")
 
 
-def _kinds_on_sequences() -> list[str]:
-    return [kind for kind, part in EncoderModule.kinds.items() if part.reads == "sequence"]
-
-
-def _either(kinds: Sequence[str]) -> str:
-    """`"a", "b" or "c"`."""
-    *others, last = (f'"{kind}"' for kind in kinds)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
 def _check_sizes(chain: Chain, where: str) -> None:
     """Refuse modules of which nothing comes out, and batches too small for their statistics."""
     shape = chain.shapes()[-2]
@@ -70,7 +59,7 @@ def _check_sizes(chain: Chain, where: str) -> None:
         found = f'"{chain.last.spec.parts[0].kind}" alone'
         raise RecipeError(f"{where} [module] kind", found, "a module with weights")
     for number, part in enumerate(chain.modules()[-1].parts, start=1):
-        if part.reads == "grid" and chain.unit_of(part, shape)[0] < NEIGHBOURHOOD:
+        if part.reads == "grid" and chain.modality.unit_of(part, shape)[0] < NEIGHBOURHOOD:
             expected = f"crops of {NEIGHBOURHOOD} × {NEIGHBOURHOOD} patches or more"
             found = f'"{chain.last.spec.parts[0].kind}" on smaller ones'
             raise RecipeError(f"{where} [module] kind", found, expected)
@@ -90,7 +79,7 @@ def _check_promises(chain: Chain, where: str) -> None:
     shape = chain.shapes()[-2]
     for table, module in zip(chain.last.spec.parts, chain.modules()[-1].parts, strict=True):
         if ":" in table.kind:
-            _check_promise(table.kind, module, chain.unit_of(module, shape), where)
+            _check_promise(table.kind, module, chain.modality.unit_of(module, shape), where)
         shape = chain.after(module, shape)
 
 
@@ -135,19 +124,19 @@ def _check_loss(
     where: str,
     *,
     mode: str | None,
-    crop_patches: int | None,
+    modality: Modality,
 ) -> None:
     """Refuse a loss that does not suit its module or the data."""
-    speech = crop_patches is None
     for context in loss.contexts:
-        if (context.part.reads == "sequence") != speech:
-            found = f'kind = "{context.kind}" for {"speech" if speech else "images"}'
-            suited = (k for k, c in CONTEXTS.items() if (c.reads == "sequence") == speech)
-            raise RecipeError(f"{where} [objective.context]", found, _either([*suited]), _REMOVE)
+        if context.part.reads not in modality.reads:
+            found = f'kind = "{context.kind}" for {modality.kind}'
+            suited = (k for k, c in CONTEXTS.items() if c.reads in modality.reads)
+            raise RecipeError(f"{where} [objective.context]", found, either(suited), _REMOVE)
     _check_codes(part, loss, f"{where} [objective] kind")
-    if loss.part.whole_images and crop_patches != 1:
-        found = f'"{loss.kind}" on '
-        found += "speech" if speech else f"crops of {crop_patches} × {crop_patches} patches"
+    if loss.part.whole_images and modality.crop_patches != 1:
+        side = modality.crop_patches
+        on = f"crops of {side} × {side} patches" if side else modality.kind
+        found = f'"{loss.kind}" on {on}'
         raise RecipeError(f"{where} [objective] kind", found, "crops of one patch", _ONE_PATCH)
     if loss.part.isolates and mode == "end_to_end":
         found = f'"{loss.kind}" with mode = "end_to_end"'
@@ -160,12 +149,12 @@ def _check_codes(part: EncoderTable, loss: ObjectiveTable, where: str) -> None:
     if layout not in loss.part.code_layouts:
         fitting = [kind for kind, c in Objective.kinds.items() if layout in c.code_layouts]
         found = f'"{loss.kind}" for a module of kind "{part.kind}"'
-        raise RecipeError(where, found, " or ".join(f'"{kind}"' for kind in sorted(fitting)))
+        raise RecipeError(where, found, either(sorted(fitting)))
 
 
 def _check_labels(chain: Chain, where: str) -> None:
     """Refuse losses that need labels of frames where there are none."""
-    if "frame" in chain.label_kinds and chain.crop_frames is None:
+    if "frame" in chain.label_kinds and chain.modality.crop_frames is None:
         raise RecipeError(f"{where} [objective] per", '"frame" for images', '"sample"')
 
 
@@ -183,9 +172,8 @@ def check_output(chain: Chain) -> None:
 def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> None:
     """Refuse to probe a stage on other data than the recipe's, or for labels of the other kind."""
     if probe.task not in chain.modality.tasks:
-        suited = " or ".join(f'"{task}"' for task in chain.modality.tasks)
         found = f'"{probe.task}" of stage {chain.last.key}, on source = "{chain.data.source}"'
-        raise RecipeError(f"{where} task", found, suited)
+        raise RecipeError(f"{where} task", found, either(chain.modality.tasks))
     if chain.data != data:
         raise RecipeError(
             f"{where} inputs",
@@ -214,8 +202,7 @@ def check_reach(chain: Chain) -> None:
     parts = chain.modules()[-1].parts
     for part, objective in zip(parts, chain.objectives, strict=True):
         shape = chain.after(part, shape)
-        length, _ = chain.modality.predicted_axes(shape)
-        if lacking := objective and objective.too_short(length):
+        if lacking := objective and objective.too_short(chain.modality.length(shape)):
             raise RecipeError(
                 f"stage {chain.last.key} [objective]",
                 f"{lacking[0]} on crops of {chain.modality.crop_text(shape)}",

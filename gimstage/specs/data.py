@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import field_validator, model_validator
 
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import LATER, TRAINING, Positive, Rate, Seed, Shape, Share, Spec
-from gimstage.views import FRAME_SAMPLES, LiveViews, StoredSpans, StoredViews
+from gimstage.specs.base import LATER, TRAINING, Positive, Rate, Seed, Share, Spec
+from gimstage.views import LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
 
@@ -135,11 +135,6 @@ class ImageDataSpec(_DataSpec):
         """Channels of a first module's input."""
         return len(self.mean)
 
-    @property
-    def unit_shape(self) -> Shape:
-        """(channels, height, width) of one patch, the input of a first module."""
-        return (self.in_channels, self.views.patch_px, self.views.patch_px)
-
 
 class CropSpec(Spec):
     """`[views]` of speech: the length of the crops trained on, in frames of 10 ms."""
@@ -209,11 +204,6 @@ class SpeechDataSpec(_DataSpec):
     def in_channels(self) -> int:
         """One: a waveform."""
         return 1
-
-    @property
-    def unit_shape(self) -> Shape:
-        """(samples, 1) of one crop, the input of a first module."""
-        return (self.views.crop_frames * FRAME_SAMPLES, 1)
 
 
 DataSpec = ImageDataSpec | SpeechDataSpec

@@ -34,7 +34,7 @@ def test_images_are_grids_of_patches() -> None:
     assert (modality.crop_patches, modality.units_per_crop) == (6, 36)
     assert modality.crop_shape((2, 8, 8)) == (6, 6, 2, 8, 8)
     assert modality.crop_text((2, 8, 8)) == "6 × 6 patches"
-    assert modality.predicted_axes((2, 8, 8)) == (6, 6)
+    assert modality.length((2, 8, 8)) == 6
     assert modality.raw_bytes == 3 * 56 * 56
     assert modality.crop_frames is None
 
@@ -46,7 +46,7 @@ def test_a_crop_of_speech_is_one_unit() -> None:
     assert (modality.crop_frames, modality.units_per_crop) == (128, 1)
     assert modality.crop_shape((128, 6)) == (128, 6)
     assert modality.crop_text((128, 6)) == "128 rows"
-    assert modality.predicted_axes((128, 6)) == (128, 1)
+    assert modality.length((128, 6)) == 128
     assert modality.raw_bytes == 2 * 128 * 160
     assert modality.crop_patches is None
 
@@ -62,6 +62,20 @@ def test_a_module_on_whole_grids_encodes_the_patches_of_a_crop_together() -> Non
     alone = modality.unit_of(Identity(in_channels=4), shape)
     together = modality.unit_of(PixelCNNModule(in_channels=4, layers=1), shape)
     assert (alone, together) == ((4, 2, 2), (6, 6, 4, 2, 2))
+
+
+def test_a_module_on_whole_grids_runs_once_for_a_crop() -> None:
+    modules = [Identity(in_channels=4), PixelCNNModule(in_channels=4, layers=1)]
+    assert [asked("tiny").encoded_alone(module) for module in modules] == [36, 1]
+    assert asked("tiny_audio").encoded_alone(conv()) == 1
+
+
+def test_modules_are_suited_to_one_kind_of_data() -> None:
+    images, speech = asked("tiny"), asked("tiny_audio")
+    suits = [(images.suits(part), speech.suits(part)) for part in (Identity, Conv1dModule)]
+    assert suits == [(True, False), (False, True)]
+    assert images.suited == "one for images"
+    assert speech.suited == '"conv1d", "gru" or "conv1d_gru"'
 
 
 def test_patches_are_read_alike_however_many_stages_are_run_again() -> None:
