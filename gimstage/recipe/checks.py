@@ -25,7 +25,8 @@ _ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
 def check_kind(chain: Chain) -> None:
     """Refuse modules that cannot read this data or each other, and keys that say nothing of it."""
     where = f"stage {chain.last.key}"
-    _check_parts(chain, where)
+    for each in [*chain.below(), chain]:  # those below may be of a recipe that nobody loaded
+        _check_parts(each, f"stage {each.last.key}")
     _check_sizes(chain, where)
     _check_promises(chain, where)
     chain.modality.refuse(chain.last.spec, chain.modules(), where)

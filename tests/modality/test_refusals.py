@@ -136,3 +136,62 @@ def test_a_key_of_the_other_kind_of_data_is_one_message(
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == f"error {message.format(recipe=folder)}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "tiny_audio/2_conv2.toml",
+            "input = 1",
+            'input = "tiny/1"',
+            'stage tiny_audio/2 [module] kind: "conv1d" on source = "demo_images"; expected one '
+            "for images",
+        ),
+        (
+            "tiny/2_second.toml",
+            "input = 1",
+            'input = "tiny_audio/1"',
+            'stage tiny/2 [module] kind: "resnet" on source = "demo_speech"; expected "conv1d", '
+            '"gru" or "conv1d_gru"',
+        ),
+        (
+            "tiny/1_first.toml",
+            'input = "data"',
+            'input = "tiny_audio/1"',
+            'stage tiny/1 [module] kind: "resnet" on source = "demo_speech"; expected "conv1d", '
+            '"gru" or "conv1d_gru"',
+        ),
+        (
+            "tiny/probe.toml",
+            "[1, 2, 3]",
+            '["tiny_audio/1"]',
+            '{home}/tiny/probe.toml task: "class" of stage tiny_audio/1, on source = '
+            '"demo_speech"; expected "speaker" or "phone"',
+        ),
+    ],
+)
+def test_a_recipe_that_mixes_images_and_speech_is_one_message(
+    tmp_path: Path, file: str, old: str, new: str, message: str
+) -> None:
+    for recipe in ("tiny", "tiny_audio"):
+        shutil.copytree(RECIPES / recipe, tmp_path / recipe)
+    path = tmp_path / file
+    path.write_text(path.read_text().replace(old, new))
+    result = CliRunner().invoke(main, ["plan", "--recipe", str(path.parent)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error {message.format(home=tmp_path)}\n"
+
+
+def test_a_stage_below_that_cannot_read_the_data_is_named(tmp_path: Path) -> None:
+    for recipe in ("tiny", "tiny_audio"):
+        shutil.copytree(RECIPES / recipe, tmp_path / recipe)
+    below, above = tmp_path / "tiny/1_first.toml", tmp_path / "tiny_audio/1_conv1.toml"
+    below.write_text(below.read_text().replace('input = "data"', 'input = "tiny_audio/data"'))
+    above.write_text(above.read_text().replace('input = "data"', 'input = "tiny/1"'))
+    result = CliRunner().invoke(main, ["plan", "--recipe", str(above.parent)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        'error stage tiny/1 [module] kind: "resnet" on source = "demo_speech"; expected "conv1d", '
+        '"gru" or "conv1d_gru"\n'
+    )
