@@ -1,36 +1,15 @@
 """The command line: what it prints, where, and how it exits."""
 
 import json
-import os
-import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from helpers.commands import document, gimstage, options
 from helpers.homes import RECIPES, STAGES
 
-from gimstage.cli import main
-
 TINY = RECIPES / "tiny"
-
-
-def gimstage(*arguments: object) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def document(*arguments: object) -> dict[str, object]:
-    """The JSON document a command prints."""
-    result = gimstage(*arguments, "--json")
-    assert result.stderr == ""
-    found: dict[str, object] = json.loads(result.stdout)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +17,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tiny recipe, run to its end by the command line."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(TINY, home / "tiny")
-    result = gimstage("run", *at(home))
+    result = gimstage("run", *options(home))
     assert result.exit_code == 0, result.output
     (home / "screen.txt").write_text(result.stdout)
     return home
-
-
-def at(home: Path) -> list[object]:
-    """The options that point at a folder's recipe and runs."""
-    return ["--recipe", home / "tiny", "--runs", home / "runs"]
 
 
 def test_run_ends_with_a_table_of_accuracies(home: Path) -> None:
@@ -60,13 +34,13 @@ def test_run_ends_with_a_table_of_accuracies(home: Path) -> None:
 
 
 def test_run_again_reports_the_same_rows_as_json(home: Path) -> None:
-    first, second = document("run", *at(home)), document("probe", *at(home))
+    first, second = document("run", *options(home)), document("probe", *options(home))
     assert first == second
     assert {"stage", "task", "accuracy", "chance", "random_init"} <= set(first["rows"][0])
 
 
 def test_status_as_json_names_every_stage(home: Path) -> None:
-    status = document("status", *at(home))
+    status = document("status", *options(home))
     assert status["recipe"] == "tiny"
     assert [(s["name"], s["state"], s["why"]) for s in status["stages"]] == [
         (n, "done", []) for n in "123"
@@ -78,13 +52,13 @@ def test_status_tells_why_with_key_old_and_new(home: Path, tmp_path: Path) -> No
     copy = Path(shutil.copytree(home, tmp_path / "copy"))
     data = copy / "tiny/data.toml"
     data.write_text(data.read_text().replace("crop_px = 56", "crop_px = 64"))
-    screen = gimstage("status", "--why", *at(copy)).stdout
+    screen = gimstage("status", "--why", *options(copy)).stdout
     assert screen.count("data.views.crop_px: 56 → 64") == 4
     assert len(re.findall(r"│ stale ", screen)) == 4
 
 
 def test_a_finished_stage_says_so(home: Path) -> None:
-    result = gimstage("train-stage", 2, *at(home))
+    result = gimstage("train-stage", 2, *options(home))
     assert result.exit_code == 0
     assert re.fullmatch(
         r"stage tiny/2 already done: loss \d\.\d{3} → \d\.\d{3} in 12 steps, "
@@ -94,11 +68,11 @@ def test_a_finished_stage_says_so(home: Path) -> None:
 
 
 def test_extract_of_a_finished_stage_changes_nothing(home: Path) -> None:
-    assert document("extract", 1, *at(home))["stage"]["state"] == "done"
+    assert document("extract", 1, *options(home))["stage"]["state"] == "done"
 
 
 def test_plan_gives_bytes_and_operations(home: Path) -> None:
-    plan = document("plan", *at(home))
+    plan = document("plan", *options(home))
     assert plan["fits"] is True
     assert plan["cache_bytes"] == sum(s["cache_bytes"] for s in plan["stages"])
     assert [s["feature_shape"] for s in plan["stages"]] == [
@@ -118,7 +92,7 @@ def test_plan_exits_1_where_it_does_not_fit(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["2", "potatoes", "-1GB", "0GB", "infGB"])
 def test_a_size_without_sense_is_refused(home: Path, size: str) -> None:
-    result = gimstage("plan", *at(home), "--max-disk", size)
+    result = gimstage("plan", *options(home), "--max-disk", size)
     assert result.exit_code == 1
     assert result.stderr == (
         f"error --max-disk: '{size}'; expected a positive number and one of TB, GB, MB, kB, B\n"
@@ -127,28 +101,28 @@ def test_a_size_without_sense_is_refused(home: Path, size: str) -> None:
 
 def test_inspect_describes_and_draws(home: Path, tmp_path: Path) -> None:
     png = tmp_path / "channels.png"
-    found = document("inspect", 2, *at(home), "--png", png)
+    found = document("inspect", 2, *options(home), "--png", png)
     assert found["shape"] == [48, 1, 8, 8, 16, 4, 4]
     assert found["codecs"] == ["bytes", "crc32c"]
     assert found["values"]["min"] == 0.0
     assert png.read_bytes().startswith(b"\x89PNG")
-    assert "float16" in gimstage("inspect", 2, *at(home)).stdout
+    assert "float16" in gimstage("inspect", 2, *options(home)).stdout
 
 
 def test_verify_reads_everything_and_finds_a_flipped_bit(home: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(home, tmp_path / "copy"))
-    assert document("verify", *at(copy))["verified"][2] == {"stage": "3", "features": True}
+    assert document("verify", *options(copy))["verified"][2] == {"stage": "3", "features": True}
     shard = next((copy / "runs/tiny/3/features.zarr/features").glob("c*"))
     content = bytearray(shard.read_bytes())
     content[1000] ^= 1
     shard.write_bytes(content)
-    result = gimstage("verify", *at(copy))
+    result = gimstage("verify", *options(copy))
     assert result.exit_code == 1
     assert str(shard) in result.stderr.replace("\n", "")
 
 
 def test_an_error_as_json_names_type_and_message(home: Path) -> None:
-    result = gimstage("train-stage", 7, *at(home), "--json")
+    result = gimstage("train-stage", 7, *options(home), "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
         "error": {
@@ -168,7 +142,7 @@ def test_a_recipe_on_real_images_asks_for_them(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_refused(home: Path) -> None:
-    result = gimstage("train-stage", 1, *at(home), "--device", "potato")
+    result = gimstage("train-stage", 1, *options(home), "--device", "potato")
     assert result.exit_code == 1
     assert result.stderr == (
         "error --device potato: no such kind of device; expected auto, cpu, cuda, cuda:N or mps\n"
@@ -182,7 +156,7 @@ def test_wrong_usage_exits_2() -> None:
 
 
 def test_a_seed_runs_beside(home: Path) -> None:
-    assert gimstage("train-stage", 1, *at(home), "--seed", 5).exit_code == 0
+    assert gimstage("train-stage", 1, *options(home), "--seed", 5).exit_code == 0
     assert (home / "runs/tiny@5/1/manifest.json").exists()
 
 
@@ -195,82 +169,6 @@ def test_demo_data_can_be_written_checked_and_trained_on(tmp_path: Path) -> None
     assert png.read_bytes().startswith(b"\x89PNG")
     options = ["--recipe", TINY, "--runs", tmp_path / "runs", "--data", folder]
     assert gimstage("train-stage", 1, *options).exit_code == 0
-
-
-def start(home: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Start a command in a process of its own."""
-    command = [sys.executable, "-m", "gimstage", *arguments, *map(str, at(home))]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **pipes)
-
-
-def wait_for(path: Path) -> None:
-    """Wait until a file is there."""
-    for _ in range(3000):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise TimeoutError(path)
-
-
-@pytest.fixture
-def long(home: Path, tmp_path: Path) -> Path:
-    """A copy whose first stage would train for hours."""
-    (tmp_path / "long").mkdir()
-    shutil.copytree(home / "tiny", tmp_path / "long/tiny")
-    shutil.copytree(home / "runs/data", tmp_path / "long/runs/data")
-    stage = tmp_path / "long/tiny/1_first.toml"
-    stage.write_text(stage.read_text().replace("steps = 12", "steps = 100000"))
-    return tmp_path / "long"
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_exits(long: Path, number: signal.Signals, code: int) -> None:
-    process = start(long, "train-stage", "1")
-    wait_for(long / "runs/tiny/1/checkpoint/metrics.jsonl")
-    time.sleep(0.3)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert stderr.endswith("stopped; the same command goes on from here\n")
-    assert (long / "runs/tiny/1/checkpoint/state.safetensors").exists()
-    [stage, *_] = document("status", *at(long))["stages"]
-    assert stage["state"] == "partial"
-    assert stage["why"] == ["training interrupted; it continues from its checkpoint"]
-
-
-def test_a_second_process_on_a_stage_is_refused(long: Path) -> None:
-    process = start(long, "train-stage", "1")
-    wait_for(long / "runs/tiny/1/checkpoint/metrics.jsonl")
-    result = gimstage("train-stage", 1, *at(long))
-    process.kill()
-    process.communicate()
-    assert result.exit_code == 1
-    assert f"process {process.pid} on " in result.stderr
-
-
-def tensors_and_shards(home: Path) -> dict[str, bytes]:
-    """The bits of all weights and features."""
-    runs = home / "runs/tiny"
-    files = [*runs.rglob("*.safetensors"), *runs.rglob("features.zarr/**/*")]
-    return {str(f.relative_to(runs)): f.read_bytes() for f in files if f.is_file()}
-
-
-def test_killed_at_random_moments_a_run_ends_in_the_same_bits(home: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    shutil.copytree(home / "tiny", again / "tiny")
-    shutil.copytree(home / "runs/data", again / "runs/data")
-    moments = random.Random(os.getpid())
-    for _ in range(6):
-        with start(again, "run", "--checkpoint-every", "0") as process:
-            try:
-                process.communicate(timeout=2 + 4 * moments.random())
-            except subprocess.TimeoutExpired:
-                process.kill()
-    with start(again, "run") as process:
-        assert process.wait() == 0
-    assert tensors_and_shards(again) == tensors_and_shards(home)
-    assert not list((again / "runs/tiny").rglob("*.part"))
 
 
 @pytest.fixture(scope="module")
@@ -305,31 +203,31 @@ def test_speech_without_phone_labels_is_still_checked(speech: Path, tmp_path: Pa
 
 
 def test_the_plan_shows_memory_and_what_a_budget_leaves(home: Path) -> None:
-    screen = gimstage("plan", *at(home), "--gpu-mem", "700MB").stdout
+    screen = gimstage("plan", *options(home), "--gpu-mem", "700MB").stdout
     assert "GPU memory of a step, predicted" in screen
     assert (
         "700.0 MB less 500.0 MB context, 128.0 MB workspace, 7.2 MB margin leave 64.8 MB" in screen
     )
-    plan = document("plan", *at(home), "--gpu-mem", "700MB")
+    plan = document("plan", *options(home), "--gpu-mem", "700MB")
     assert plan["fits"]
     names = {"micro_batch", "checkpointing", "predicted_allocated_bytes", "cache_bytes"}
     assert names | {"predicted_reserved_bytes", "flops_per_step"} <= plan["stages"][0].keys()
 
 
 def test_a_budget_too_small_says_what_would_do(home: Path) -> None:
-    result = gimstage("plan", *at(home), "--gpu-mem", "100MB", "--json")
+    result = gimstage("plan", *options(home), "--gpu-mem", "100MB", "--json")
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert not found["fits"]
     assert 628_000_000 < found["smallest_bytes"] < 700_000_000
     assert found["error"]["message"] == gimstage(
-        "plan", *at(home), "--gpu-mem", "100MB"
+        "plan", *options(home), "--gpu-mem", "100MB"
     ).stderr.removeprefix("error ").rstrip("\n")
 
 
 @pytest.mark.parametrize("size", ["2", "2 potatoes", "-1GB"])
 def test_a_budget_without_sense_is_refused(home: Path, size: str) -> None:
-    result = gimstage("plan", *at(home), "--gpu-mem", size)
+    result = gimstage("plan", *options(home), "--gpu-mem", size)
     assert result.exit_code == 1
     assert result.stderr == (
         f"error --gpu-mem: '{size}'; expected a positive number and one of TB, GB, MB, kB, B\n"
@@ -338,16 +236,19 @@ def test_a_budget_without_sense_is_refused(home: Path, size: str) -> None:
 
 def test_a_calibration_is_kept_and_gives_hours(home: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(home, tmp_path / "copy"))
-    assert document("plan", *at(copy))["stages"][0]["hours"] is None
-    assert document("plan", *at(copy), "--calibrate")["stages"][0]["hours"] > 0
-    assert document("plan", *at(copy))["stages"][2]["recompute"]["faster"] in ("cache", "recompute")
+    assert document("plan", *options(copy))["stages"][0]["hours"] is None
+    assert document("plan", *options(copy), "--calibrate")["stages"][0]["hours"] > 0
+    assert document("plan", *options(copy))["stages"][2]["recompute"]["faster"] in (
+        "cache",
+        "recompute",
+    )
 
 
 def test_channels_are_drawn_to_a_file_of_the_stages_name(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = document("inspect", 2, "--png", *at(home))
+    found = document("inspect", 2, "--png", *options(home))
     assert found["png"] == "tiny-2.png"
     assert (tmp_path / "tiny-2.png").exists()
 

@@ -6,72 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from helpers.homes import CPU, RECIPES, ROOT, StopAfter
+from helpers.campaigns import NAMES, campaign, document, rewrite, tables, write_recipes
+from helpers.homes import RECIPES, StopAfter
+from helpers.processes import wait_for
 
-from gimstage.cli import main
-from gimstage.data.demo_speech import write_demo_speech
 from gimstage.errors import DataError, RecipeError
 from gimstage.plan import calibration
 from gimstage.progress import Interrupted, Watch
-from gimstage.recipe.recipe import Recipe
-from gimstage.work.base import Settings
 from gimstage.work.campaign import Campaign, divide_by_data, in_order
-
-SETTINGS = Settings(device=CPU, workers=1, max_disk=None, checkpoint_every_s=1e9)
-NAMES = ["base@2", "top@2", "base@3", "top@3"]
-
-
-def rewrite(path: Path, *changes: tuple[str, str]) -> None:
-    """Replace texts, which must be there, in a file."""
-    text = path.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path.write_text(text)
-
-
-def write_recipes(home: Path) -> Path:
-    """Two recipes in a home: base, one stage and its probe, and top, a second stage upon it."""
-    base, top = home / "stages/base", home / "stages/top"
-    base.mkdir(parents=True)
-    top.mkdir()
-    for name in ("data.toml", "1_first.toml", "probe.toml"):
-        shutil.copy(RECIPES / "tiny" / name, base)
-    rewrite(base / "probe.toml", ("[1, 2, 3]", "[1]"))
-    shutil.copy(RECIPES / "tiny/2_second.toml", top / "1_second.toml")
-    rewrite(top / "1_second.toml", ("input = 1", 'input = "base/1"'))
-    shutil.copy(base / "probe.toml", top)
-    return home
-
-
-def campaign(home: Path, watch: Watch | None = None) -> Campaign:
-    """Of both recipes with seeds 2 and 3."""
-    recipes = in_order([home / "stages/top"])
-    seeded = [Recipe.load(recipe.folder, seed) for seed in (2, 3) for recipe in recipes]
-    root = home / "runs"
-    return Campaign(seeded, data=None, root=root, settings=SETTINGS, watch=watch or Watch())
-
-
-def tables(home: Path, *arguments: object, names: tuple[str, ...] = ("top", "base")) -> Result:
-    """Run the command on recipes of a home with seeds 2 and 3."""
-    folders = [home / "stages" / name for name in names]
-    options = ["--seeds", "2,3", "--runs", home / "runs", "--out", home / "report"]
-    words = ["tables", *folders, *options, *arguments]
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def document(home: Path, *arguments: object, **names: tuple[str, ...]) -> dict[str, object]:
-    """The JSON document it prints."""
-    result = tables(home, *arguments, "--json", **names)
-    assert result.stderr == ""
-    found: dict[str, object] = json.loads(result.stdout)
-    return found
 
 
 def states(found: Campaign) -> list[str]:
@@ -96,9 +42,6 @@ def fresh(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished / "runs/data", home / "runs/data")
     shutil.copy(finished / "runs/calibration.json", home / "runs")
     return home
-
-
-# In which order, and of what
 
 
 def test_a_recipe_comes_after_those_it_builds_on_named_or_not(tmp_path: Path) -> None:
@@ -158,49 +101,9 @@ def test_data_that_no_recipe_is_for_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_without_data_only_recipes_that_write_their_own_can_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.delenv("GIMSTAGE_DATA", raising=False)
-    result = CliRunner().invoke(main, ["tables", "stages/stl10_small", "--seeds", "2"])
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "error --data: not given, but needed by stl10_small; expected the folder of images in "
-        "STL-10's layout or of speech in LibriSpeech's; `make tables DATA=DIR` or "
-        "`gimstage tables --data DIR`; only recipes with a table [demo] in data.toml, such as "
-        "stages/demo, need none\n"
-    )
-
-
-def test_the_small_recipes_are_those_of_the_folder_one_stands_in(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, ["tables", "--seeds", "2"])
-    assert result.stderr == (
-        "error stages/*_small*: no such folder here; expected small recipes; "
-        "go to the folder that holds stages/, or name recipe folders\n"
-    )
-    shutil.copytree(RECIPES / "tiny", tmp_path / "stages/tiny_small")
-    result = CliRunner().invoke(main, ["tables", "--seeds", "2", "--dry-run", "--json"])
-    assert [run["recipe"] for run in json.loads(result.stdout)["runs"]] == ["tiny_small"]
-
-
-@pytest.mark.parametrize("seeds", ["", "two", "2,,3", "-1", "2;3", "1.5"])
-def test_seeds_that_are_none_are_wrong_usage(tmp_path: Path, seeds: str) -> None:
-    result = CliRunner().invoke(main, ["tables", str(tmp_path), "--seeds", seeds])
-    assert result.exit_code == 2
-    message = f"{seeds!r}; expected whole numbers from 0, such as 2,3"
-    assert f"Error: Invalid value for '--seeds': {message}\n" in result.stderr
-
-
 def test_seeds_are_parted_by_commas_or_spaces_each_counts_once(fresh: Path) -> None:
     found = document(fresh, "--seeds", " 4, 2 4", "--dry-run", names=("base",))
     assert [run["seed"] for run in found["runs"]] == [4, 2]
-
-
-# Before it starts
 
 
 def test_a_dry_run_says_what_is_left_to_do_and_does_nothing(fresh: Path) -> None:
@@ -245,9 +148,6 @@ def test_the_estimate_is_that_of_the_plan_and_of_the_probes(fresh: Path) -> None
         probe = run.pipeline.probe_hours("probe")
         assert min(stage, probe) > 0
         assert run.estimated_s == pytest.approx(3600 * (stage + probe))
-
-
-# While it runs, and after
 
 
 def test_it_says_what_it_will_do_and_ends_with_the_report(finished: Path) -> None:
@@ -313,11 +213,9 @@ def test_a_signal_stops_it_with_everything_saved(fresh: Path) -> None:
     command = [sys.executable, "-m", "gimstage", "tables", fresh / "stages/top", *options]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     metrics = fresh / "runs/base@2/1/checkpoint/metrics.jsonl"
-    while not metrics.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(metrics, process)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (130, "")
     assert stderr.endswith("stopped; the same command goes on from here\n")
     assert not (fresh / "report").exists()
@@ -355,46 +253,3 @@ def test_what_builds_on_a_run_that_failed_says_what_it_lacks(fresh: Path) -> Non
     assert found["page"] is None
     shown = tables(fresh, "--seeds", "2").stdout
     assert shown.startswith("no report: nothing has been run\nbase@2 failed: stage base@2/1: 48 ")
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with speech without phone labels; `phones` probes nothing else, `deep` is upon it."""
-    home = tmp_path_factory.mktemp("speech")
-    write_demo_speech(home / "data", speakers=2, train=4, test=2, seed=1)
-    next((home / "data").rglob("converted_aligned_phones.txt")).unlink()
-    for name, probe in (("phones", "probe_phone"), ("speakers", "probe_speaker")):
-        (home / "stages" / name).mkdir(parents=True)
-        for file in ("data.toml", "1_conv1.toml", f"{probe}.toml"):
-            shutil.copy(RECIPES / "tiny_audio" / file, home / "stages" / name)
-        rewrite(home / "stages" / name / f"{probe}.toml", ("[1, 2, 3, 4, 5, 6]", "[1]"))
-    (home / "stages/deep").mkdir()
-    shutil.copy(RECIPES / "tiny_audio/2_conv2.toml", home / "stages/deep/1_conv2.toml")
-    rewrite(home / "stages/deep/1_conv2.toml", ("input = 1", 'input = "phones/1"'))
-    return home
-
-
-def test_a_recipe_whose_labels_the_data_lacks_is_left_out_which_is_no_failure(
-    speech: Path,
-) -> None:
-    names = ("deep", "speakers")
-    result = tables(speech, "--data", speech / "data", "--seeds", "2", names=names)
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-2:] == [
-        f"phones@2 left out: {speech / 'data'}: no utterance of the split 'train' has phone labels;"
-        " expected a line for at least one of them in converted_aligned_phones.txt; "
-        "add the file, or the lines that are missing",
-        "deep@2 left out: recipe deep@2: builds on phones@2, which is left out",
-    ]
-    found = document(speech, "--data", speech / "data", "--seeds", "2", names=names)
-    assert [run["state"] for run in found["runs"]] == ["left out", "left out", "done"]
-    assert not (speech / "runs/phones@2/1/manifest.json").exists()
-    assert (speech / "report/index.html").exists()
-
-
-def test_options_without_sense_are_refused_before_anything(fresh: Path) -> None:
-    result = tables(fresh, "--device", "potato")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "error --device potato: no such kind of device; expected auto, cpu, cuda, cuda:N or mps\n"
-    )
