@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from gimstage.data.kinds import data_folders
 from gimstage.errors import DataError
 from gimstage.inputs import DataSet, find_data
 from gimstage.specs import DATA_SPECS
@@ -41,6 +43,5 @@ def _folders(root: Path, data: Path | None) -> Iterator[Path]:
         files = [Path(name) for name in json.loads((root / "data/fingerprints.json").read_text())]
     except (OSError, ValueError, TypeError):
         return
-    yield from (path.parent for path in files if path.name.endswith("_X.bin"))
-    for up in (2, 3, 4):  # above SPEAKER/CHAPTER: where the folder of a LibriSpeech tree may begin
-        yield from (p.parents[up] for p in files if p.suffix == ".flac" and len(p.parents) > up)
+    levels = zip_longest(*map(data_folders, files))  # the lowest folders of all files first
+    yield from (folder for level in levels for folder in level if folder)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gimstage.data.demo import write_demo
 from gimstage.data.demo_speech import write_demo_speech
-from gimstage.data.kinds import data_kind
+from gimstage.data.kinds import data_folders, data_kind
 
 
 def test_data_is_known_by_the_files_of_its_layout(tmp_path: Path) -> None:
@@ -12,3 +12,21 @@ def test_data_is_known_by_the_files_of_its_layout(tmp_path: Path) -> None:
     write_demo_speech(tmp_path / "speech", speakers=2, train=1, test=1, seed=1)
     kinds = [data_kind(tmp_path / name) for name in ("images", "speech", "nowhere")]
     assert kinds == ["images", "speech", None]
+
+
+def test_images_begin_where_their_files_lie() -> None:
+    assert data_folders(Path("/data/stl10/train_X.bin")) == [Path("/data/stl10")]
+
+
+def test_speech_begins_somewhere_above_the_chapters() -> None:
+    file = Path("/data/LibriSpeech/train-clean-100/19/198/19-198-0000.flac")
+    folders = ["/data/LibriSpeech/train-clean-100", "/data/LibriSpeech", "/data"]
+    assert data_folders(file) == [Path(folder) for folder in folders]
+
+
+def test_a_file_near_the_root_has_fewer_folders_above_it() -> None:
+    assert data_folders(Path("/19/198/19-198-0000.flac")) == [Path("/")]
+
+
+def test_other_files_belong_to_no_data() -> None:
+    assert data_folders(Path("/data/notes.txt")) == []
