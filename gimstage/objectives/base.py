@@ -85,6 +85,11 @@ class Objective(nn.Module, ABC):
         """The labels that an objective with these keys needs, as `label_kind` says it of one."""
         return cls.label_kind
 
+    @classmethod
+    def chance_loss_for(cls, **keys: Any) -> float | None:
+        """What guessing costs under these keys, in nats; None where it has no fixed price."""
+        return None
+
     @abstractmethod
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Any:
         """Everything random in one evaluation, for codes of `shape`, from a CPU generator."""
@@ -97,11 +102,6 @@ class Objective(nn.Module, ABC):
         """As `forward`; says its type, which nn.Module does not."""
         result: Result = super().__call__(z, c, draws, labels)
         return result
-
-    @property
-    def chance_loss(self) -> float | None:
-        """The loss in nats of one who guesses; None where guessing has no fixed price."""
-        return None
 
     @property
     def classifier(self) -> nn.Module | None:

@@ -99,6 +99,11 @@ class InfoNCE(Objective, kind="infonce"):
         nn.init.uniform_(self.projections, -1 / math.sqrt(source), 1 / math.sqrt(source))
 
     @classmethod
+    def chance_loss_for(cls, **keys: Any) -> float:
+        """ln(1 + negatives): every candidate is as likely."""
+        return math.log(1 + keys["num_negatives"])
+
+    @classmethod
     def check_keys(cls, **keys: Any) -> None:
         """Refuse to exclude the positive from negatives that cannot leave one out.
 
@@ -109,11 +114,6 @@ class InfoNCE(Objective, kind="infonce"):
         if keys["exclude_positive"] and source != "targets":
             found = f'exclude_positive = true with negative_source = "{source}"'
             raise ValueError(f'{found}; expected "targets", the only source that can leave one out')
-
-    @property
-    def chance_loss(self) -> float:
-        """ln(1 + negatives): every candidate is as likely."""
-        return math.log(1 + self.num_negatives)
 
     def too_short(self, length: int) -> tuple[str, int] | None:
         """The farthest prediction needs a target: in the crop, and in the window."""

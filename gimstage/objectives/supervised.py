@@ -85,15 +85,15 @@ class Supervised(Objective, kind="supervised"):
             raise ValueError(f'{found}; expected offset with per = "frame", and only there')
 
     @classmethod
+    def chance_loss_for(cls, **keys: Any) -> float:
+        """ln(classes): every class is as likely."""
+        return math.log(keys["num_classes"])
+
+    @classmethod
     def labels_for(cls, **keys: Any) -> Labels:
         """As the key `per` says."""
         labels: Labels = keys["per"]
         return labels
-
-    @property
-    def chance_loss(self) -> float:
-        """ln(classes): every class is as likely."""
-        return math.log(self.head.out_features)
 
     @property
     def classifier(self) -> nn.Module | None:

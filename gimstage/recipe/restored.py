@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from gimstage.errors import nearest
 from gimstage.recipe.chain import Chain, Stage
 from gimstage.recipe.identity import Identity
@@ -21,6 +23,7 @@ from gimstage.recipe.names import ModuleKey
 from gimstage.specs import DATA_SPECS, DataSpec, StageSpec
 from gimstage.specs.outside import UNTRUSTED, Reading
 
+_STAGES = TypeAdapter(dict[str, StageSpec])
 _NOT_TOLD = {"store": "features", "codes": False}
 
 
@@ -35,15 +38,17 @@ def restored_chain(identity: Identity, key: str, reading: Reading = UNTRUSTED) -
     Raises:
         ValueError: the identity holds what no table of this release does.
     """
-    last, stages = ModuleKey.parse(key), []
+    last, tables = ModuleKey.parse(key), {}
     for position in count(1):
-        table = identity.get(f"stage {position}")
-        if table is None:
+        word = f"stage {position}"
+        if identity.get(word) is None:
             break
-        stages.append(Stage("", position, "", _stage_spec(table, position, reading)))
-    if not stages:
+        tables[word] = _with_rest(identity[word], position)
+    if not tables:
         raise ValueError("identity without stages")
-    stages[-1] = Stage(str(last.run), last.stage, "", stages[-1].spec)
+    specs = list(_STAGES.validate_python(tables, context=reading).values())
+    stages = [Stage("", position, "", spec) for position, spec in enumerate(specs, start=1)]
+    stages[-1] = Stage(str(last.run), last.stage, "", specs[-1])
     return Chain(restored_data(identity), tuple(stages))
 
 
@@ -62,12 +67,13 @@ def restored_data(identity: Identity) -> DataSpec:
     return spec.model_validate(table | {"source": spec.layout})
 
 
-def _stage_spec(table: Any, position: int, reading: Reading) -> StageSpec:
+def _with_rest(table: Any, position: int) -> Any:
+    """The table of a stage with what its identity does not tell; what is no table as it is."""
     if not isinstance(table, Mapping):
-        raise ValueError(f"identity whose stage {position} is no table")
+        return table
     output = table.get("output", {})
-    rest = {
+    return {
+        **table,
         "input": "data" if position == 1 else position - 1,
         "output": {**_NOT_TOLD, **output} if isinstance(output, Mapping) else output,
     }
-    return StageSpec.model_validate({**table, **rest}, context=reading)

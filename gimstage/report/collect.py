@@ -7,6 +7,7 @@ Runs of one group differ in nothing but their seeds: same data, same stages, sam
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
 from gimstage.recipe.identity import differences
+from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.folders import Notes, RecipeRun, read_run
 from gimstage.report.published import base_of
+from gimstage.runs.manifest import Manifest, ProbeManifest
 from gimstage.specs import DATA_SPECS
 
 _SHOWN_DIFFERENCES = 3
@@ -55,24 +58,25 @@ class Group:
     @property
     def kind(self) -> Kind | None:
         """What its data is of."""
-        source = next((i["data"].get("source") for i in self._identities() if "data" in i), "")
+        source = next((manifest.data.get("source") for manifest in self._manifests()), "")
         return DATA_SPECS[source].kind if source in DATA_SPECS else None
 
     @property
     def plain(self) -> bool:
         """Whether each of its stages trains one module."""
-        return not any(stage.own.get("mode") for run in self.runs for stage in run.stages.values())
+        return all(stage.mode is None for run in self.runs for stage in run.stages.values())
 
     @property
     def training_data(self) -> str | None:
         """SHA-256 of the split its stages were trained on; None without stages."""
-        return next((s.identity["data_sha256"] for r in self.runs for s in r.stages.values()), None)
+        stages = [stage for run in self.runs for stage in run.stages.values()]
+        return next((stage.manifest.data_sha256 for stage in stages), None)
 
     @property
     def training_split(self) -> str | None:
         """The name of the split its stages were trained on; None without stages."""
         stages = [stage for run in self.runs for stage in run.stages.values()]
-        return next((s.identity["data"].get("train_split") for s in stages), None)
+        return next((stage.manifest.data.get("train_split") for stage in stages), None)
 
     @property
     def training_form(self) -> Mapping[str, Any]:
@@ -83,21 +87,22 @@ class Group:
         stage = next((s for run in self.runs for s in run.stages.values()), None)
         if stage is None:
             return {}
-        data = {k: v for k, v in stage.identity["data"].items() if k not in _NO_FORM}
-        return data | ({"views": stage.own["views"]} if stage.own.get("views") else {})
+        data = {k: v for k, v in stage.manifest.data.items() if k not in _NO_FORM}
+        views = stage.chain.last.spec.views if stage.chain else None
+        return data if views is None else data | {"views": views.model_dump()}
 
     @property
     def probe_data(self) -> str | None:
         """SHA-256 of the probes' splits, train and test in one word; None without probes."""
         for run in self.runs:
             for probe in run.probes.values():
-                shas = probe.identity["data_sha256"]
+                shas = probe.manifest.data_sha256
                 return f"{shas.get('train', '')}{shas.get('test', '')}"
         return None
 
-    def _identities(self) -> list[Mapping[str, Any]]:
-        stages = [stage.identity for run in self.runs for stage in run.stages.values()]
-        return stages + [probe.identity for run in self.runs for probe in run.probes.values()]
+    def _manifests(self) -> list[Manifest | ProbeManifest]:
+        stages = [stage.manifest for run in self.runs for stage in run.stages.values()]
+        return [*stages, *(probe.manifest for run in self.runs for probe in run.probes.values())]
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class Report:
     def samples(self) -> Mapping[str, int]:
         """Samples of the splits trained on, by SHA-256, where any run tells; the most of them."""
         stages = [s for group in self.groups for run in group.runs for s in run.stages.values()]
-        told = [(s.samples, s.identity["data_sha256"]) for s in stages if s.samples is not None]
+        told = [(s.samples, s.manifest.data_sha256) for s in stages if s.samples is not None]
         return {sha: samples for samples, sha in sorted(told)}
 
 
@@ -147,8 +152,8 @@ def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
     """
     notes: Notes = []
     folders = sorted(p for p in _subfolders(runs_root) if _holds_runs(p))
-    chosen = [path for path in folders if not names or _asked_for(path.name, names)]
-    known = {path.name for path in folders} | {path.name.partition("@")[0] for path in folders}
+    chosen = [path for path in folders if not names or _names_of(path) & {*names}]
+    known = {name for path in folders for name in _names_of(path)}
     for name in names or []:
         if known and name not in known:
             raise GimstageError(f"run '{name}'", f"not in {runs_root}", cure=nearest(name, known))
@@ -161,7 +166,9 @@ def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
             "run `gimstage run --recipe stages/demo` first, or name another folder with --runs",
         )
     found = _without_stale_rows(found, runs_root, notes)
-    trained = {s.weights_sha256: s.identity for run in found for s in run.stages.values()}
+    trained = {
+        s.manifest.weights_sha256: s.manifest.identity for run in found for s in run.stages.values()
+    }
     groups: list[Group] = []
     for recipe in sorted({run.recipe for run in found}):
         own = [run for run in found if run.recipe == recipe]
@@ -178,27 +185,30 @@ def _holds_runs(path: Path) -> bool:
     return any(path.glob("*/manifest.json")) or any(path.glob("*/lock"))
 
 
-def _asked_for(folder: str, names: Sequence[str]) -> bool:
-    return folder in names or folder.partition("@")[0] in names
+def _names_of(folder: Path) -> set[str]:
+    """What a folder of runs is asked for by: its own name, and its recipe's."""
+    with suppress(ValueError):
+        return {folder.name, RunName.parse(folder.name).recipe}
+    return {folder.name}
 
 
 def _plain_first(run: RecipeRun) -> tuple[bool, int]:
-    return run.seed is not None, run.seed or 0
+    return run.key.seed is not None, run.key.seed or 0
 
 
 def _without_stale_rows(runs: list[RecipeRun], root: Path, notes: Notes) -> list[RecipeRun]:
     """The runs without probes that were fitted to other weights than lie there now."""
-    now = {f"{r.name}/{s.number}": s.weights_sha256 for r in runs for s in r.stages.values()}
+    now = {
+        ModuleKey(run.key, stage.number): stage.manifest.weights_sha256
+        for run in runs
+        for stage in run.stages.values()
+    }
     kept = []
     for run in runs:
         probes = {}
         for name, probe in run.probes.items():
-            fitted = probe.identity.get("weights") or {}
-            moved = [
-                key
-                for key, sha in fitted.items()
-                if _is_sha(sha) and now.get(_stage_of(key), sha) != sha
-            ]
+            fitted = probe.weights.items()
+            moved = [str(key) for key, sha in fitted if now.get(key.whole_stage, sha) != sha]
             if moved:
                 notes.append(
                     f"{root / run.name / name / 'manifest.json'}: fitted to other weights of "
@@ -208,11 +218,6 @@ def _without_stale_rows(runs: list[RecipeRun], root: Path, notes: Notes) -> list
                 probes[name] = probe
         kept.append(replace(run, probes=probes))
     return [run for run in kept if run.stages or run.probes]
-
-
-def _stage_of(key: str) -> str:
-    """`RECIPE/STAGE` of a key that may name a module of the stage, `RECIPE/STAGE.MODULE`."""
-    return re.sub(r"(/\d+)\.\d+$", r"\1", key)
 
 
 def _grouped(recipe: str, runs: list[RecipeRun], trained: Mapping[str, Any]) -> list[Group]:
@@ -242,8 +247,10 @@ def _grouped(recipe: str, runs: list[RecipeRun], trained: Mapping[str, Any]) -> 
 
 def _parts(run: RecipeRun, trained: Mapping[str, Any]) -> dict[str, Any]:
     """The identities of a run's stages and probes without seeds."""
-    identities = {f"stage {number}": stage.identity for number, stage in run.stages.items()}
-    identities |= {name: probe.identity for name, probe in run.probes.items()}
+    identities = {
+        f"stage {number}": stage.manifest.identity for number, stage in run.stages.items()
+    }
+    identities |= {name: probe.manifest.identity for name, probe in run.probes.items()}
     return {key: _seedless(identity, trained) for key, identity in identities.items()}
 
 
@@ -257,14 +264,12 @@ def _seedless(tree: Any, trained: Mapping[str, Any]) -> Any:
     plain = {key: value for key, value in tree.items() if key not in ("seed", "classifiers")}
     if isinstance(weights := plain.get("weights"), Mapping):
         plain["weights"] = {
-            re.sub(r"@\d+", "", key): trained.get(value) if _is_sha(value) else value
+            str(ModuleKey.parse(key).seedless()): trained.get(value)
+            if isinstance(value, str)
+            else value
             for key, value in weights.items()
         }
     return {key: _seedless(value, trained) for key, value in plain.items()}
-
-
-def _is_sha(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _short(lines: Sequence[str]) -> tuple[str, ...]:

@@ -97,15 +97,21 @@ def spent(runs: Sequence[RecipeRun], stages: Sequence[StageRun]) -> dict[str, An
         known = [value for value in values if value is not None]
         return sum(known) / len(runs) if known else None
 
-    steps = total(stage.steps for stage in stages)
+    steps = total(stage.manifest.training.steps for stage in stages)
     return {
         "steps": None if steps is None else round(steps),
         "predicted_bytes": most(stage.predicted_bytes for stage in stages),
         "measured_bytes": most(stage.measured_bytes for stage in stages),
         "disk_bytes": total(stage.disk_bytes for stage in stages),
-        "seconds": total(stage.seconds for stage in stages),
-        "device": " / ".join(sorted({stage.device for stage in stages if stage.device})) or None,
+        "seconds": total(stage.manifest.training.seconds for stage in stages),
+        "device": devices(stages),
     }
+
+
+def devices(stages: Iterable[StageRun]) -> str | None:
+    """What trained some stages, each device once; None where that is not told."""
+    told = {stage.manifest.device for stage in stages}
+    return " / ".join(sorted(filter(None, told))) or None
 
 
 def most(values: Iterable[int | None]) -> int | None:

@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gimstage.cache import FeatureReader
-from gimstage.errors import CacheError
+from gimstage.errors import CacheError, StaleCacheError
+from gimstage.recipe.chain import Chain
+from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.stageruns import StageRun
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest, ProbeManifest, ProbeRow
@@ -22,10 +23,20 @@ Notes = list[str]
 
 @dataclass(frozen=True)
 class ProbeRun:
-    """A finished probe: all that decided its numbers, and its rows."""
+    """A finished probe.
 
-    identity: Mapping[str, Any]
-    rows: tuple[ProbeRow, ...]
+    Args:
+        manifest: its commit record.
+        weights: SHA-256 of the trained weights it was fitted to, by stage or module.
+    """
+
+    manifest: ProbeManifest
+    weights: Mapping[ModuleKey, str]
+
+    @property
+    def rows(self) -> list[ProbeRow]:
+        """What it told."""
+        return self.manifest.rows
 
 
 @dataclass(frozen=True)
@@ -33,42 +44,47 @@ class RecipeRun:
     """One recipe with one seed.
 
     Args:
-        recipe: without seed.
-        seed: the S of `recipe@S`; None for the seeds of the recipe itself.
+        key: the recipe, and the seed that replaced its own.
         stages: by number, ascending.
         probes: by name.
     """
 
-    recipe: str
-    seed: int | None
+    key: RunName
     stages: Mapping[int, StageRun]
     probes: Mapping[str, ProbeRun]
 
     @property
+    def recipe(self) -> str:
+        """The recipe's name, without seed."""
+        return self.key.recipe
+
+    @property
     def name(self) -> str:
         """As its folder is called."""
-        return self.recipe if self.seed is None else f"{self.recipe}@{self.seed}"
+        return str(self.key)
 
 
 def read_run(path: Path, notes: Notes) -> RecipeRun | None:
     """What lies in a recipe's folder; None where nothing of it is finished."""
-    recipe, _, seed = path.name.partition("@")
-    if "@" in path.name and not seed.isdigit():
-        notes.append(f"{path}: '{seed}' is no seed; left out")
+    try:
+        key = RunName.parse(path.name)
+    except ValueError as error:
+        notes.append(f"{path}: {error}; left out")
         return None
     stages: dict[int, StageRun] = {}
     probes: dict[str, ProbeRun] = {}
     for folder in sorted(p for p in path.iterdir() if p.is_dir()):
         record = _record(RunFolder(folder), notes)
         if isinstance(record, ProbeManifest):
-            probes[folder.name] = ProbeRun(record.identity, tuple(record.rows))
+            if (probe := _probe(folder, record, notes)) is not None:
+                probes[folder.name] = probe
         elif record is not None and folder.name.isdigit():
             stages[int(folder.name)] = _stage(RunFolder(folder), record, notes)
         elif record is not None:
             notes.append(f"{folder}: holds {record.stage}, but is no number of a stage; left out")
     if not stages and not probes:
         return None
-    return RecipeRun(recipe, int(seed) if seed else None, dict(sorted(stages.items())), probes)
+    return RecipeRun(key, dict(sorted(stages.items())), probes)
 
 
 def _record(folder: RunFolder, notes: Notes) -> Manifest | ProbeManifest | None:
@@ -83,21 +99,32 @@ def _record(folder: RunFolder, notes: Notes) -> Manifest | ProbeManifest | None:
 
 
 def _stage(folder: RunFolder, manifest: Manifest, notes: Notes) -> StageRun:
-    training, memory = manifest.training, manifest.memory
     return StageRun(
         folder=folder,
         number=int(folder.path.name),
-        identity=manifest.identity,
-        weights_sha256=manifest.weights_sha256,
-        steps=training.steps,
-        seconds=training.seconds,
+        manifest=manifest,
+        chain=_chain(folder, manifest, notes),
         samples=_samples(folder, manifest),
-        disk_bytes=manifest.features.bytes if manifest.features else 0,
-        predicted_bytes=memory.predicted_reserved_bytes if memory else None,
-        measured_bytes=memory.measured_reserved_bytes if memory else None,
-        device=manifest.device,
         lines=read_metrics(folder.metrics, notes),
     )
+
+
+def _chain(folder: RunFolder, manifest: Manifest, notes: Notes) -> Chain | None:
+    try:
+        return manifest.chain()
+    except StaleCacheError as error:
+        notes.append(f"{folder.manifest_path}: {error.found}; its modules are not named")
+        return None
+
+
+def _probe(folder: Path, manifest: ProbeManifest, notes: Notes) -> ProbeRun | None:
+    weights = manifest.identity.get("weights", {})
+    try:
+        fitted = {ModuleKey.parse(k): sha for k, sha in weights.items() if isinstance(sha, str)}
+    except ValueError as error:
+        notes.append(f"{folder / 'manifest.json'}: {error}; left out")
+        return None
+    return ProbeRun(manifest, fitted)
 
 
 def _samples(folder: RunFolder, manifest: Manifest) -> int | None:

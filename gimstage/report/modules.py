@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gimstage.report.collect import Group, Report
-from gimstage.report.costs import Measured, most, spent
+from gimstage.report.costs import Measured, devices, most, spent
 from gimstage.report.folders import RecipeRun
 from gimstage.report.probed import BASELINES, input_order
 from gimstage.report.published import MEMORY_ROWS, MemoryRow, Published
@@ -104,7 +104,7 @@ def _memory(report: Report, row: MemoryRow, base: str | None) -> Memory:
         recipe=recipe if stages else None,
         predicted_bytes=most(stage.predicted_bytes for stage in stages),
         measured_bytes=most(stage.measured_bytes for stage in stages),
-        device=" / ".join(sorted({stage.device for stage in stages if stage.device})) or None,
+        device=devices(stages),
     )
 
 
@@ -130,7 +130,7 @@ def _stage_rows(group: Group, number: int) -> Iterator[StageRow]:
     runs = [run for run in group.runs if number in run.stages]
     first = runs[0].stages[number]
     took = spent(runs, [run.stages[number] for run in runs])
-    if not first.isolated:
+    if first.mode != "isolated":
         last = _last_loss(runs, number, first.positions[-1])
         yield StageRow(str(number), first.kind, first.chance_loss, last, **took)
         return

@@ -64,9 +64,9 @@ def draw_patches(
     spread = np.linspace(0, len(stored) - 1, min(STAGES, len(stored)))
     stages = [stored[int(at)] for at in spread]
     try:
-        raw = find_raw(stages[0].identity, report.root, data)
+        raw = find_raw(stages[0].manifest, report.root, data)
         if raw is None:
-            sha = stages[0].identity["data_sha256"][:8]
+            sha = stages[0].manifest.data_sha256[:8]
             notes.append(f"figure 2 of {base}: data {sha} not found; not drawn; add --data DIR")
             return None
         excerpts = excerpts_of(raw)

@@ -11,66 +11,68 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
+from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
+from gimstage.runs.manifest import Manifest
+from gimstage.specs import EncoderTable
 from gimstage.train.metrics import Line
 
-# What a loss chooses among: a count in its TOML, and how many come on top of it.
-_CHOICES = {"infonce": ("num_negatives", 1), "supervised": ("num_classes", 0)}
-_MODES = {"isolated": ", isolated", "end_to_end": ", end to end"}
+_MODES = {None: "", "isolated": ", isolated", "end_to_end": ", end to end"}
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """A finished stage, as its manifest tells it; what it does not tell is None.
+    """A finished stage; what it does not tell is None.
 
     Args:
         folder: its place.
         number: of the stage in its recipe.
-        identity: all that decided its numbers.
-        weights_sha256: of its weights.
+        manifest: its commit record.
+        chain: it and the stages below; None where this release cannot read them.
         samples: that it was trained on.
-        steps: of training.
-        seconds: of training.
-        disk_bytes: of its features; 0 where it stores none.
-        predicted_bytes: GPU memory reserved by its step, predicted.
-        measured_bytes: likewise, measured.
-        device: that trained it.
         lines: of metrics.jsonl.
     """
 
     folder: RunFolder
     number: int
-    identity: Mapping[str, Any]
-    weights_sha256: str
+    manifest: Manifest
+    chain: Chain | None
     samples: int | None
-    steps: int | None
-    seconds: float | None
-    disk_bytes: int
-    predicted_bytes: int | None
-    measured_bytes: int | None
-    device: str | None
     lines: tuple[Line, ...]
 
-    @cached_property
-    def own(self) -> Mapping[str, Any]:
-        """Its own TOML; empty where the manifest has none."""
-        return self._chain[-1] if self._chain else {}
-
-    @cached_property
-    def modules(self) -> tuple[Mapping[str, Any], ...]:
-        """What its TOML says of each of its modules, one at least."""
-        return _modules(self.own)
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of its features; 0 where it stores none."""
+        return self.manifest.features.bytes if self.manifest.features else 0
 
     @property
-    def isolated(self) -> bool:
-        """Whether each of its modules is listed with a loss of its own."""
-        return self.own.get("mode") == "isolated"
+    def predicted_bytes(self) -> int | None:
+        """GPU memory reserved by its step, as it was predicted."""
+        return self.manifest.memory.predicted_reserved_bytes if self.manifest.memory else None
 
-    @cached_property
+    @property
+    def measured_bytes(self) -> int | None:
+        """GPU memory reserved by its step, as it was measured."""
+        return self.manifest.memory.measured_reserved_bytes if self.manifest.memory else None
+
+    @property
+    def modules(self) -> tuple[EncoderTable, ...]:
+        """The tables of its modules; none where they cannot be read."""
+        return self.chain.last.spec.parts if self.chain else ()
+
+    @property
+    def mode(self) -> str | None:
+        """How it trains several modules, "isolated" or "end_to_end"; None of a single one."""
+        return self.chain.last.spec.mode if self.chain else None
+
+    @property
     def positions(self) -> range:
-        """Where its modules stand in the network, counted from 1 at the data."""
-        below = sum(len(_modules(stage)) for stage in self._chain[:-1])
-        return range(below + 1, below + 1 + len(self.modules))
+        """Where its modules stand in the network, counted from 1 at the data.
+
+        A stage whose modules cannot be read is taken to hold one, like those before it.
+        """
+        first = self.chain.first_position if self.chain else self.number
+        return range(first, first + max(1, len(self.modules)))
 
     @property
     def kind(self) -> str:
@@ -79,15 +81,15 @@ class StageRun:
         for kind, same in groupby(map(module_kind, self.modules)):
             count = len(list(same))
             words.append(kind if count == 1 else f"{count} × {kind}")
-        return ", ".join(words) + _MODES.get(str(self.own.get("mode")), "")
+        return ", ".join(words) + _MODES[self.mode] or "–"
 
     @cached_property
     def chances(self) -> Mapping[int, float | None]:
-        """What guessing costs at every module that ends in a loss, by position, as `_chance`."""
-        ends = list(zip(self.positions, self.modules, strict=True))
-        ends = ends if self.isolated else ends[-1:]
-        shared = self.own.get("objective")
-        return {at: _chance(module.get("objective") or shared) for at, module in ends}
+        """What guessing costs in nats at every module that ends in a loss, by position."""
+        if self.chain is None:
+            return dict.fromkeys(self.positions)
+        losses = zip(self.positions, self.chain.last.spec.losses, strict=True)
+        return {at: loss.chance_loss for at, loss in losses if loss is not None}
 
     @property
     def chance_loss(self) -> float | None:
@@ -109,36 +111,14 @@ class StageRun:
 
     def _entry(self, line: Line, position: int) -> Mapping[str, Any]:
         """What a line of metrics says of one module."""
-        if not self.isolated:
+        if self.mode != "isolated":
             return line
         entries, at = line.get("modules"), position - self.positions.start
         entry = entries[at] if isinstance(entries, list) and at < len(entries) else None
         return entry if isinstance(entry, Mapping) else {}
 
-    @cached_property
-    def _chain(self) -> list[Mapping[str, Any]]:
-        """The TOML of every stage from the data up to this one."""
-        stages = [value for key, value in self.identity.items() if key.startswith("stage ")]
-        return [stage if isinstance(stage, Mapping) else {} for stage in stages]
 
-
-def module_kind(module: Mapping[str, Any]) -> str:
+def module_kind(module: EncoderTable) -> str:
     """A module's kind, and how often it is updated if not at every step."""
-    kind, every = module.get("kind"), module.get("update_every")
-    seldom = f" (every {every} steps)" if isinstance(every, int) and every > 1 else ""
-    return f"{kind}{seldom}" if isinstance(kind, str) else "–"
-
-
-def _modules(stage: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    several = stage.get("modules")
-    found = several if isinstance(several, list) and several else [stage.get("module")]
-    return tuple(module if isinstance(module, Mapping) else {} for module in found)
-
-
-def _chance(objective: Any) -> float | None:
-    """Loss in nats of a guess: InfoNCE ln(1 + N), supervised ln(classes), None for others."""
-    if not isinstance(objective, Mapping):
-        return None
-    key, more = _CHOICES.get(str(objective.get("kind")), ("", 0))
-    count = objective.get(key)
-    return math.log(count + more) if isinstance(count, int) and count + more > 0 else None
+    every = module.update_every or 1
+    return module.kind if every == 1 else f"{module.kind} (every {every} steps)"

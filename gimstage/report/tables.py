@@ -185,7 +185,7 @@ def _probed(run: RecipeRun, task: str, protocol: str, stand: Stand | None) -> Pr
 def _below_gru(run: RecipeRun, inputs: Sequence[ProbeRow]) -> list[ProbeRow]:
     """The rows of what the GRU at the end of a network reads; none where it ends in no GRU."""
     last = list(run.stages.values())[-1:]
-    if not last or last[0].modules[-1].get("kind") != "gru":
+    if not last or [module.kind for module in last[0].modules[-1:]] != ["gru"]:
         return []
     at = last[0].positions[-1] - 1
     return [row for row in inputs if position(row.stage, run.stages) == at]

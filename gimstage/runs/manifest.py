@@ -17,6 +17,7 @@ from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
 from gimstage.recipe.restored import restored_chain
+from gimstage.specs.base import KindError
 from gimstage.specs.outside import Reading
 
 FORMAT = 1
@@ -121,6 +122,18 @@ class Manifest(Record):
     def _identity_names_data(cls, identity: Identity) -> Identity:
         return _naming_data(identity, str)
 
+    @property
+    def data(self) -> Identity:
+        """What of data.toml decided its numbers."""
+        table: Identity = self.identity["data"]
+        return table
+
+    @property
+    def data_sha256(self) -> str:
+        """SHA-256 of the split it was trained on."""
+        digest: str = self.identity["data_sha256"]
+        return digest
+
     def document(self) -> dict[str, Any]:
         """The record as plain JSON values; `outside` only where there is anything from there."""
         return self.model_dump(exclude=None if self.outside else {"outside"})
@@ -186,12 +199,24 @@ class ProbeManifest(Record):
     def _identity_names_data(cls, identity: Identity) -> Identity:
         return _naming_data(identity, dict)
 
+    @property
+    def data(self) -> Identity:
+        """What of data.toml decided its numbers."""
+        table: Identity = self.identity["data"]
+        return table
+
+    @property
+    def data_sha256(self) -> dict[str, str]:
+        """SHA-256 of its splits, by their names."""
+        digests: dict[str, str] = self.identity["data_sha256"]
+        return digests
+
 
 def _naming_data(identity: Identity, kind: type) -> Identity:
     """The identity itself, if it says which data a result comes from: results are grouped by it."""
     for key, wanted in {"data": dict, "data_sha256": kind}.items():
         if not isinstance(identity.get(key), wanted):
-            raise ValueError(f"identity without {key}")
+            raise ValueError(f"no {key} inside")
     return identity
 
 
@@ -265,8 +290,11 @@ def _complaint(error: ValidationError) -> str:
     if lacking:
         return f"no {', '.join(lacking)} inside"
     first = complaints[0]
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, KindError):
+        return f"{_key(first['loc'])}.kind is {reason.found}"
     if first["type"] == "value_error":
-        return first["msg"].removeprefix("Value error, ")
+        return f"{_key(first['loc'])}: {reason}"
     if first["type"] == "extra_forbidden":
         return f"{_key(first['loc'])} is {_shown(first['input'])}, which is no key here"
     expected = _EXPECTED.get(first["type"], first["msg"].removeprefix("Input should be "))

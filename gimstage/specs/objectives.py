@@ -35,6 +35,12 @@ class ObjectiveTable(PartTable):
         labels: Labels | None = self.part.labels_for(**self.arguments())
         return labels
 
+    @property
+    def chance_loss(self) -> float | None:
+        """What guessing costs, in nats; None where that has no fixed price."""
+        loss: float | None = self.part.chance_loss_for(**self.arguments())
+        return loss
+
     def build(self, module: EncoderModule, shape: Shape, frames: int | None) -> Objective:
         """The objective of a module's codes, its weights freshly initialised.
 

@@ -172,6 +172,9 @@ class _NotImported:
     def __init__(self, kind: str, place: str) -> None:
         self._kind, self._place = kind, place
 
+    def chance_loss_for(self, **_: Any) -> None:
+        """No price of guessing: that, only the class knows."""
+
     def check_keys(self, **_: Any) -> None:
         """Accept all keys: which of them go together, only the class knows."""
 

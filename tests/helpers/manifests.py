@@ -29,6 +29,26 @@ SPEECH = {
     "stored_views": {"kind": "utterances", "count": None, "seed": None},
 }
 INFONCE = {"kind": "infonce", "num_negatives": 16}
+# What the tables of modules and losses have besides what a test says of them.
+REST: dict[str, dict[str, Any]] = {
+    "resnet": {"block": "bottleneck", "width": 4, "blocks": 1, "stride": 1},
+    "pixelcnn": {"layers": 1},
+    "conv1d": {"channels": 8, "kernel": 4, "stride": 2, "padding": 1},
+    "gru": {"channels": 8, "bptt": False},
+    "infonce": {
+        "prediction_steps": 2,
+        "prediction_gap": 1,
+        "negative_source": "targets",
+        "exclude_positive": False,
+        "projection": "target",
+        "probability_floor": 0.0,
+    },
+    "supervised": {"per": "sample"},
+    "deep_infomax": {"hidden_channels": 4, "loss": "jsd"},
+    "predsim": {"num_classes": 10, "similarity_share": 0.99, "head_inputs": 16},
+}
+TRAIN_REST = {"learning_rate": 1e-3, "precision": "float32"}
+OUTPUT = {"encoding": "float32", "relu": True}
 DIMS = ("sample", "view", "row", "column", "channel", "y", "x")
 UNLABELED, TRAIN, TEST = "e" * 64, "a" * 64, "b" * 64
 
@@ -54,8 +74,8 @@ def write_stage(
     number = int(key.rpartition("/")[2])
     train = {"steps": steps, "batch_size": 8, "seed": seed}
     own = {"module": {"kind": kind}, "objective": INFONCE} if own is None else own
-    own = own | {"train": train}
-    chain = (*((own,) * (number - 1) if below is None else below), own)
+    tables = (*((own,) * (number - 1) if below is None else below), own)
+    chain = [whole_stage(table | {"train": TRAIN_REST | train}) for table in tables]
     identity = {"algorithms": {"views": 1}, "data": data, "data_sha256": data_sha256}
     manifest = {
         "format": 1,
@@ -75,6 +95,27 @@ def write_stage(
     lines = curve(steps) if lines is None else lines
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
+
+
+def whole_stage(own: dict[str, Any]) -> dict[str, Any]:
+    """The TOML of a stage with the rest of its tables; what is no table stays as it is."""
+    rest = {"update_every": 1} if own.get("mode") == "isolated" else {}
+    modules = own.get("modules") if isinstance(own.get("modules"), list) else []
+    losses = all(isinstance(each, dict) and "objective" in each for each in modules)
+    stage = {"views": None, "output": OUTPUT} | own
+    if "objective" not in own and not (modules and losses):
+        stage["objective"] = INFONCE
+    for key in {"module", "objective"} & stage.keys():
+        stage[key] = whole_table(stage[key])
+    return stage | ({"modules": [whole_table(each, rest) for each in modules]} if modules else {})
+
+
+def whole_table(table: Any, rest: Any = ()) -> Any:
+    """A table of a module or a loss with the rest of its keys."""
+    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+        return table
+    whole = {**REST.get(table["kind"], {}), **dict(rest), **table}
+    return whole | ({"objective": whole_table(table["objective"])} if "objective" in table else {})
 
 
 def stored_features(shape: list[int], nbytes: int, shards: Any = ()) -> dict[str, Any]:

@@ -22,7 +22,11 @@ PIXELCNN = {"kind": "pixelcnn"}
 NETS = ("resnet",) * 3
 AUDIO = ("conv1d",) * 5 + ("gru",)
 LABELLED = {"data": IMAGES | {"train_split": "train"}, "data_sha256": "d" * 64}
-COLOUR = {"data": IMAGES | {"channels": "rgb", "views": {"crop_px": 64, "flip": True}}}
+COLOUR = {
+    "data": IMAGES
+    | {"channels": "rgb", "mean": [0.4] * 3, "std": [0.2] * 3}
+    | {"views": {"crop_px": 64, "flip": True, "patch_px": 16, "stride_px": 8}}
+}
 SEEDS = {"": 2, "@3": 3}
 GIB = 2**30
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gimstage.errors import RecipeError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
 from gimstage.recipe.restored import restored_chain
@@ -44,7 +45,6 @@ def test_a_restored_chain_has_the_shapes_and_positions_it_had() -> None:
     ("changes", "message"),
     [
         ({"stage 1": None}, "identity without stages"),
-        ({"stage 2": 7}, "identity whose stage 2 is no table"),
         (
             {"data": {"source": "stl100"}},
             "identity with data.source = \"stl100\"; did you mean 'stl10'?",
@@ -56,3 +56,16 @@ def test_what_no_chain_is_made_from_is_named(changes: dict[str, Any], message: s
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared whole
         restored_chain(identity, "tiny/2")
     assert str(caught.value) == message
+
+
+def test_parts_from_outside_are_named_without_being_imported() -> None:
+    identity = chains(TINY)[0].features_identity(SHA)
+    identity["stage 1"]["module"] = {"kind": "nowhere:Net", "size": 3}
+    chain = restored_chain(identity, "tiny/1")
+    assert [part.kind for part in chain.last.spec.parts] == ["nowhere:Net"]
+    with pytest.raises(RecipeError) as caught:
+        chain.modules()
+    assert str(caught.value) == (
+        'kind "nowhere:Net": not imported: that would run nowhere from the import path; expected '
+        "your word that you trust it; give trust=True to import Net from there"
+    )

@@ -92,7 +92,7 @@ def test_a_damaged_manifest_is_left_out_with_a_note_that_names_it(runs: Path) ->
     ("change", "reason"),
     [
         ({"training": None}, "training is null instead of a table"),
-        ({"identity": {"data": {}}}, "identity without data_sha256"),
+        ({"identity": {"data": {}}}, "identity: no data_sha256 inside"),
         ({"features": [1]}, "features is [1] instead of a table"),
     ],
 )
@@ -110,6 +110,22 @@ def test_a_stage_in_a_folder_that_is_no_number_is_left_out_with_a_note(runs: Pat
     assert collect(runs).notes == (
         f"{runs}/small@3/second: holds small@3/2, but is no number of a stage; left out",
     )
+
+
+def test_a_stage_of_unknown_keys_is_kept_without_the_names_of_its_modules(runs: Path) -> None:
+    own = {"module": {"kind": "resnet", "depth": 7}}
+    path = write_stage(runs, "small@3/3", own=own, below=({}, {})) / "manifest.json"
+    found = collect(runs).groups[1].runs[0].stages[3]
+    assert (found.kind, [*found.positions], found.chance_loss) == ("–", [3], None)
+    assert collect(runs).notes[0] == (
+        f"{path}: trained by another release, whose recipes this one cannot read: stage 1: no "
+        "module; expected one [module], or [[modules]]; its modules are not named"
+    )
+
+
+def test_a_probe_fitted_to_what_is_no_stage_is_left_out_with_a_note(runs: Path) -> None:
+    path = write_probe(runs, "small@3/probe", {"3": 0.9}, fitted={"small": "0" * 64})
+    assert collect(runs).notes == (f"{path}/manifest.json: 'small' names no stage; left out",)
 
 
 def test_a_stage_under_way_is_left_out_with_a_note(runs: Path) -> None:

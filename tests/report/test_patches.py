@@ -11,6 +11,7 @@ from helpers.manifests import (
     random,
     several,
     stored_features,
+    whole_stage,
     write_stage,
     write_store,
 )
@@ -117,7 +118,8 @@ def test_of_a_stage_of_several_modules_the_last_is_drawn(runs: Path) -> None:
         manifest = json.loads(path.read_text())
         for key in manifest["identity"]:
             if key.startswith("stage "):
-                manifest["identity"][key] = several("isolated", "resnet", "resnet")
+                own = whole_stage(several("isolated", "resnet", "resnet"))
+                manifest["identity"][key] |= own | {"module": None}
         path.write_text(json.dumps(manifest))
     drawing, _ = drawn(runs)
     assert drawing

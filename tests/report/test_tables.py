@@ -192,8 +192,9 @@ def test_a_supervised_row_may_be_trained_on_another_split_which_is_said(runs: Pa
 
 
 def test_other_channels_and_crops_are_said(runs: Path) -> None:
-    data = IMAGES | {"channels": "rgb", "mean": [0.4, 0.4, 0.4]}
-    own = several("end_to_end", "resnet") | {"views": {**IMAGES["views"], "crop_px": 64}}
+    data = IMAGES | {"channels": "rgb", "mean": [0.4] * 3, "std": [0.2] * 3}
+    data |= {"views": {**IMAGES["views"], "crop_px": 64}}
+    own = several("end_to_end", "resnet", "resnet")
     write_stage(runs, "small_dim/1", data=data, own=own)
     assert row(runs, 1, "Deep InfoMax").notes == (
         'trained on other data than small (channels: "gray" → "rgb"; views.crop_px: 56 → 64)',

@@ -134,8 +134,8 @@ def test_all_keys_that_lack_are_named(tmp_path: Path) -> None:
         ({"weights_sha256": 7}, "weights_sha256 is 7 instead of a valid string"),
         ({"features": [1]}, "features is [1] instead of a table"),
         ({"identity": "none"}, 'identity is "none" instead of a table'),
-        ({"identity": {}}, "identity without data"),
-        ({"identity": {"data": {}, "data_sha256": 7}}, "identity without data_sha256"),
+        ({"identity": {}}, "identity: no data inside"),
+        ({"identity": {"data": {}, "data_sha256": 7}}, "identity: no data_sha256 inside"),
         ({"device": ["x" * 50]}, f'device is ["{"x" * 37}… instead of a valid string'),
     ],
 )
@@ -162,16 +162,26 @@ def test_a_manifest_leads_to_its_chain(tmp_path: Path) -> None:
     assert manifest.chain().shapes() == recipe.chain(2).shapes()
 
 
-def test_a_manifest_of_unknown_parts_names_the_key_it_does_not_know(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "key", "value", "reason"),
+    [
+        ("train", "warmup", 10, "stage 1.train.warmup is 10, which is no key here"),
+        ("module", "kind", "resnext", 'stage 1.module.kind is "resnext"'),
+        ("module", "width", "2", 'stage 1.module.width is "2" instead of a valid integer'),
+    ],
+)
+def test_a_manifest_of_another_release_names_the_key_that_is_not_known(
+    tmp_path: Path, table: str, key: str, value: Any, reason: str
+) -> None:
     identity = (
         Recipe.load(Path(__file__).parents[1] / "recipes/tiny").chain(1).features_identity("0" * 64)
     )
-    identity["stage 1"]["train"]["warmup"] = 10
+    identity["stage 1"][table][key] = value
     manifest = RunFolder(write_stage(tmp_path, "tiny/1", identity=identity)).manifest()
     assert manifest is not None
     with pytest.raises(StaleCacheError) as caught:
         manifest.chain()
     assert str(caught.value) == (
         "stage tiny/1: trained by another release, whose recipes this one cannot read: "
-        "train.warmup is 10, which is no key here; use that release, or run the stage again"
+        f"{reason}; use that release, or run the stage again"
     )

@@ -176,7 +176,7 @@ def test_a_report_finds_the_images_of_such_a_stage(tmp_path: Path) -> None:
     pipe = open_pipeline(tmp_path / "tiny", tmp_path / "runs")
     pipe.train_stage(1)
     manifest = pipe.runs.require(pipe.recipe.chain(1))
-    found = find_raw(manifest["identity"], tmp_path / "runs", None)
+    found = find_raw(manifest, tmp_path / "runs", None)
     assert found is not None
     assert found.root == pipe.data.root
 
