@@ -27,7 +27,7 @@ from gimstage.inputs.speech import Speech
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import features_usable
 from gimstage.runs.state import Runs
-from gimstage.specs import DataSpec, ImageDataSpec
+from gimstage.specs import DataSpec
 from gimstage.stack import trained_module
 
 __all__ = [
@@ -49,15 +49,22 @@ __all__ = [
 ]
 
 
+# By the source that a data.toml names.
+SOURCES: dict[str, type[DataSet]] = {
+    "stl10": Images,
+    "demo_images": Images,
+    "librispeech": Speech,
+    "demo_speech": Speech,
+}
+
+
 def find_data(spec: DataSpec, data: Path | None, runs: Path) -> DataSet:
     """The data a recipe asks for: where `--data` says, or the demo's own.
 
     Raises:
         DataError: a recipe on real data without `--data`.
     """
-    if isinstance(spec, ImageDataSpec):
-        return Images.find(spec, data, runs)
-    return Speech.find(spec, data, runs)
+    return SOURCES[spec.source].find(spec, data, runs)
 
 
 def output_source(runs: Runs, data: DataSet, chain: Chain | None, device: torch.device) -> Source:

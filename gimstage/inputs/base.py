@@ -161,6 +161,20 @@ class DataSet(ABC):
     def __init__(self, spec: DataSpec, root: Path) -> None:
         self.spec, self.root = spec, root
 
+    @classmethod
+    @abstractmethod
+    def find(cls, spec: Any, data: Path | None, runs: Path) -> DataSet:
+        """The data a recipe asks for: where `data` says, or its source's own.
+
+        Args:
+            spec: the recipe's data.toml.
+            data: the folder that `--data` names.
+            runs: the runs folder, below which a source may keep files of its own.
+
+        Raises:
+            DataError: it is not there.
+        """
+
     @property
     @abstractmethod
     def num_samples(self) -> int:

@@ -51,14 +51,12 @@ class Modality(ABC):
     Attributes:
         kind: of data, "images" or "speech".
         reads: what modules that suit it read, as `EncoderModule.reads`.
-        tasks: the probe tasks that suit it.
         crop_key: the key of [views] that says how large crops are.
         along: what the crop's size is counted in on the axis predicted along, for messages.
     """
 
     kind: ClassVar[Kind]
     reads: ClassVar[frozenset[Reads]]
-    tasks: ClassVar[tuple[str, ...]]
     crop_key: ClassVar[str]
     along: ClassVar[str]
 

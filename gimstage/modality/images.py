@@ -25,7 +25,6 @@ class ImageModality(Modality):
 
     kind = ImageDataSpec.kind
     reads = frozenset({"patch", "grid"})
-    tasks = ("class",)
     crop_key = "crop_px"
     along = "patches a side"
 

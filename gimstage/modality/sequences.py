@@ -29,7 +29,6 @@ class SequenceModality(Modality):
 
     kind = SpeechDataSpec.kind
     reads = frozenset({"sequence"})
-    tasks = ("speaker", "phone")
     crop_key = "crop_frames"
     along = "rows"
 

@@ -10,6 +10,7 @@ from gimstage.modules import CONTEXTS, EncoderModule, ResNetModule
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
 from gimstage.specs import (
+    PROBE_SPECS,
     DataSpec,
     EncoderTable,
     ObjectiveTable,
@@ -172,9 +173,10 @@ def check_output(chain: Chain) -> None:
 
 def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> None:
     """Refuse to probe a stage on other data than the recipe's, or for labels of the other kind."""
-    if probe.task not in chain.modality.tasks:
+    if probe.kind != chain.modality.kind:
+        tasks = [task for task, spec in PROBE_SPECS.items() if spec.kind == chain.modality.kind]
         found = f'"{probe.task}" of stage {chain.last.key}, on source = "{chain.data.source}"'
-        raise RecipeError(f"{where} task", found, either(chain.modality.tasks))
+        raise RecipeError(f"{where} task", found, either(tasks))
     if chain.data != data:
         raise RecipeError(
             f"{where} inputs",

@@ -1,7 +1,8 @@
 """The report as one document: words, tables and figures in order, whatever they are written as."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from gimstage.report.collect import Report
@@ -65,6 +66,15 @@ def all_figures(report: Report) -> Figures:
     )
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a section may be made of: the runs, what was counted of them, what was drawn."""
+
+    report: Report
+    figures: Figures
+    drawings: tuple[Drawing, ...]
+
+
 def compose(
     report: Report, figures: Figures, drawings: Sequence[Drawing], notes: Sequence[str]
 ) -> Document:
@@ -76,18 +86,17 @@ def compose(
         drawings: that were made.
         notes: why others were not.
     """
-    sections = [Section("Runs", (_runs_grid(report),))]
-    for number in (1, 2, 3, 4):
-        grids: list[Grid] = []
-        for table in figures.papers:
-            grids += [accuracy_grid(table), cost_grid(table)] if table.number == number else []
-        grids += map(memory_grid, figures.memories) if number == 2 else []
-        sections.append(Section(f"Table {number}", tuple(grids)))
-    if drawings:
-        sections.append(Section("Figures", tuple(drawings)))
-    modules = [grid for table in figures.modules for grid in module_grids(table)]
-    sections.append(Section("All modules", tuple(modules)))
-    return Document((*report.notes, *notes), tuple(sections))
+    contents = Contents(report, figures, tuple(drawings))
+    sections = [Section(heading, tuple(make(contents))) for heading, make in SECTIONS.items()]
+    kept = [section for section in sections if section.parts or section.heading not in _OPTIONAL]
+    return Document((*report.notes, *notes), tuple(kept))
+
+
+def _paper_table(number: int, contents: Contents) -> Iterator[Grid]:
+    for table in contents.figures.papers:
+        if table.number == number:
+            yield accuracy_grid(table)
+            yield cost_grid(table)
 
 
 def _runs_grid(report: Report) -> Grid:
@@ -107,6 +116,21 @@ def _runs_grid(report: Report) -> Grid:
     heads = ("recipe", "runs", "data", "stages", "probes")
     caption = "Runs of one line differ in their seeds only, and are averaged."
     return Grid("Runs behind this page", caption, heads, frozenset(), tuple(rows))
+
+
+# What stands below each heading of the report, in order.
+SECTIONS: dict[str, Callable[[Contents], Iterable[Grid | Drawing]]] = {
+    "Runs": lambda contents: [_runs_grid(contents.report)],
+    "Table 1": partial(_paper_table, 1),
+    "Table 2": lambda contents: map(memory_grid, contents.figures.memories),
+    "Table 3": partial(_paper_table, 3),
+    "Table 4": partial(_paper_table, 4),
+    "Figures": lambda contents: contents.drawings,
+    "All modules": lambda contents: [
+        grid for table in contents.figures.modules for grid in module_grids(table)
+    ],
+}
+_OPTIONAL = {"Figures"}
 
 
 def as_json(document: Document, figures: Figures, drawings: Sequence[Drawing]) -> dict[str, Any]:

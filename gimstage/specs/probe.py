@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from gimstage.data.kinds import Kind
 from gimstage.specs.base import LATER, Natural, Positive, Rate, Seed, Share, Spec
 
 Refs = list[int | str]
@@ -105,9 +106,14 @@ class MFCCSpec(Spec):
 class _ProbeSpec(Spec):
     """What every probe file has: the stages to probe, and with which weights.
 
+    Attributes:
+        kind: of data that has such labels.
+        algorithm: version of the numbers of probes.
+
     `weights = "random"` probes the stages as they are before training; they need not be trained.
     """
 
+    kind: ClassVar[Kind]
     algorithm: ClassVar[int] = 2
 
     inputs: Refs
@@ -134,6 +140,7 @@ class ClassProbeSpec(_ProbeSpec):
     `own = true` also says how much the stages' own classifiers get right, protocol own.
     """
 
+    kind = "images"
     task: Literal["class"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
@@ -147,6 +154,7 @@ class ClassProbeSpec(_ProbeSpec):
 class SpeakerProbeSpec(_ProbeSpec):
     """`task = "speaker"`: who speaks, from the mean code of a crop; `own` as for images."""
 
+    kind = "speech"
     task: Literal["speaker"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
@@ -163,6 +171,7 @@ class PhoneProbeSpec(_ProbeSpec):
     t (its centre is at sample 160 t + 200), the code of frame t is centred on sample 160 t + 20.
     """
 
+    kind = "speech"
     task: Literal["phone"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
