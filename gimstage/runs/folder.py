@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from gimstage.cache import FeatureReader, verify
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
 from gimstage.files import sync_folder, write_json
 from gimstage.runs.manifest import FORMAT, Manifest, ProbeManifest, read_manifest, read_record
+
+LOCK = "lock"  # name of the file by which a folder is held
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class RunFolder:
     @contextmanager
     def _held(self, kind: int) -> Iterator[IO[str]]:
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
+        with (self.path / LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except OSError as error:
@@ -210,8 +212,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_weights(folder: RunFolder, manifest: Manifest) -> None:
+def check_weights(
+    folder: RunFolder, manifest: Manifest, sha256: Callable[[Path], str] = file_sha256
+) -> None:
     """Compare a stage's weights with its manifest, every byte.
+
+    Args:
+        folder: of the stage.
+        manifest: its commit record.
+        sha256: gives the digest of a file.
 
     Raises:
         DamagedCacheError: a file is missing or of other bytes.
@@ -223,7 +232,7 @@ def check_weights(folder: RunFolder, manifest: Manifest) -> None:
         cure = "run the stage again"
         if not path.exists():
             raise DamagedCacheError(str(path), "missing", "the file its manifest names", cure)
-        if file_sha256(path) != digest:
+        if sha256(path) != digest:
             raise DamagedCacheError(str(path), "other bytes than its manifest names", "", cure)
 
 

@@ -5,16 +5,18 @@ A stage's state is read off its folder: *missing* (nothing), *partial* (begun), 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from gimstage.cache import verify
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
-from gimstage.runs.folder import RunFolder, check_weights, file_sha256
+from gimstage.runs.folder import RunFolder, check_weights
 from gimstage.runs.manifest import Manifest
+from gimstage.runs.snapshot import Snapshot
 from gimstage.runs.tensors import read_header
 
 State = Literal["missing", "partial", "done", "stale", "damaged"]
@@ -57,19 +59,31 @@ def record_or_verdict(read: Callable[[], R | None]) -> tuple[R | None, Verdict]:
     return manifest, ("done" if manifest is not None else "missing", ())
 
 
+class Judgement(NamedTuple):
+    """What was found out about a stage: its state, and its manifest if it can be read."""
+
+    status: Status
+    manifest: Manifest | None
+
+
 @dataclass(frozen=True)
 class Runs:
     """The runs of a recipe, and of the recipes it builds on, below one folder.
+
+    Each stage is judged once, and again after `forget`, or after `look_again` where a file of it
+    or of a stage below has changed; so all that a command says is of one moment.
 
     Args:
         root: the runs folder.
         data_sha256: fingerprint of the split the stages are trained on.
         phones_sha256: of the phone labels; None where there are none.
+        snapshot: what was found out so far.
     """
 
     root: Path
     data_sha256: str
     phones_sha256: str | None = None
+    snapshot: Snapshot[Judgement] = field(default_factory=Snapshot, repr=False, compare=False)
 
     def folder(self, key: str) -> RunFolder:
         """The folder of `RECIPE/NUMBER` or of `RECIPE/PROBE`."""
@@ -95,21 +109,38 @@ class Runs:
 
     def status(self, chain: Chain) -> Status:
         """The state of the chain's last stage, and why."""
-        wanted = self.features_identity(chain)
-        state, why = self._state(chain, wanted)
-        return Status(str(chain.last.number), state, why, fingerprint(wanted))
+        return self._judgement(chain).status
 
-    def _state(self, chain: Chain, wanted: Identity) -> Verdict:
-        folder = self.stage_folder(chain)
+    def manifest(self, chain: Chain) -> Manifest | None:
+        """The manifest of the chain's last stage, in any state; None where none is readable."""
+        return self._judgement(chain).manifest
+
+    def look_again(self) -> None:
+        """Judge those stages anew, when they are next asked for, of which a file has changed."""
+        self.snapshot.look_again()
+
+    def _judgement(self, chain: Chain) -> Judgement:
+        below = map(self.stage_folder, chain.below())
+        return self.snapshot.of(self.stage_folder(chain), below, partial(self._judge, chain))
+
+    def _judge(self, chain: Chain) -> Judgement:
+        wanted, folder = self.features_identity(chain), self.stage_folder(chain)
         manifest, verdict = record_or_verdict(folder.manifest)
-        if manifest is None:
-            return self._begun(chain, folder) if verdict[0] == "missing" else verdict
+        if manifest is not None:
+            verdict = self._verdict(chain, manifest, wanted)
+        elif verdict[0] == "missing":
+            verdict = self._begun(chain, folder)
+        return Judgement(Status(str(chain.last.number), *verdict, fingerprint(wanted)), manifest)
+
+    def _verdict(self, chain: Chain, manifest: Manifest, wanted: Identity) -> Verdict:
+        """The state of a stage with a manifest."""
+        folder = self.stage_folder(chain)
         changes = differences(manifest.identity, wanted) or self._upstream_changes(chain, manifest)
         if changes:
             return "stale", tuple(changes)
         output = chain.last.spec.output
         try:
-            check_weights(folder, manifest)
+            check_weights(folder, manifest, self.snapshot.sha256)
             if output.store == "features" and manifest.features is not None:
                 verify(folder.features, manifest.features.files, full=False)
         except DamagedCacheError as error:
@@ -146,7 +177,7 @@ class Runs:
         if chain.upstream is None:
             return None
         path = self.stage_folder(chain.upstream).weights
-        return file_sha256(path) if path.exists() else None
+        return self.snapshot.sha256(path) if path.exists() else None
 
     def trained(self, chain: Chain) -> bool:
         """Whether the weights of exactly this training lie there, the objective's too.
@@ -170,13 +201,10 @@ class Runs:
         """The stage before must be done, and be the very one this stage was trained on."""
         if chain.upstream is None:
             return []
-        before = chain.upstream.last
-        status = self.status(chain.upstream)
+        before, status = chain.upstream.last, self.status(chain.upstream)
         if status.state != "done":
             return [f"stage {before.key} before it is {status.state}"]
-        other = self.stage_folder(chain.upstream).manifest()
-        now = other and other.weights_sha256
-        if now != manifest.upstream_weights_sha256:
+        if self.require(chain.upstream).weights_sha256 != manifest.upstream_weights_sha256:
             return [f"stage {before.key} before it was trained again, to other weights"]
         return []
 
@@ -187,9 +215,8 @@ class Runs:
             StaleCacheError: it is missing, partial or stale.
             DamagedCacheError: it is damaged.
         """
-        status = self.status(chain)
-        manifest = self.stage_folder(chain).manifest() if status.state == "done" else None
-        if manifest is not None:
+        status, manifest = self._judgement(chain)
+        if status.state == "done" and manifest is not None:
             return manifest
         kind = DamagedCacheError if status.state == "damaged" else StaleCacheError
         why = f" ({'; '.join(status.why)})" if status.why else ""

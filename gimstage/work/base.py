@@ -51,12 +51,13 @@ class Work(ABC, Generic[R]):
         title: names it in errors.
         folder: where it is recorded.
         reads: the stages that must stay as they are while it is worked on.
+        runs: all runs.
     """
 
-    runs: Runs
-
-    def __init__(self, title: str, folder: RunFolder, reads: Sequence[Chain]) -> None:
-        self.title, self.folder, self.reads = title, folder, reads
+    def __init__(
+        self, title: str, folder: RunFolder, *, reads: Sequence[Chain], runs: Runs
+    ) -> None:
+        self.title, self.folder, self.reads, self.runs = title, folder, reads, runs
 
     @abstractmethod
     def identity(self) -> Identity:
@@ -87,14 +88,26 @@ def finish(work: Work[R], room: Callable[[], None] = lambda: None) -> bool:
             numbers are bad.
         Interrupted: a stop was asked for; the next call goes on from there.
     """
+    work.runs.look_again()
     if _done(work):  # asked without the lock, which one who only reads may hold
         return False
+    try:
+        return _finish_locked(work, room)
+    finally:
+        work.runs.look_again()
+
+
+def _finish_locked(work: Work[R], room: Callable[[], None]) -> bool:
+    runs = work.runs
     with work.folder.lock(), ExitStack() as held:
+        runs.snapshot.forget(work.folder)  # another process may have worked on it in between
+        runs.look_again()
         if _done(work):
             return False
         work.identity()  # raises where a stage it needs is not done
         for chain in work.reads:
-            held.enter_context(work.runs.stage_folder(chain).reading())
+            held.enter_context(runs.stage_folder(chain).reading())
+        runs.look_again()  # from here on nobody changes them
         work.folder.refuse_newer()
         room()
         with naming_out_of_memory(work.title):
@@ -105,7 +118,7 @@ def finish(work: Work[R], room: Callable[[], None] = lambda: None) -> bool:
 def _done(work: Work[R]) -> bool:
     done = work.status().state == "done"
     if done:
-        work.folder.manifest_path.touch()  # for make, which orders by time
+        work.runs.snapshot.touch(work.folder)  # for make, which orders by time
     return done
 
 

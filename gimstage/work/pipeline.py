@@ -2,14 +2,12 @@
 
 import logging
 import shutil
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
 from gimstage.cache import verify
 from gimstage.errors import (
-    CacheError,
     NoLabelsError,
     StaleCacheError,
 )
@@ -159,6 +157,7 @@ class Pipeline:
             StaleCacheError: the stage is not trained as the recipe stands now.
         """
         chain = self.recipe.chain(number)
+        self.runs.look_again()
         if self.runs.status(chain).state != "done" and not self.runs.trained(chain):
             raise StaleCacheError(
                 f"stage {chain.last.key}",
@@ -196,8 +195,7 @@ class Pipeline:
         what is wrong with labels is said before anything is trained.
         """
         probes = self.possible_probes
-        chains = {number: self.recipe.chain(number) for number in self.recipe.stages}
-        self.require_disk([n for n, c in chains.items() if self.runs.status(c).state != "done"])
+        self.require_disk([int(s.name) for s in self.statuses() if s.state != "done"])
         for number in self.recipe.stages:
             self.train_stage(number)
         return [row for name in probes for row in self.probe(name)]
@@ -247,15 +245,15 @@ class Pipeline:
 
     def statuses(self) -> list[Status]:
         """The state of every stage, in order."""
+        self.runs.look_again()
         return [self.runs.status(self.recipe.chain(number)) for number in self.recipe.stages]
 
     def memory(self, number: str) -> MemoryRecord | None:
         """Predicted and measured GPU memory of a stage, from its manifest; None where unknown."""
-        with suppress(CacheError):
-            manifest = self.runs.stage_folder(self.recipe.chain(number)).manifest()
-            return manifest.memory if manifest else None
-        return None
+        manifest = self.runs.manifest(self.recipe.chain(number))
+        return manifest.memory if manifest else None
 
     def probe_statuses(self) -> list[Status]:
         """The state of every probe."""
+        self.runs.look_again()
         return [self._probe(name).status() for name in self.recipe.probes]

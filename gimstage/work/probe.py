@@ -48,8 +48,8 @@ class ProbeWork(Work[list[Row]]):
         self.key = f"{recipe.name}/{name}"
         trained = self.chains if self.spec.weights == "trained" else []
         reads = [part for chain in trained for part in [*chain.below(), chain]]
-        super().__init__(f"probe {self.key}", runs.folder(self.key), reads)
-        self.data, self.runs, self.settings, self.watch = data, runs, settings, watch
+        super().__init__(f"probe {self.key}", runs.folder(self.key), reads=reads, runs=runs)
+        self.data, self.settings, self.watch = data, settings, watch
 
     def identity(self) -> Identity:
         """Everything that decides the probe's rows, down to the bits of the weights.

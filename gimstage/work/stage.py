@@ -26,7 +26,7 @@ from gimstage.plan.predictions import kept_in
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
-from gimstage.runs.folder import features_usable, file_sha256, folder_bytes
+from gimstage.runs.folder import features_usable, folder_bytes
 from gimstage.runs.manifest import (
     FeaturesRecord,
     FidelityRecord,
@@ -59,8 +59,9 @@ class StageWork(Work[FeaturesRecord | None]):
     def __init__(
         self, chain: Chain, data: DataSet, *, runs: Runs, settings: Settings, watch: Watch
     ) -> None:
-        super().__init__(f"stage {chain.last.key}", runs.stage_folder(chain), chain.below())
-        self.chain, self.data, self.runs = chain, data, runs
+        folder = runs.stage_folder(chain)
+        super().__init__(f"stage {chain.last.key}", folder, reads=chain.below(), runs=runs)
+        self.chain, self.data = chain, data
         self.settings, self.watch = settings, watch
 
     def identity(self) -> Identity:
@@ -97,8 +98,8 @@ class StageWork(Work[FeaturesRecord | None]):
                 stage=chain.last.key,
                 fingerprint=fingerprint(identity),
                 identity=identity,
-                weights_sha256=file_sha256(folder.weights),
-                objective_sha256=file_sha256(folder.objective),
+                weights_sha256=self.runs.snapshot.sha256(folder.weights),
+                objective_sha256=self.runs.snapshot.sha256(folder.objective),
                 upstream=upstream.as_upstream() if upstream else None,
                 upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
                 outside=chain.outside,
@@ -207,7 +208,7 @@ class StageWork(Work[FeaturesRecord | None]):
             chain,
             self.data,
             fingerprint=fingerprint(self.identity()),
-            weights_sha256=file_sha256(folder.weights),
+            weights_sha256=self.runs.snapshot.sha256(folder.weights),
         )
         fidelity = work.measure()
         shards = work.write(folder.features, layout, self.data.labels, self.watch)
