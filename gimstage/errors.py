@@ -57,7 +57,7 @@ class NoLabelsError(DataError):
 
 
 class CacheError(GimstageError):
-    """features.zarr cannot be used."""
+    """What lies on disk of a stage cannot be used."""
 
 
 class StaleCacheError(CacheError):
@@ -72,7 +72,7 @@ class BudgetError(GimstageError):
     """It would not fit on the disk or in the memory allowed.
 
     Args:
-        parts: of the message.
+        parts: the parts of the message.
         smallest_bytes: the smallest budget that would do, where that is known.
     """
 

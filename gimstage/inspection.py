@@ -91,11 +91,11 @@ def draw(path: Path, data: DataSet, png: Path, *, sample: int, title: str) -> No
     """Draw what a stage stores of a sample beside what it was made of.
 
     Args:
-        path: of features.zarr.
+        path: the path of features.zarr.
         data: the data set.
         png: the file to write.
         sample: which sample, or which entry of speech.
-        title: of the figure.
+        title: the title of the figure.
 
     Raises:
         CacheError: there is no such sample.
@@ -112,11 +112,11 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: 
     """Draw the beginning of a stored entry: its spectrogram, all channels, the most varied ones.
 
     Args:
-        path: of features.zarr.
+        path: the path of features.zarr.
         speech: the data set.
         png: the file to write.
         sample: which entry.
-        title: of the figure.
+        title: the title of the figure.
 
     Raises:
         CacheError: there is no such entry.
@@ -190,11 +190,11 @@ def draw_channels(path: Path, images: Images, png: Path, *, sample: int, title: 
     """Draw a sample's stored view and its most varied channels, patch beside patch.
 
     Args:
-        path: of features.zarr.
+        path: the path of features.zarr.
         images: the data set.
         png: the file to write.
         sample: which sample.
-        title: of the figure.
+        title: the title of the figure.
 
     Raises:
         CacheError: there is no such sample.

@@ -119,7 +119,7 @@ class Stack(nn.Module):
 
     Args:
         modules: module of each stage, lowest first.
-        names: of every module, those of a stage with several one by one.
+        names: the names of every module, those of a stage with several one by one.
     """
 
     def __init__(self, modules: Sequence[EncoderModule], names: Sequence[str]) -> None:
@@ -199,7 +199,7 @@ def stack_from_manifests(folder: Path, *, trust: bool = False) -> Stack:
     """The frozen modules up to the finished stage in `folder`, from its manifests alone.
 
     Args:
-        folder: of the stage.
+        folder: the folder of the stage.
         trust: whether modules from outside the package may be imported.
 
     Raises:

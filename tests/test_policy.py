@@ -103,3 +103,16 @@ def test_no_test_is_timed_and_every_run_tries_the_same_examples() -> None:
     assert settings().derandomize
     own = [p for p in TESTS if re.search(r"\b(deadline|derandomize)\s*=", p.read_text())]
     assert own == [ROOT / "tests/conftest.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_docstring_of_what_is_public_is_a_sentence_a_stranger_understands(path: Path) -> None:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+    docs = [(node.name, ast.get_docstring(node) or "") for node in nodes if node.name[0] != "_"]
+    riddles = [
+        (name, doc)
+        for name, doc in docs
+        if doc and (len(doc) < 25 or doc.startswith(("Of ", "As `")) or "likewise" in doc)
+    ]
+    assert riddles == []

@@ -37,7 +37,7 @@ class ArrayLayout:
 
     Args:
         name: its place in the group.
-        shape: of the whole array; axis 0 is the one shards cut.
+        shape: the shape of the whole array; axis 0 is the one shards cut.
         dims: the name of each axis; an encoding with ranges needs one called "channel".
         encoding: how values are stored: a name in `ENCODINGS`.
         chunk: shape of one chunk; divides the array's on every axis but the first.
@@ -67,12 +67,12 @@ class ArrayLayout:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype stored."""
+        """The dtype of the values on disk."""
         return ENCODINGS[self.encoding].numpy_dtype
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The same, as torch names it."""
+        """The dtype of the values on disk, as torch names it."""
         return ENCODINGS[self.encoding].dtype
 
     @cached_property
@@ -118,7 +118,7 @@ class ArrayLayout:
 
     @property
     def shards(self) -> int:
-        """The number of shards."""
+        """The number of shard files."""
         return -(-self.shape[0] // self.shard_rows)
 
     def rows(self, shard: int) -> range:
@@ -148,7 +148,7 @@ class ArrayLayout:
         return whole + self.shard_bytes(self.shards - 1)
 
     def metadata(self) -> Metadata:
-        """The array's zarr.json."""
+        """The content of the array's zarr.json."""
         encoding = ENCODINGS[self.encoding]
         compression = [encoding.compression.metadata] if encoding.compression else []
         crc = {"name": "crc32c"}
@@ -197,11 +197,11 @@ class SmallLayout:
 
     @property
     def nbytes(self) -> int:
-        """The size of its file."""
+        """The size of its file in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize + CRC_BYTES
 
     def metadata(self) -> Metadata:
-        """The array's zarr.json."""
+        """The content of the array's zarr.json."""
         codecs = [_bytes_codec(self.dtype), {"name": "crc32c"}]
         return _array_metadata(self, outer=self.shape, codecs=codecs, attributes={})
 
@@ -214,7 +214,7 @@ class StoreLayout:
         arrays: the streamed arrays.
         small: the small arrays; an array `x` whose encoding has ranges needs `x_scale` and
             `x_offset`, (C,) float32.
-        attributes: of the group: anything JSON can say.
+        attributes: the attributes of the group: anything JSON can say.
     """
 
     arrays: tuple[ArrayLayout, ...]
@@ -258,7 +258,7 @@ class StoreLayout:
 
     @property
     def parts(self) -> tuple[ArrayLayout | SmallLayout, ...]:
-        """All arrays."""
+        """All arrays of the group, large and small."""
         return (*self.arrays, *self.small)
 
     @property
@@ -269,7 +269,7 @@ class StoreLayout:
 
     @property
     def paths(self) -> list[str]:
-        """Every file of a whole store."""
+        """The path of every file of a whole store."""
         shards = [array.path(shard) for array in self.arrays for shard in range(array.shards)]
         return [*self.metadata(), *(small.path for small in self.small), *shards]
 
@@ -291,7 +291,7 @@ def pick_shard_rows(rows: int, *, row_bytes: int, chunk_rows: int) -> int:
 
     Args:
         rows: along axis 0, of all streamed arrays.
-        row_bytes: of one row of the largest array.
+        row_bytes: the bytes of one row of the largest array.
         chunk_rows: a multiple of every array's rows per chunk.
     """
     count = max(1, round(rows * row_bytes / SHARD_TARGET_BYTES))

@@ -77,7 +77,7 @@ class FeatureReader:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """The group's attributes."""
+        """The attributes in the group's zarr.json."""
         return self.layout.attributes
 
     @property
@@ -109,7 +109,7 @@ class FeatureReader:
         two fifths of the speed, so those rest on `verify`.
 
         Args:
-            name: of the array.
+            name: the name of the array.
             out: (B, window…, rest…) of the stored dtype, contiguous, on the CPU.
             starts: where each window begins on the array's first axes, (B, window axes) int64,
                 in any order, repeated or not; the axes after these are read whole.
@@ -138,7 +138,7 @@ class FeatureReader:
         """Stored values as float32, on whatever device they are.
 
         Args:
-            name: of the array.
+            name: the name of the array.
             raw: (…, the array's axes from its channels on) of the stored dtype.
         """
         array = self.array(name)

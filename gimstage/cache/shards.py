@@ -31,7 +31,7 @@ def crc_bytes(crc: int) -> bytes:
 
 
 def with_crc(data: bytes) -> bytes:
-    """Data followed by its crc."""
+    """The data followed by its checksum, crc32c, of four bytes."""
     return data + crc_bytes(crc32c(data))
 
 

@@ -44,7 +44,7 @@ class FeatureWriter:
 
     Args:
         path: the store.
-        layout: of all of it.
+        layout: the layout of the whole store.
         small: the values of every small array.
 
     Raises:
@@ -176,7 +176,7 @@ class OpenShards:
         self._begun.remove(writer)
 
     def discard(self) -> None:
-        """Remove what was begun."""
+        """Remove the file that was begun."""
         for writer in self._begun:
             writer.discard()
 

@@ -29,10 +29,10 @@ class SplitReport:
     Args:
         name: "train", "test" or "unlabeled".
         images: how many.
-        bytes: of the image file.
+        bytes: the size of the image file.
         labels: images per class name; None for "unlabeled".
         gray_mean: brightness on the scale 0 to 1, over the pixels of `sampled` images.
-        gray_std: likewise.
+        gray_std: standard deviation of the same.
         sampled: how many images those were.
     """
 

@@ -47,9 +47,9 @@ class SpeechSplitReport:
         name: "train" or "test".
         speakers: how many have an utterance in it.
         utterances: how many.
-        minutes: of sound.
+        minutes: the minutes of sound.
         shortest_s: length of the shortest utterance in seconds.
-        longest_s: likewise.
+        longest_s: length of the longest utterance in seconds.
         too_short: utterances with fewer whole frames of 10 ms than asked for.
         too_short_first: the ids of the first few.
         phone_labelled: utterances that have phone labels.
@@ -77,7 +77,7 @@ class SpeechReport:
     Args:
         root: the folder.
         shortest_frames: how many frames of 10 ms an utterance must have not to be too short.
-        speakers: of both splits.
+        speakers: the speakers of both splits.
         unseen: the speakers of test that train does not have.
         listed: whether the folder has split lists; without them the split is made by hash.
         unlisted: audio files in neither split.

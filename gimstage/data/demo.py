@@ -38,14 +38,14 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 def write_demo(root: Path, *, seed: int, unlabeled: int, train: int, test: int) -> None:
     """Write a folder of synthetic pictures in STL-10's layout; it appears whole or not at all.
 
-    The same numbers give the same bytes. Labels are balanced; "unlabeled" is drawn likewise.
+    The same numbers give the same bytes. Labels are balanced; "unlabeled" is drawn in the same way.
 
     Args:
         root: the folder to make; it must not exist, or be empty.
-        seed: of every draw.
+        seed: the seed of every draw.
         unlabeled: pictures in that split, at least 1.
-        train: likewise.
-        test: likewise.
+        train: pictures in that split, at least 1.
+        test: pictures in that split, at least 1.
 
     Raises:
         DataError: a count is below 1, or the folder holds something, or cannot be written.

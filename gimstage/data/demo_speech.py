@@ -107,7 +107,7 @@ class Speaker(NamedTuple):
         pitch: its middle, Hz.
         tract: what every formant is multiplied by: the larger, the shorter the vocal tract.
         breath: amplitude of the noise that joins the pulses.
-        tilt: of the pulses' spectrum, dB per octave.
+        tilt: the tilt of the pulses' spectrum, dB per octave.
         rate: what every duration is multiplied by.
         swing: how far the pitch moves within an utterance, octaves.
         accent: what each phone's f1, f2, f3 and hiss_hz are multiplied by, (phones, 4).
@@ -145,10 +145,10 @@ def write_demo_speech(root: Path, *, seed: int, speakers: int, train: int, test:
 
     Args:
         root: the folder to make; it must not exist, or be empty.
-        seed: of every draw.
+        seed: the seed of every draw.
         speakers: how many, at least 1.
         train: utterances of each speaker in that split, at least 1.
-        test: likewise.
+        test: utterances of each speaker in that split, at least 1.
 
     Raises:
         DataError: a count is below 1, or the folder holds something, or cannot be written.

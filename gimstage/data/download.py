@@ -52,7 +52,7 @@ def download_stl10(
     Args:
         root: the folder; made where missing.
         url: address of the archive (.tar.gz); torchvision's for STL-10 where None.
-        md5: checksum of the archive in hexadecimal, likewise.
+        md5: checksum of the archive in hexadecimal; that of STL-10 where None.
         progress: called with the bytes present and the bytes in all (None where unknown).
 
     Raises:

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Utterance:
-    """One audio file."""
+    """An audio file and who speaks in it."""
 
     id: str  # its name without the ending, "2911-12359-0007"
     speaker: str  # the first part of it, "2911"
@@ -73,7 +73,7 @@ class SpeechSplit:
     Attributes:
         utterances: N of them, in the order of the split list.
         samples: how many each has, (N,) int64.
-        speakers: of the training split, numbers in order; then of the test alone, which move none.
+        speakers: the speakers of the training split, in order; then those of the test alone.
         num_speakers: how many.
         labels: index into `speakers` of every utterance, (N,) int64.
         listed: whether the folder has split lists.
@@ -98,7 +98,7 @@ class SpeechSplit:
         self._say_what_is_unusual(lists)
 
     def __len__(self) -> int:
-        """N, the number of utterances."""
+        """The number of utterances, N."""
         return len(self.utterances)
 
     def __reduce__(self) -> tuple[type["SpeechSplit"], tuple[Path, str]]:

@@ -59,7 +59,7 @@ class ImageSplit:
         self._pixels = self.images.view(np.ndarray)  # indexing a memmap costs several µs more
 
     def __len__(self) -> int:
-        """N, the number of images."""
+        """The number of images, N."""
         return len(self.images)
 
     def __reduce__(self) -> tuple[type["ImageSplit"], tuple[Path, str]]:
@@ -89,7 +89,7 @@ class ImageSplit:
         Args:
             samples: which images, (B,) integers below N; repeats are allowed.
             y: upper edge of each window, (B,) integers, 0 … 96 - size_px.
-            x: left edge, likewise.
+            x: left edge of each window, in the same form.
             flip: whether the window is mirrored left to right, (B,) bool or 0/1.
             size_px: side of the window in pixels.
 
@@ -155,8 +155,8 @@ def normalise(
     Args:
         crops: (…, 3, y, x) uint8, on any device.
         channels: "gray" weighs the three by ITU-R BT.601, rounded to 8 bits as Pillow rounds it.
-        mean: of each resulting channel, on the scale 0 to 1.
-        std: likewise.
+        mean: the mean of each resulting channel, on the scale 0 to 1.
+        std: standard deviation of each resulting channel, on the same scale.
 
     Raises:
         DataError: there is not one mean and one std per channel.

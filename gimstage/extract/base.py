@@ -47,7 +47,7 @@ class Extraction(ABC):
     Args:
         chain: the stage, last of its chain.
         module: its frozen module.
-        channel_axis: of its features, counted from the end.
+        channel_axis: the axis of channels in its features, counted from the end.
         device: where to compute.
         workers: reading threads.
     """
@@ -105,9 +105,9 @@ class Extraction(ABC):
         """Write the missing shards of features.zarr; the checksums of all of them.
 
         Args:
-            path: of the Zarr group.
-            layout: of the whole store.
-            labels: of everything stored, int64, where it has any.
+            path: the path of the Zarr group.
+            layout: the layout of the whole store.
+            labels: the labels of everything stored, int64, where it has any.
             watch: hears of progress, asks to stop.
 
         Raises:

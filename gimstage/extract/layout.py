@@ -18,8 +18,8 @@ def features_layout(
     Args:
         chain: the stage, last of its chain.
         data: the data set.
-        fingerprint: of what it hands on.
-        weights_sha256: of the very weights that computed it.
+        fingerprint: the fingerprint of what it hands on.
+        weights_sha256: the SHA-256 of the very weights that computed it.
     """
     (arrays, small, attributes), output = data.store_form(chain), chain.last.spec.output
     if ENCODINGS[output.encoding].steps:

@@ -41,7 +41,7 @@ class Source(ABC):
     """Batches of module input, raw on the CPU first, then on a device.
 
     Attributes:
-        recomputes: whether `prepare` runs frozen modules, and so is dear.
+        recomputes: whether `prepare` runs frozen modules, and so is costly.
     """
 
     recomputes: bool = False
@@ -91,7 +91,8 @@ class Division:
 
     Args:
         trained: indices of those a stage learns from, ascending, int64.
-        held_out: of those its validation loss is taken on, likewise; empty without [validation].
+        held_out: indices of those its validation loss is taken on, in the same form; empty without
+            [validation].
     """
 
     trained: Ints
@@ -114,10 +115,10 @@ class TrainingDraws:
     Args:
         samples: trained on, (N,) int64.
         batch_size: B.
-        seed: of order and views.
-        size: of a place, in patches per side or rows.
+        seed: the seed of order and views.
+        size: the size of a place, in patches per side or rows.
         draw: a random view of each of the samples it is given.
-        labels: of the samples at such places, on the CPU, for objectives that need them.
+        labels: the labels of the samples at such places, on the CPU, for objectives that need them.
         held_out: the places that validation looks at, a batch each.
     """
 
@@ -248,11 +249,11 @@ class DataSet(ABC):
 
     @abstractmethod
     def source(self) -> Source:
-        """The raw data."""
+        """A source of the raw pixels or samples."""
 
     @abstractmethod
     def feature_source(self, path: Path) -> Source:
-        """What lies in a features.zarr."""
+        """A source of the features in a features.zarr."""
 
     @abstractmethod
     def recomputed_source(self, below: Source, module: EncoderModule, handoff: HandOff) -> Source:
@@ -260,7 +261,7 @@ class DataSet(ABC):
 
 
 def no_labels(where: Where) -> None:
-    """Of objectives that need none."""
+    """The labels for objectives that need none: None."""
 
 
 def refuse_unknown_classes(labels: Ints, chain: Chain, where: str) -> None:

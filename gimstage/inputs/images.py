@@ -42,8 +42,8 @@ class PixelSource(Source):
     Args:
         split: the memory-mapped images.
         channels: "gray" or "rgb".
-        mean: per channel, for pixels in [0, 1].
-        std: likewise.
+        mean: the mean of each channel, for pixels in [0, 1].
+        std: the standard deviation of each channel, for the same.
         stored: the stored views, to find the pixels of a window.
     """
 
@@ -117,7 +117,7 @@ class RecomputedGrids(Source):
         self.source, self.module, self.handoff = source, module.eval(), handoff
 
     def buffer(self, count: int, size: int) -> Tensor:
-        """A buffer of the source below."""
+        """A buffer of the source below, which is what is read."""
         return self.source.buffer(count, size)
 
     def fill(self, buffer: Tensor, where: Windows) -> Tensor:
@@ -159,12 +159,12 @@ class Images(DataSet):
         return cls(spec, data or root)
 
     def split(self, name: str) -> ImageSplit:
-        """One split, memory-mapped."""
+        """A split of the data set, memory-mapped."""
         return open_split(self.root, name)
 
     @cached_property
     def train(self) -> ImageSplit:
-        """The split trained on."""
+        """The split that stages are trained on."""
         return self.split(self.spec.train_split)
 
     @property
@@ -192,7 +192,7 @@ class Images(DataSet):
         return fingerprint(self.root, split, runs / "data" / "fingerprints.json")
 
     def live(self) -> LiveViews:
-        """Fresh crops."""
+        """The fresh crops that stage 1 is trained on."""
         return self.spec.live_views()
 
     def usable(self, chain: Chain) -> Ints:
@@ -225,7 +225,7 @@ class Images(DataSet):
         return self.pixels(self.train)
 
     def pixels(self, split: ImageSplit) -> PixelSource:
-        """The pixels of a split."""
+        """A source of the pixels of a split."""
         spec = self.spec
         return PixelSource(
             split,
@@ -236,7 +236,7 @@ class Images(DataSet):
         )
 
     def feature_source(self, path: Path) -> GridSource:
-        """What lies in a features.zarr."""
+        """A source of the patch grids in a features.zarr."""
         return GridSource(path)
 
     def recomputed_source(

@@ -44,8 +44,8 @@ class WaveSource(SequenceSource):
         split: the files.
         kept: the utterances trained on, indices into the split, (N,) int64.
         stored: the entries to cut from them.
-        mean: of samples on the scale -1 … 1.
-        std: likewise.
+        mean: the mean of samples on the scale -1 … 1.
+        std: the standard deviation of samples on the same scale.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WaveSource(SequenceSource):
         return filled
 
     def prepare(self, raw: Tensor, where: Spans) -> Tensor:
-        """The samples as they are."""
+        """The samples as they are, float32."""
         return raw
 
 
@@ -144,7 +144,7 @@ class RecomputedRows(SequenceSource):
         return reach(self.module, where)
 
     def buffer(self, count: int, size: int) -> Tensor:
-        """A buffer of the source below."""
+        """A buffer of the source below, which is what is read."""
         return self.source.buffer(count, self.module.reach(0, size).rows)
 
     def fill(self, buffer: Tensor, where: Spans) -> Tensor:

@@ -76,7 +76,7 @@ class Speech(DataSet):
 
     @cached_property
     def train(self) -> SpeechSplit:
-        """The split trained on."""
+        """The split that stages are trained on."""
         return self.split(self.spec.train_split)
 
     @cached_property
@@ -117,7 +117,7 @@ class Speech(DataSet):
 
     @property
     def num_samples(self) -> int:
-        """Utterances trained on."""
+        """The number of utterances trained on."""
         return len(self.kept)
 
     @cached_property
@@ -232,7 +232,7 @@ class Speech(DataSet):
         return WaveSource(split, kept, stored, mean=self.spec.mean, std=self.spec.std)
 
     def feature_source(self, path: Path) -> RowSource:
-        """What lies in a features.zarr."""
+        """A source of the rows in a features.zarr."""
         return RowSource(path)
 
     def recomputed_source(

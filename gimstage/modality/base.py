@@ -22,7 +22,7 @@ class StoreForm(NamedTuple):
     Args:
         arrays: features, and codes where they are stored too; they share their shards.
         small: where each of their rows comes from, and labels.
-        attributes: of the group.
+        attributes: the attributes of the group.
     """
 
     arrays: list[ArrayLayout]
@@ -49,7 +49,7 @@ class Modality(ABC):
     (T, C). What a module encodes alone may be larger: a whole grid of patches (G, G, C, y, x).
 
     Attributes:
-        kind: of data, "images" or "speech".
+        kind: the kind of data, "images" or "speech".
         reads: what modules that suit it read, as `EncoderModule.reads`.
         crop_key: the key of [views] that says how large crops are.
         along: what the crop's size is counted in on the axis predicted along, for messages.
@@ -115,7 +115,8 @@ class Modality(ABC):
         """The shape of what is read for one crop, where modules are run again on the way to it.
 
         Args:
-            shapes: of units: what the lowest of `below` reads, and what each of them makes.
+            shapes: the shapes of units: what the lowest of `below` reads, and what each of them
+                makes.
             below: the modules that are run again, lowest first; none where the input is stored.
         """
 
@@ -124,7 +125,7 @@ class Modality(ABC):
         """Positions of a crop along the axis that losses predict along.
 
         Args:
-            shape: of the units of codes.
+            shape: the shape of the units of codes.
         """
 
     @abstractmethod
@@ -141,7 +142,7 @@ class Modality(ABC):
 
         Args:
             stage: its TOML.
-            modules: of all stages, from the data up to this one.
+            modules: the modules of all stages, from the data up to this one.
             where: the stage, for the message.
 
         Raises:

@@ -33,7 +33,7 @@ class ImageModality(Modality):
 
     @property
     def suited(self) -> str:
-        """Most of them."""
+        """Which modules suit: most of them."""
         return "one for images"
 
     @property
@@ -73,11 +73,11 @@ class ImageModality(Modality):
         return self.crop_shape(shapes[0])
 
     def length(self, shape: Shape) -> int:
-        """The rows of patches, G."""
+        """The number of rows of patches, G."""
         return self.crop_patches
 
     def crop_text(self, shape: Shape) -> str:
-        """`7 × 7 patches`."""
+        """A crop in words, such as "7 × 7 patches"."""
         return f"{self.crop_patches} × {self.crop_patches} patches"
 
     def whole_only(self, module: EncoderModule) -> str:

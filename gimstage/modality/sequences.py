@@ -42,7 +42,7 @@ class SequenceModality(Modality):
 
     @property
     def unit_shape(self) -> Shape:
-        """(T, 1) of a crop, T samples."""
+        """The shape of a crop, (T, 1), in samples."""
         return (self.crop_frames * FRAME_SAMPLES, self.data.in_channels)
 
     @property
@@ -52,24 +52,24 @@ class SequenceModality(Modality):
 
     @property
     def units_per_crop(self) -> int:
-        """One: the crop."""
+        """One, for the crop is encoded as a whole."""
         return 1
 
     @property
     def raw_bytes(self) -> int:
-        """Those of a crop's samples."""
+        """The bytes of a crop's samples as they are read."""
         return SAMPLE_BYTES * self.unit_shape[0]
 
     def crop_shape(self, shape: Shape) -> Shape:
-        """That very (T, C)."""
+        """The shape of a crop, which is that of its one unit, (T, C)."""
         return shape
 
     def unit_of(self, module: EncoderModule, shape: Shape) -> Shape:
-        """That very (T, C)."""
+        """The shape of the one unit, which is that of the crop, (T, C)."""
         return shape
 
     def encoded_alone(self, module: EncoderModule) -> int:
-        """Once."""
+        """Once: a crop is one unit."""
         return 1
 
     def input_shape(self, shapes: Sequence[Shape], below: Sequence[EncoderModule]) -> Shape:
@@ -80,11 +80,11 @@ class SequenceModality(Modality):
         return (rows, *shapes[0][1:])
 
     def length(self, shape: Shape) -> int:
-        """Rows in time, T."""
+        """The number of rows in time, T."""
         return shape[0]
 
     def crop_text(self, shape: Shape) -> str:
-        """`128 rows`."""
+        """A crop in words, such as "128 rows"."""
         return f"{shape[0]} rows"
 
     def whole_only(self, module: EncoderModule) -> str:
@@ -147,7 +147,7 @@ def sequence_store(
 
     Args:
         stored: the entries.
-        modules: of all stages, from the data up.
+        modules: the modules of all stages, from the data up.
         output: how features are stored.
         chunk_frames: frames of 10 ms in a chunk.
         labels: how many there are; None for none.

@@ -93,7 +93,7 @@ class EncoderModule(nn.Module, ABC):
         """The features of an input."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """As `forward`; says its type, which nn.Module does not."""
+        """Run `forward`; says its type, which nn.Module does not."""
         features: Tensor = super().__call__(x)
         return features
 
@@ -196,7 +196,7 @@ def counted_multiply_adds(run: Callable[[Tensor], Any], shape: Shape) -> int:
 
     Args:
         run: the pass; its weights lie on the "meta" device.
-        shape: of the input, with an axis for the batch.
+        shape: the shape of the input, with an axis for the batch.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run(torch.empty(shape, device="meta"))

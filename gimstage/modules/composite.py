@@ -62,7 +62,7 @@ class Composite(EncoderModule):
 
     @property
     def parts(self) -> tuple[EncoderModule, ...]:
-        """The modules."""
+        """The modules, first to last."""
         return tuple(self.row)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     @property
@@ -144,7 +144,7 @@ class CompositeSequence(Composite, SequenceModule):
         return rows
 
     def reach(self, first: int, count: int) -> Reach:
-        """Refused, as `advance`."""
+        """Refused with a message, like `advance`."""
         raise NotImplementedError(_WHOLE)
 
     def advance(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:

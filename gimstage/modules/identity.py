@@ -27,7 +27,7 @@ class Identity(EncoderModule, kind="identity"):
         self.in_channels = self.out_channels = self.code_channels = in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """X."""
+        """The input itself, unchanged."""
         return x
 
     def pool(self, features: Tensor) -> Tensor:
@@ -35,9 +35,9 @@ class Identity(EncoderModule, kind="identity"):
         return features.mean((-2, -1))
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The very shape (C, y, x)."""
+        """The shape of the input, (C, y, x)."""
         return shape
 
     def multiply_adds(self, shape: Shape) -> int:
-        """None."""
+        """It computes nothing, so 0."""
         return 0

@@ -27,7 +27,7 @@ class _PreActivationBlock(nn.Module, ABC):
     Args:
         in_channels: channels read.
         out_channels: channels of the sum.
-        stride: of the block as a whole.
+        stride: the stride of the block as a whole.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -98,7 +98,7 @@ class ResNetModule(EncoderModule, kind="resnet"):
         in_channels: channels of the input.
         width: channels inside a block; a bottleneck ends in four times as many, a basic in these.
         blocks: how many blocks, at least 1.
-        stride: of the first block; the others have 1.
+        stride: the stride of the first block; the others have 1.
         block: the kind of block.
         stem_channels: channels after the stem; None for no stem.
     """

@@ -173,11 +173,11 @@ class GRUModule(SequenceModule, kind="gru"):
         return Outputs(contexts, x, contexts)
 
     def length(self, rows: int) -> int:
-        """As many rows as come in."""
+        """The number of rows that come in; as many go out."""
         return rows
 
     def reach(self, first: int, count: int) -> Reach:
-        """The very same rows."""
+        """The rows asked for; what came before them is in the state."""
         return Reach(first, count)
 
     def forward(self, x: Tensor) -> Tensor:

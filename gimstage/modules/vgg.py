@@ -39,7 +39,7 @@ class VGGLayer(EncoderModule, kind="vgg_layer"):
         in_channels: channels read.
         channels: channels that come out.
         kernel: side of the kernel; that of the map, without padding, for a linear layer.
-        stride: of the convolution.
+        stride: the stride of the convolution.
         padding: rows and columns of zeros at each side.
         max_pool: whether to hand on the maxima of 2×2 positions.
         dropout: share of whole channels set to zero in what is handed on while training. It draws
@@ -115,7 +115,7 @@ class VGGLayer(EncoderModule, kind="vgg_layer"):
         return y * x * self.conv.weight.numel()
 
     def hidden_size(self, shape: Shape) -> tuple[int, int]:
-        """Rows and columns of h."""
+        """The rows and columns of the hidden layer h."""
         if shape[0] != self.in_channels:
             raise ValueError(f"image of {shape[0]} channels; expected {self.in_channels}")
         (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride

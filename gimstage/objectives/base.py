@@ -47,13 +47,13 @@ class Objective(nn.Module, ABC):
         kind: what a recipe calls it.
         algorithm: raised whenever the same table gives other numbers than before, so that old
             results turn stale; part of every fingerprint.
-        code_layouts: of the codes it can read, as modules say it of theirs.
+        code_layouts: the layouts of the codes it can read, as modules say it of theirs.
         whole_images: whether it is of whole images, so that a crop must be a single patch.
         isolates: whether its module must be trained by it alone, never end to end.
         label_kind: the labels it needs: "sample" for one a sample, "frame" for one every 10 ms,
             None for none.
         num_classes: how many classes the labels tell apart; None without labels.
-        offset: of labels per frame: label t is that of frame t + offset.
+        offset: the offset of labels per frame: label t is that of frame t + offset.
     """
 
     kinds: ClassVar[dict[str, "type[Objective]"]] = {}
@@ -99,7 +99,7 @@ class Objective(nn.Module, ABC):
         """The loss of codes z and contexts c under what `draw` returned."""
 
     def __call__(self, z: Tensor, c: Tensor, draws: Any, labels: Tensor | None = None) -> Result:
-        """As `forward`; says its type, which nn.Module does not."""
+        """Run `forward`; says its type, which nn.Module does not."""
         result: Result = super().__call__(z, c, draws, labels)
         return result
 
@@ -126,7 +126,7 @@ def objective_multiply_adds(objective: Objective, shape: Shape, context_channels
 
     Args:
         objective: the objective, on the "meta" device where its cost has to be counted.
-        shape: of one sample's codes.
+        shape: the shape of one sample's codes.
         context_channels: channels of its contexts, which lie as the codes do.
     """
     known = objective.multiply_adds(shape)

@@ -28,7 +28,7 @@ def dim_infonce(local_codes: Tensor, global_codes: Tensor) -> Result:
 
     Args:
         local_codes: (B, I, C), float32 or float64.
-        global_codes: (B, J, C), likewise.
+        global_codes: (B, J, C), of the same dtype.
 
     Returns:
         The mean over all B · I · J pairs, with gradient into both; one step; contrastive accuracy,
@@ -59,9 +59,10 @@ class DeepInfoMax(Objective, kind="deep_infomax"):
     """Deep InfoMax on a grid of local codes z and one of global codes c.
 
     Args:
-        code_channels: of the local codes z.
-        context_channels: of the global codes c.
-        hidden_channels: of the space they are compared in, and of the nets' hidden layer.
+        code_channels: the channels of the local codes z.
+        context_channels: the channels of the global codes c.
+        hidden_channels: the channels of the space they are compared in, and of the nets' hidden
+            layer.
         loss: "infonce", which the published numbers come from, or "jsd".
     """
 
@@ -83,7 +84,7 @@ class DeepInfoMax(Objective, kind="deep_infomax"):
         self.loss = {"infonce": dim_infonce, "jsd": dim_jsd}[loss]
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Of the scoring nets, and of an image's codes (G, G, C) with each other."""
+        """Those of the scoring nets, and of an image's codes (G, G, C) with each other."""
         local_channels, global_channels, hidden = self.channels
         near, far = math.prod(shape[:2]), math.prod(side - 2 for side in shape[:2])
         nets = near * local_channels + far * global_channels

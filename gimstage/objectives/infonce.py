@@ -53,8 +53,8 @@ class InfoNCE(Objective, kind="infonce"):
             original projects the target in vision and the context in audio.
         negative_source: where the negatives of an anchor come from. "targets": the targets of the
             same step in the whole batch, with replacement. "batch": every position of the batch,
-            no row twice in one list of negatives. "sequence": likewise, from the anchor's own
-            sequence. The lists of the last two are shared by all steps.
+            no row twice in one list of negatives. "sequence": every row of the anchor's own
+            sequence, none twice either. The lists of the last two are shared by all steps.
         exclude_positive: never draw the anchor's own target; for "targets" only.
         probability_floor: added to the positive's probability before the logarithm; 0 for none.
         window: longest stretch of L that anchors and targets are taken from, at a random place;
@@ -124,7 +124,7 @@ class InfoNCE(Objective, kind="infonce"):
         return f"prediction_steps = {steps} with prediction_gap = {gap}", needed
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Of contexts, projections and scores, for the codes (L, S, C) or (T, C) of one sample."""
+        """Those of contexts, projections and scores, for one sample's codes (L, S, C) or (T, C)."""
         length, parallel = (*shape[:-1], 1)[:2]
         window = min(length, self.window or length)
         anchors = parallel * sum(window - distance for distance in self.distances)
@@ -279,7 +279,7 @@ class _WithStretch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor]:
-        """Z and z[:, begin:end]."""
+        """The codes z as they are, and z[:, begin:end] beside them."""
         ctx.begin, ctx.end = begin, end
         return z.view_as(z), z[:, begin:end]
 

@@ -78,7 +78,7 @@ class Predsim(Objective, kind="predsim"):
         nn.init.zeros_(self.head.weight)
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Of the classifier at its widest, and of the convolution before similarities.
+        """Those of the classifier at its widest, and of the convolution before similarities.
 
         For the codes (L, S, y, x, C) of one sample.
         """

@@ -44,7 +44,7 @@ class Supervised(Objective, kind="supervised"):
     codes it is given. Elsewhere they are the codes.
 
     Args:
-        context_channels: of the contexts.
+        context_channels: the channels of the contexts.
         num_classes: classes to tell apart.
         per: what has a label: an image or an utterance ("sample"), or every 10 ms of speech, a
             phone ("frame").
@@ -91,7 +91,7 @@ class Supervised(Objective, kind="supervised"):
 
     @classmethod
     def labels_for(cls, **keys: Any) -> Labels:
-        """As the key `per` says."""
+        """What its labels are of, which the key `per` says."""
         labels: Labels = keys["per"]
         return labels
 
@@ -101,7 +101,7 @@ class Supervised(Objective, kind="supervised"):
         return self.head if self.frames is None else None
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Of the classifier, at every position for labels per frame, else once a sample."""
+        """Those of the classifier, at every position for labels per frame, else once a sample."""
         times = 1 if self.frames is None else math.prod(shape[:-1])
         return times * self.head.weight.numel()
 

@@ -62,7 +62,7 @@ class CachingAllocator:
         return found
 
     def free(self, block: Block) -> None:
-        """Take a block back."""
+        """Take a block back into its pool."""
         size, address, small = block
         if after := self._starts.get(address + size):
             self._take(after)

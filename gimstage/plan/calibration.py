@@ -35,8 +35,8 @@ class Calibration:
 
     Args:
         device: what computed.
-        read_bytes_per_s: of a file that is not in memory.
-        write_bytes_per_s: of a file, until it is durable.
+        read_bytes_per_s: the speed of reading a file that is not in memory.
+        write_bytes_per_s: the speed of writing a file, until it is durable.
         stages: by the fingerprint of a chain's modules, seconds per sample of a forward pass and of
             a training step.
     """

@@ -32,8 +32,8 @@ class Recompute:
     """Reading a stage's input from disk against running the modules below again.
 
     Args:
-        sample_bytes: of one sample's stored input.
-        sample_flops: of a forward pass of all modules below over its crop.
+        sample_bytes: the bytes of one sample's stored input.
+        sample_flops: the operations of a forward pass of all modules below over its crop.
         crossing_gb_per_tflop: disk speed in GB/s, per TFLOP/s of the device, above which reading is
             faster.
         faster: "cache" or "recompute" by the last calibration; None without one.
@@ -53,24 +53,24 @@ class StagePlan:
 
     Args:
         name: its number.
-        parameters: of module and objective.
+        parameters: the number of parameters of module and objective.
         steps: optimiser steps; None, like all that depends on the data, where none was given.
         flops_per_step: forward and backward of module and objective as the setting has it, and
             forward of what is recomputed below; a multiply-add being two.
-        feature_shape: of the features array, whether or not it is stored.
-        encoding: of the features.
-        cache_bytes: of everything in features.zarr; 0 where nothing is stored.
+        feature_shape: the shape of the features array, whether or not it is stored.
+        encoding: the encoding of the features.
+        cache_bytes: the bytes of everything in features.zarr; 0 where nothing is stored.
         exact: False where compression makes `cache_bytes` an upper bound.
         cached_bytes: what lies there already.
-        read_bytes_per_step: of raw data or stored features.
+        read_bytes_per_step: the bytes of raw data or stored features.
         recompute: what reading stored input competes with; None for a first stage.
         micro_batch: samples whose graph is kept at once.
         checkpointing: whether blocks are computed again in backward.
-        relative_time: of a step, the plain one being 1.
+        relative_time: the time of a step, the plain one being 1.
         predicted_allocated_bytes: peak of GPU memory of a step: a prediction.
         predicted_reserved_bytes: the same as the caching allocator holds it.
         predicted_by_kind: the allocated bytes by what they are for.
-        hours: of training and extraction, by the last calibration; None without one.
+        hours: the hours of training and extraction, by the last calibration; None without one.
     """
 
     name: str
@@ -127,8 +127,8 @@ def plan_stage(
     Args:
         chain: the stage, last of its chain.
         data: the data set; without one, what depends on its size is left out.
-        cached_bytes: of its features on disk already.
-        budget: of GPU memory; None for the plain step.
+        cached_bytes: the bytes of its features on disk already.
+        budget: the GPU memory to keep within; None for the plain step.
         calibration: how fast this device and disk are, where that was measured.
 
     Raises:
@@ -235,7 +235,7 @@ def _recompute(chain: Chain, calibration: Calibration | None) -> Recompute | Non
 def _hours(
     chain: Chain, data: DataSet, steps: int, relative_time: float, calibration: Calibration | None
 ) -> float | None:
-    """Of training, and of extraction where features are stored."""
+    """The hours of training, and of extraction where features are stored."""
     if calibration is None:
         return None
     spec = chain.last.spec
@@ -259,7 +259,7 @@ def probe_hours(
     """Hours that a probe takes to encode its samples; fitting classifiers is not in it.
 
     Args:
-        chains: of its inputs; one that leads to another is encoded along with that one.
+        chains: the chains of its inputs; one that leads to another is encoded along with that one.
         crops: how many, of the length that the data's `[views]` say, each stack encodes.
         stacks: 2 where what is trained is compared with the same before training, else 1.
         calibration: how fast this device is; covers the chains.
@@ -299,7 +299,7 @@ def require_disk(
         where: what needs the space, for the message.
         needed_bytes: still to be written.
         root: the runs folder.
-        total_bytes: of all features of the recipe once they are written.
+        total_bytes: the bytes of all features of the recipe once they are written.
         max_disk: the most they may take; None for as many as fit.
 
     Raises:

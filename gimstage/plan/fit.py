@@ -40,7 +40,7 @@ class Setting:
     Args:
         micro_batch: samples whose graph is kept at once; the batch size for the plain step.
         checkpointing: whether blocks are computed again in backward.
-        relative_time: of a step, the plain one being 1.
+        relative_time: the time of a step, the plain one being 1.
         peak: predicted.
     """
 

@@ -53,12 +53,12 @@ class Peak:
     """The most memory one training step takes at any time: a prediction.
 
     Args:
-        allocated_bytes: of all tensors alive at once.
-        reserved_bytes: of the segments the caching allocator holds them in, once further steps
-            add none.
+        allocated_bytes: the bytes of all tensors alive at once.
+        reserved_bytes: the bytes of the segments the caching allocator holds them in, once further
+            steps add none.
         by_kind: allocated_bytes by what they are for: weights, gradients (of weights), optimiser
             (Adam's states, temporaries of its step), activations (of the module, and gradients
-            passing through it), loss (likewise of the objective), buffers (the batch, and buffers
+            passing through it), loss (the same of the objective), buffers (the batch, and buffers
             of module and objective).
     """
 
@@ -75,7 +75,7 @@ class Budget:
         total_bytes: all of it.
         context_bytes: what CUDA and its libraries take before the first tensor.
         workspace_bytes: memory inside kernels.
-        margin_share: of the rest, kept free because a prediction can err; 0 … 1.
+        margin_share: the share of the rest, kept free because a prediction can err; 0 … 1.
     """
 
     total_bytes: int
@@ -85,7 +85,7 @@ class Budget:
 
     @property
     def margin_bytes(self) -> int:
-        """What is kept free."""
+        """The bytes kept free because a prediction can err."""
         rest = self.total_bytes - self.context_bytes - self.workspace_bytes
         return int(max(0, rest) * self.margin_share)
 
@@ -116,7 +116,7 @@ def predict_peak(build: Build, step: Step, *, batch_shape: tuple[int, ...], resi
         build: makes module and objective, or lists of them, on the CPU in torch's default layout.
         step: a whole training step on module, objective, optimiser and batch: loss, backward and
             optimiser step. No number in it matters; every `.item()` gives 1.
-        batch_shape: of the module's input, float32.
+        batch_shape: the shape of the module's input, float32.
         resident: whether the batch lies on the device; if not, it lies on the host, and what the
             step moves with `.to(device)` counts as long as it lives.
     """

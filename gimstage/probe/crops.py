@@ -85,7 +85,7 @@ class CropProbe(Probe, ABC):
         settings: device, workers and watch.
 
     Attributes:
-        labels: of both splits, by role, (N,) int64.
+        labels: the labels of both splits, by role, (N,) int64.
         chance: accuracy of guessing.
         baseline: name of the untrained input, None where the probe has none.
     """
@@ -156,7 +156,7 @@ class CropProbe(Probe, ABC):
         Args:
             recipe: its name is left out of the rows' stages.
             stacks: the inputs, trained.
-            classifiers: of mean codes (…, C), on the CPU, by input.
+            classifiers: classifiers of mean codes (…, C), on the CPU, by input.
         """
         trained = {key: stacks[key][:1] for key in classifiers}
         codes = self.read("test", None, trained, reading=mean_code)

@@ -38,7 +38,7 @@ class RunName:
         return cls(recipe, int(seed) if at else None)
 
     def __str__(self) -> str:
-        """As its folder is called."""
+        """The name of its folder below the runs folder."""
         return self.recipe if self.seed is None else f"{self.recipe}@{self.seed}"
 
 
@@ -75,7 +75,7 @@ class ModuleKey:
         return cls(owner, int(match[1]), None if match[2] is None else int(match[2]))
 
     def __str__(self) -> str:
-        """The whole key."""
+        """The whole key, such as "demo@2/1.3"."""
         return f"{self.run}/{self.number}"
 
     @property
@@ -85,7 +85,7 @@ class ModuleKey:
 
     @property
     def whole_stage(self) -> Self:
-        """The key of its stage."""
+        """The key of the stage it is a module of."""
         return replace(self, module=None)
 
     def seedless(self) -> Self:

@@ -31,7 +31,7 @@ def restored_chain(identity: Identity, key: str, reading: Reading = UNTRUSTED) -
     """The chain of the stage that has this key and this identity.
 
     Args:
-        identity: of what the stage hands on.
+        identity: the identity of what the stage hands on.
         key: `RECIPE/NUMBER`.
         reading: whether parts from outside the package are imported; else they build nothing.
 

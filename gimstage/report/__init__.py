@@ -56,8 +56,8 @@ def write_report(
 
     Args:
         runs_root: the runs folder.
-        names: of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`; None or
-            none of them for every run there is.
+        names: the names of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`;
+            None or none of them for every run there is.
         out: the folder to write to, made if need be.
         data: where raw data lies that is neither a demo's nor where it was when the runs read it.
         watch: hears of progress, asks to stop.

@@ -52,12 +52,12 @@ class Group:
 
     @property
     def names(self) -> list[str]:
-        """Of its runs."""
+        """The names of its runs, in order."""
         return [run.name for run in self.runs]
 
     @property
     def kind(self) -> Kind | None:
-        """What its data is of."""
+        """Whether its data is images or speech; None where no run says."""
         source = next((manifest.data.get("source") for manifest in self._manifests()), "")
         return DATA_SPECS[source].kind if source in DATA_SPECS else None
 
@@ -120,7 +120,7 @@ class Report:
     notes: tuple[str, ...]
 
     def of(self, recipe: str) -> list[Group]:
-        """The groups of a recipe."""
+        """The groups of runs of a recipe."""
         return [group for group in self.groups if group.recipe == recipe]
 
     def bases(self, kind: Kind) -> list[str]:
@@ -144,8 +144,8 @@ def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
 
     Args:
         runs_root: the runs folder.
-        names: of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`; None or
-            none of them for every run there is.
+        names: the names of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`;
+            None or none of them for every run there is.
 
     Raises:
         GimstageError: there is no such run, or none at all.
@@ -225,7 +225,7 @@ def _grouped(recipe: str, runs: list[RecipeRun], trained: Mapping[str, Any]) -> 
 
     Args:
         recipe: their name.
-        runs: of it.
+        runs: the runs of that recipe.
         trained: identities of all stages, by the SHA-256 of their weights.
     """
     parts = {run.name: _parts(run, trained) for run in runs}

@@ -18,7 +18,7 @@ class Measured:
         values: one per seed.
         runs: the runs they come from.
         source: a recipe and what of it was probed.
-        settings: of the probe, without seed.
+        settings: the settings of the probe, without seed.
     """
 
     values: tuple[float, ...]
@@ -28,12 +28,12 @@ class Measured:
 
     @property
     def mean(self) -> float:
-        """Of the seeds."""
+        """The mean of the values over the seeds."""
         return statistics.fmean(self.values)
 
     @property
     def std(self) -> float | None:
-        """Standard deviation of the sample; None with one seed."""
+        """The standard deviation over the seeds, of a sample; None with one seed."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
@@ -45,15 +45,15 @@ class Cost:
         recipe: whose runs.
         seeds: how many runs.
         split: the name of the split trained on; None without training.
-        data_sha256: of it.
+        data_sha256: the SHA-256 of that split.
         samples: that were trained on.
-        probe_sha256: of the probes' splits.
-        probe_samples: of the probes' train and test split, labelled.
-        steps: of training.
+        probe_sha256: the SHA-256 of the probes' splits.
+        probe_samples: the samples of the probes' train and test split, labelled.
+        steps: the steps of training.
         predicted_bytes: GPU memory reserved by the largest stage, predicted.
-        measured_bytes: likewise, measured.
-        disk_bytes: of features.
-        seconds: of training.
+        measured_bytes: GPU memory reserved by the largest stage, measured.
+        disk_bytes: the bytes of features.
+        seconds: the seconds of training.
         device: that trained.
     """
 

@@ -82,7 +82,7 @@ def compose(
 
     Args:
         report: the runs.
-        figures: of them.
+        figures: the figures of all these tables.
         drawings: that were made.
         notes: why others were not.
     """

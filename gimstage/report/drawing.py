@@ -45,8 +45,8 @@ class Drawing:
     """A figure on disk, as `NAME.png` and `NAME.svg` in the figures folder.
 
     Args:
-        name: of its files.
-        title: of the figure.
+        name: the name of its files, without suffix.
+        title: the title of the figure.
         caption: what it shows and of which runs.
         alt: the same for one who does not see it.
         inline: which of its files the page carries.
@@ -66,7 +66,7 @@ def page(height: float, folder: Path, name: str) -> Iterator[Figure]:
     Args:
         height: inches.
         folder: where to.
-        name: of the files.
+        name: the name of the files.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -85,7 +85,7 @@ class Patches(Excerpts):
         return (patch[0] if depth == 1 else patch.permute(1, 2, 0)).numpy()
 
     def draw(self, axes: Axes, image: Image, loudest: float) -> None:
-        """Draw a patch."""
+        """Draw a patch into the axes."""
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 

@@ -35,7 +35,7 @@ class ProbeRun:
 
     @property
     def rows(self) -> list[ProbeRow]:
-        """What it told."""
+        """The rows that it told, one a module."""
         return self.manifest.rows
 
 
@@ -60,7 +60,7 @@ class RecipeRun:
 
     @property
     def name(self) -> str:
-        """As its folder is called."""
+        """The name of its folder below the runs folder."""
         return str(self.key)
 
 

@@ -25,7 +25,7 @@ class Grid:
         caption: what its figures are.
         columns: their heads.
         numbers: indices of the columns to align right.
-        rows: of as many cells as there are columns.
+        rows: the rows, of as many cells as there are columns.
         notes: below it.
     """
 
@@ -77,7 +77,7 @@ class _Marks:
         self._letters: dict[str, str] = {}
 
     def of(self, notes: Iterable[str]) -> str:
-        """What to put behind a name."""
+        """The marks to put behind a name that some notes belong to."""
         for note in notes:
             again, letter = divmod(len(self._letters), len(MARKS))
             self._letters.setdefault(note, MARKS[letter] * (again + 1))
@@ -86,7 +86,7 @@ class _Marks:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What they stand for."""
+        """The notes that the marks given out so far stand for."""
         return tuple(f"[{letter}] {note}." for note, letter in self._letters.items())
 
 
@@ -278,7 +278,7 @@ def format_size(value: float | None) -> str:
 
 
 def format_time(seconds: float | None) -> str:
-    """Seconds, minutes or hours."""
+    """A span of time in seconds, minutes or hours."""
     return NONE if seconds is None else format_duration(seconds)
 
 

@@ -26,7 +26,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class MemoryTable:
-    """Table 2 for one base recipe."""
+    """Table 2, GPU memory, for one base recipe."""
 
     base: str | None
     rows: tuple[Memory, ...]
@@ -51,15 +51,16 @@ class StageRow:
 
     Args:
         stage: its number, or `STAGE.MODULE`.
-        kind: of its modules.
-        chance_loss: of guessing; None for a loss without a known one, and for a stage whose modules
-            have losses of their own.
-        last_loss: of the last logging interval, likewise.
-        steps: of training; this and what follows is the mean over the runs, and None for a module.
+        kind: the kind of its modules.
+        chance_loss: the loss of guessing; None for a loss without a known one, and for a stage
+            whose modules have losses of their own.
+        last_loss: the loss of the last logging interval; None for such a stage.
+        steps: the steps of training; this and what follows is the mean over the runs, and None for
+            a module.
         predicted_bytes: GPU memory reserved, predicted.
-        measured_bytes: likewise, measured.
-        disk_bytes: of its features.
-        seconds: of training.
+        measured_bytes: GPU memory reserved, measured.
+        disk_bytes: the bytes of its features.
+        seconds: the seconds of training.
         device: that trained it.
     """
 

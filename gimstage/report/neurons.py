@@ -31,7 +31,7 @@ class Exciting:
 
     Args:
         values: pooled activations, descending, (k, C) float32; -inf where there are fewer samples.
-        places: of each, (k, C, …) int64: sample, view, row, column, or entry and frame.
+        places: the places of each, (k, C, …) int64: sample, view, row, column, or entry and frame.
         spread: standard deviation of each channel's pooled activation over all places, (C,).
     """
 
@@ -83,7 +83,7 @@ def search(reader: FeatureReader, keep: int, read: Read = lambda done, total: No
     """What excites each channel of a store most.
 
     Args:
-        reader: of a stage's features.
+        reader: a reader of a stage's features.
         keep: places per channel, k.
         read: told of the rows read so far, and of all.
 
@@ -96,7 +96,7 @@ def search(reader: FeatureReader, keep: int, read: Read = lambda done, total: No
 
 
 def _search_grids(reader: FeatureReader, keep: int, read: Read) -> Exciting:
-    """Of images; codes are what is looked at where they are stored."""
+    """The most exciting patches of images; by their codes where these are stored."""
     name = "codes" if "codes" in {a.name for a in reader.layout.arrays} else "features"
     array = reader.array(name)
     total, grid, channels = array.shape[0], array.shape[1:4], array.shape[4]
@@ -118,7 +118,7 @@ def _search_grids(reader: FeatureReader, keep: int, read: Read) -> Exciting:
 
 
 def _search_rows(reader: FeatureReader, keep: int, read: Read) -> Exciting:
-    """Of speech, utterance by utterance, each in tiles."""
+    """The most exciting rows of speech, utterance by utterance, each in tiles."""
     array, offsets = reader.array("features"), reader.small("offsets")
     channels, per_frame = array.shape[1], int(reader.attributes["rows_per_10_ms"])
     best = TopK(keep, channels=channels)

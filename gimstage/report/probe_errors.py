@@ -41,11 +41,11 @@ class Series:
     """The probes of one system, and how its line looks.
 
     Args:
-        name: of the system.
-        rows: of linear probes, each with its module's position in the network, ascending.
+        name: the name of the system.
+        rows: the rows of linear probes, each with its module's position in the network, ascending.
         length: modules of its network.
-        colour: of the line.
-        dashes: of the line.
+        colour: the colour of the line.
+        dashes: the pattern of the line.
         marker: at its points.
     """
 

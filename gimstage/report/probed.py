@@ -35,7 +35,7 @@ def input_order(stage: str) -> tuple[bool, tuple[int, ...]]:
 
 
 def input_words(stage: str) -> str:
-    """What was probed, in words."""
+    """The input that was probed, in words."""
     if "/" in stage or stage in BASELINES:
         return stage
     return f"module {stage}" if "." in stage else f"stage {stage}"
@@ -45,9 +45,9 @@ def position(stage: str, stages: Mapping[int, StageRun]) -> int:
     """Where what was probed stands in its network, counted from 1 at the data.
 
     Args:
-        stage: of a row; not a baseline.
-        stages: of the row's recipe, by number; one that is not there is taken to hold one module,
-            and one module each before it.
+        stage: the input named in a row; not a baseline.
+        stages: the stages of the row's recipe, by number; one that is not there is taken to hold
+            one module, and one module each before it.
     """
     number, *module = _numbers(stage) or (1,)
     known = stages.get(number) if "/" not in stage else None

@@ -33,7 +33,7 @@ class Published:
     std: float | None = None
 
     def __str__(self) -> str:
-        """As the paper prints it."""
+        """The figure as the paper prints it."""
         return f"{self.value:.1f}" + ("" if self.std is None else f" ± {self.std:.1f}")
 
 
@@ -63,7 +63,7 @@ class PaperTable:
     Args:
         number: in the paper.
         title: what it compares.
-        kind: of data.
+        kind: the kind of data.
         tasks: its columns.
         systems: its rows.
     """

@@ -16,7 +16,7 @@ def find_raw(manifest: Manifest, root: Path, data: Path | None) -> DataSet | Non
     """The data set a stage was trained on; None where no folder holds the same bytes.
 
     Args:
-        manifest: of the stage.
+        manifest: the manifest of the stage.
         root: the runs folder.
         data: a folder to look at first.
 

@@ -26,11 +26,11 @@ class StageRun:
 
     Args:
         folder: its place.
-        number: of the stage in its recipe.
+        number: the number of the stage in its recipe.
         manifest: its commit record.
         chain: it and the stages below; None where this release cannot read them.
         samples: that it was trained on.
-        lines: of metrics.jsonl.
+        lines: the lines of metrics.jsonl.
     """
 
     folder: RunFolder
@@ -101,7 +101,7 @@ class StageRun:
         """Step and value, where finite, of a module's own loss or accuracy.
 
         Args:
-            position: of the module; one without a loss of its own has no points.
+            position: the position of the module; one without a loss of its own has no points.
             key: `loss`, `validation_loss`, …
         """
         for line in self.lines if position in self.chances else ():

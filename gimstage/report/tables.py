@@ -40,7 +40,8 @@ class SystemRow:
     Args:
         system: what the paper says of it.
         cells: our figures, per cent; none where it was not run.
-        costs: of every recipe behind them; none where they stand in another recipe's runs.
+        costs: the costs of every recipe behind them; none where they stand in another recipe's
+            runs.
         notes: on ours.
     """
 
@@ -56,7 +57,7 @@ class SystemRow:
 
     @property
     def run(self) -> bool:
-        """Whether anything of it was."""
+        """Whether any run of this system was found."""
         return bool(self.cells or self.costs)
 
 

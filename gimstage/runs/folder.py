@@ -35,12 +35,12 @@ class RunFolder:
 
     @property
     def manifest_path(self) -> Path:
-        """The commit record."""
+        """The path of the commit record."""
         return self.path / "manifest.json"
 
     @property
     def weights(self) -> Path:
-        """The trained module."""
+        """The path of the trained module's weights."""
         return self.path / "weights.safetensors"
 
     @property
@@ -218,7 +218,7 @@ def check_weights(
     """Compare a stage's weights with its manifest, every byte.
 
     Args:
-        folder: of the stage.
+        folder: the folder of the stage.
         manifest: its commit record.
         sha256: gives the digest of a file.
 

@@ -227,7 +227,7 @@ def read_manifest(path: Path, kind: type[R]) -> R | None:
     """The commit record in a file; None where there is no such file.
 
     Args:
-        path: of manifest.json.
+        path: the path of manifest.json.
         kind: Manifest of a stage, or ProbeManifest.
 
     Raises:

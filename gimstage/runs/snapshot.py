@@ -23,7 +23,7 @@ class _Finding(Generic[T]):
 
     Args:
         value: the finding.
-        stamps: of the folder's files, by path, from before it was looked at.
+        stamps: the stamps of the folder's files, by path, from before it was looked at.
         below: the folders that the finding rests on too.
     """
 

@@ -32,7 +32,7 @@ class Status:
         name: the stage's number or the probe's name.
         state: see the module's docstring.
         why: the reason, empty where there is nothing to say.
-        fingerprint: of the identity the recipe asks for now.
+        fingerprint: the fingerprint of the identity the recipe asks for now.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Runs:
     Args:
         root: the runs folder.
         data_sha256: fingerprint of the split the stages are trained on.
-        phones_sha256: of the phone labels; None where there are none.
+        phones_sha256: the SHA-256 of the phone labels; None where there are none.
         snapshot: what was found out so far.
     """
 
@@ -168,7 +168,7 @@ class Runs:
         return "missing", ()
 
     def training_fingerprint(self, chain: Chain) -> str:
-        """Of all that decides the weights, down to the very bits of the stage before."""
+        """SHA-256 of all that decides the weights, down to the bits of the stage before."""
         upstream = {"upstream_weights_sha256": self.upstream_weights(chain)}
         return fingerprint(self.weights_identity(chain) | upstream)
 

@@ -48,7 +48,7 @@ def stopped_by(
     Outside the main thread, where Python hears no signals, it does nothing.
 
     Args:
-        watch: of the work.
+        watch: the watch of the work.
         signals: their numbers.
         then: the handler of a second signal, as `signal.signal` takes it.
         heard: called with the number of the first one.

@@ -124,7 +124,7 @@ class ProbeRows(Answer["Row"]):
 
     Args:
         recipe: name of the recipe.
-        rows: of all its probes that were asked for.
+        rows: the rows of all its probes that were asked for.
     """
 
     def __init__(self, recipe: str, rows: Sequence[Row]) -> None:

@@ -31,7 +31,7 @@ class Session:
     Files are read anew by every call, so a recipe may be edited between two of them.
 
     Args:
-        folder: of the recipe's TOML files.
+        folder: the folder of the recipe's TOML files.
         runs: folder of all runs.
         data: folder of the data set; None where the recipe writes its own.
         seed: replaces the recipe's seeds; runs as NAME@SEED.
@@ -242,7 +242,7 @@ def report_on(
 
     Args:
         runs: folder of all runs.
-        names: of recipes, or of single runs as RECIPE@SEED.
+        names: the names of recipes, or of single runs as RECIPE@SEED.
         out: the folder to write to.
         data: where raw data lies that is not where it was when the runs read it.
         watch: hears of progress, asks to stop.

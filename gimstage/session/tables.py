@@ -111,7 +111,7 @@ class Answer(Sequence[T]):
         return text.get().rstrip("\n")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The tables and lines as a notebook shows them."""
         return "".join(
             f"<p>{_html(each)}</p>" if isinstance(each, str) else each._repr_html_()
             for each in self.shown

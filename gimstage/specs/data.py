@@ -72,7 +72,7 @@ class _DataSpec(Spec):
     """What both kinds of data.toml have.
 
     Attributes:
-        kind: of data.
+        kind: the kind of data.
         layout: the source of real data that data of every source lies on disk as.
         algorithm: version of the numbers of views.
     """
@@ -116,7 +116,7 @@ class ImageDataSpec(_DataSpec):
         return values
 
     def live_views(self) -> LiveViews:
-        """The crops of stage 1."""
+        """The crops that stage 1 is trained on."""
         return LiveViews(image_px=STL10_PX, **self.views.model_dump())
 
     def cached_views(self, num_samples: int) -> StoredViews:
@@ -202,7 +202,7 @@ class SpeechDataSpec(_DataSpec):
 
     @property
     def in_channels(self) -> int:
-        """One: a waveform."""
+        """The channels of a waveform: one."""
         return 1
 
 

@@ -46,8 +46,8 @@ class ObjectiveTable(PartTable):
 
         Args:
             module: whose codes it reads.
-            shape: of one unit of the module's input.
-            frames: of 10 ms in a crop of speech; None for images.
+            shape: the shape of one unit of the module's input.
+            frames: the frames of 10 ms in a crop of speech; None for images.
         """
         facts = {
             "code_channels": module.code_channels,

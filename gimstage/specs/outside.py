@@ -24,9 +24,9 @@ class Reading:
     """Whose tables are read, the context of a validation.
 
     Args:
-        folder: of the recipe, where its own modules lie; None where that is not known.
+        folder: the folder of the recipe, where its own modules lie; None where that is not known.
         trust: whether modules may be imported, which runs what is written in them.
-        folders: of kinds whose modules were found in them before.
+        folders: the folders of kinds whose modules were found in them before.
     """
 
     folder: Path | None

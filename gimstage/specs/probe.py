@@ -107,7 +107,7 @@ class _ProbeSpec(Spec):
     """What every probe file has: the stages to probe, and with which weights.
 
     Attributes:
-        kind: of data that has such labels.
+        kind: the kind of data that has such labels.
         algorithm: version of the numbers of probes.
 
     `weights = "random"` probes the stages as they are before training; they need not be trained.

@@ -52,7 +52,7 @@ def spec_of(kind: type[S], path: Path, table: Table, seed: int | None) -> S:
     """What a file holds, as a checked spec.
 
     Args:
-        kind: of the spec.
+        kind: the kind of the spec.
         path: the file, named in errors.
         table: what it holds.
         seed: what replaces its seeds of training and probing; None to keep them.

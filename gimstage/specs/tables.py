@@ -91,7 +91,7 @@ class Choice(Generic[T]):
     """The tables that may stand in one place, chosen between by their `kind`.
 
     Args:
-        base: of the tables.
+        base: the base class of the tables.
         kinds: the classes they build, by kind; those registered later count too.
         outside: what the class of a kind "module:Class" must be derived from; None where such kinds
             are not allowed.
@@ -200,7 +200,7 @@ def table_of(
 
     Args:
         part: the class.
-        base: of the table.
+        base: the base class of the table.
         kind: that names it.
         modules: the choice for arguments that are modules themselves, if there may be any.
 

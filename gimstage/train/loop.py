@@ -38,7 +38,7 @@ class Training:
     Args:
         chain: the stage, last of its chain.
         folder: where it keeps its files, and leaves its weights.
-        fingerprint: of everything that decides its weights.
+        fingerprint: the fingerprint of everything that decides its weights.
         total_steps: optimiser steps of the whole training.
         device: where it computes.
         micro_batch: samples whose graph is kept at once; the batch size or more for all.
@@ -297,7 +297,7 @@ def load_part(
 
 
 class _Remembered:
-    """Module input that is dear to make, kept on the host from the first pass for the second."""
+    """Module input that is costly to make, kept on the host from the first pass for the second."""
 
     def __init__(self, load: Load, device: torch.device) -> None:
         self._load, self._device = load, device

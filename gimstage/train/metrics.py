@@ -71,10 +71,11 @@ class Metrics:
 
         Args:
             step: its number.
-            values: of each learner loss, accuracy, then the loss of each prediction step, on any
-                device.
+            values: for each learner its loss, accuracy, then the loss of each prediction step, on
+                any device.
             idle_s: seconds the step waited for its data.
-            validation: of each learner loss and accuracy on what was held out, where it was due.
+            validation: for each learner its loss and accuracy on what was held out, where it was
+                due.
         """
         self._idle_s += idle_s
         self._sizes = [len(each) for each in values]
@@ -109,13 +110,13 @@ class Metrics:
 
     @property
     def loss(self) -> float | None:
-        """The latest mean loss."""
+        """The latest mean loss of the stage."""
         if self._count:
             return sum(learner[0] for learner in self._split(self._sums)) / self._count
         return self.lines[-1]["loss"] if self.lines else None
 
     def _split(self, values: Sequence[float]) -> list[Sequence[float]]:
-        """The values of each learner."""
+        """The values of every learner, one by one."""
         ends = list(accumulate(self._sizes))
         return [values[end - size : end] for end, size in zip(ends, self._sizes, strict=True)]
 

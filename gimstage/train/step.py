@@ -36,11 +36,11 @@ class Trained(Protocol):
 
     @property
     def module(self) -> EncoderModule:
-        """The module."""
+        """The module that is trained."""
 
     @property
     def objective(self) -> Objective:
-        """Its loss."""
+        """The loss that trains the module."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ class Batch:
         load: module input of the samples from the first number to before the second, float32 on the
             module's device; called anew for each pass.
         count: samples of the batch, B.
-        labels: of the samples, for objectives that need them.
-        rngs: of the negatives, one for each learner.
+        labels: the labels of the samples, for objectives that need them.
+        rngs: the generators of the negatives, one for each learner.
     """
 
     load: Load
@@ -75,7 +75,7 @@ def training_step(
     Args:
         learners: one, or several in a row that are trained side by side.
         batch: what is learned from.
-        optimiser: of the parameters of all of them.
+        optimiser: the optimiser of the parameters of all of them.
         precision: "float32", or "bfloat16" for autocast.
         micro_batch: samples whose graph is kept at once; B or more for the plain step.
         due: which learners are updated; the others only hand on what they make.
@@ -90,7 +90,7 @@ def training_step(
 def validation_step(
     learners: Sequence[Trained], batch: Batch, *, precision: str, micro_batch: int
 ) -> list[Tensor]:
-    """The same values of modules that learn nothing from the batch; arguments likewise."""
+    """The values of `training_step`, with its arguments, of modules that learn nothing here."""
     due = [False for _ in learners]
     return _Steps(learners, batch, due, precision).values(micro_batch)
 

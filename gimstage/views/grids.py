@@ -190,7 +190,7 @@ class StoredViews:
         live: image, crop and patch sizes.
         patches: side length G of the stored grid; `live.crop_patches` stores single fixed crops.
         count: stored views per sample, V.
-        seed: of the grid origins and flips.
+        seed: the seed of the grid origins and flips.
         num_samples: samples of the split, N.
 
     Raises:

@@ -59,7 +59,7 @@ class StoredSpans:
         frames: whole frames of every utterance, (N,) int64.
         crop_frames: frames of a stored crop; None where whole utterances are stored.
         count: stored crops per utterance, V; 1 where whole utterances are.
-        seed: of the places of stored crops.
+        seed: the seed of the places of stored crops.
 
     Raises:
         DataError: an utterance is shorter than a stored crop.

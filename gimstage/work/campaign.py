@@ -41,7 +41,7 @@ class CampaignRun:
 
     @property
     def name(self) -> str:
-        """Of its folder below the runs folder."""
+        """The name of its folder below the runs folder."""
         return self.recipe.name
 
     def as_json(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Campaign:
 
     @property
     def failed(self) -> bool:
-        """Whether any run failed."""
+        """Whether any of the runs failed."""
         return any(run.state == "failed" for run in self.runs)
 
     @property

@@ -85,7 +85,7 @@ class Pipeline:
         )
 
     def probe_hours(self, name: str) -> float | None:
-        """Of a probe's encoding, by the last calibration; None without one.
+        """The hours of a probe's encoding, by the last calibration; None without one.
 
         Raises:
             DataError: the data has no labels for it.
@@ -191,8 +191,8 @@ class Pipeline:
     def run(self) -> list[Row]:
         """Train every stage that is not done, fit every probe; the probes' rows.
 
-        A probe whose labels the data does not have is left out, aloud, unless it is the only one;
-        what is wrong with labels is said before anything is trained.
+        A probe whose labels the data does not have is left out with a warning, unless it is the
+        only one; what is wrong with labels is said before anything is trained.
         """
         probes = self.possible_probes
         self.require_disk([int(s.name) for s in self.statuses() if s.state != "done"])
@@ -254,6 +254,6 @@ class Pipeline:
         return manifest.memory if manifest else None
 
     def probe_statuses(self) -> list[Status]:
-        """The state of every probe."""
+        """The state of every probe, in order."""
         self.runs.look_again()
         return [self._probe(name).status() for name in self.recipe.probes]

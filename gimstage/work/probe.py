@@ -23,7 +23,7 @@ class ProbeWork(Work[list[Row]]):
 
     Args:
         recipe: the recipe.
-        name: of the probe.
+        name: the name of the probe.
         data: the data set.
         runs: all runs.
         settings: how to compute.

@@ -258,7 +258,7 @@ def _say_once(notice: str) -> None:
 def cap_memory(device: torch.device, budget: Budget | None) -> None:
     """Hold this process to the budget on CUDA, and let its peak count from here.
 
-    On other devices a budget is planned with, not enforced, and that is said aloud.
+    On other devices a budget is planned with, not enforced, and a warning says so.
     """
     if device.type != "cuda":
         if budget is not None:

@@ -61,8 +61,8 @@ class Compression:
     """What the bytes of a chunk go through, lossless, on the CPU.
 
     Args:
-        name: of the codec, as Zarr's metadata has it.
-        configuration: of the codec, likewise.
+        name: the codec's name, as Zarr's metadata has it.
+        configuration: the codec's configuration, as Zarr's metadata has it.
         codec: makes the numcodecs codec that does it.
     """
 
@@ -82,9 +82,9 @@ class Encoding(ABC):
 
     Args:
         name: what recipes and the array's attributes call it.
-        dtype: of stored values; one that numpy has too.
+        dtype: the dtype of stored values; one that numpy has too.
         limit: the largest magnitude of a finite value that it can hold.
-        compression: of the chunks; None stores them as they are.
+        compression: the compression of the chunks; None stores them as they are.
         steps: between the least and the largest value of a channel, for an encoding whose stored
             integers 0 … steps are mapped to those ranges; they are measured before anything is
             stored, and lie beside the array. None for one that needs no ranges.

@@ -19,7 +19,7 @@ class Cast(Encoding):
         return values.to(self.dtype)
 
     def decode(self, raw: Tensor, affine: Affine | None = None) -> Tensor:
-        """The same values as float32."""
+        """The stored values as float32, without loss."""
         return raw.to(torch.float32)
 
 

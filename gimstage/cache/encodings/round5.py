@@ -28,7 +28,7 @@ class Round5(Encoding):
         return rounded.view(torch.float16)
 
     def decode(self, raw: Tensor, affine: Affine | None = None) -> Tensor:
-        """The same values as float32."""
+        """The stored values as float32, without loss."""
         return raw.to(torch.float32)
 
 
