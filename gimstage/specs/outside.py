@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
+from gimstage.errors import either
+from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.modules.base import Reads
 from gimstage.specs.base import KindError
 
 
@@ -102,6 +105,18 @@ def _check_class(part: Any, kind: str, base: type[Any]) -> None:
             "a whole number called algorithm on the class",
             f"write algorithm = 1 into {part.__name__}, and raise it when its numbers change",
         )
+    if issubclass(part, EncoderModule):
+        _check_reads(part, kind)
+
+
+def _check_reads(part: type[EncoderModule], kind: str) -> None:
+    reads, known = getattr(part, "reads", None), get_args(Reads)
+    if reads not in known:
+        found = "without a word of what it reads" if reads is None else f'with reads = "{reads}"'
+        raise KindError(f'"{kind}" {found}', f"reads = {either(known)} on the class")
+    if reads == "sequence" and not issubclass(part, SequenceModule):
+        found = f'"{kind}", which reads sequences and is no SequenceModule'
+        raise KindError(found, "a class made from gimstage.SequenceModule")
 
 
 _loaded: dict[tuple[Path, int, int], ModuleType] = {}

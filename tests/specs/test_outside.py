@@ -233,6 +233,24 @@ def test_keys_are_checked_by_the_constructor(
             "numbers change",
         ),
         (
+            '    reads = "patch"\n',
+            "",
+            '"own:Conv2d" without a word of what it reads; expected reads = "patch", "sequence" or '
+            '"grid" on the class',
+        ),
+        (
+            'reads = "patch"',
+            'reads = "patches"',
+            '"own:Conv2d" with reads = "patches"; expected reads = "patch", "sequence" or "grid" '
+            "on the class",
+        ),
+        (
+            'reads = "patch"',
+            'reads = "sequence"',
+            '"own:Conv2d", which reads sequences and is no SequenceModule; expected a class made '
+            "from gimstage.SequenceModule",
+        ),
+        (
             "    def pool(",
             "    def pooled(",
             '"own:Conv2d" without pool; expected all that an EncoderModule defines',
