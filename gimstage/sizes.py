@@ -12,16 +12,19 @@ UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
 
 def format_bytes(count: float) -> str:
     """Bytes in the unit that suits them: 655.4 GB."""
-    unit, size = next(((u, s) for u, s in UNITS.items() if count >= s), ("B", 1))
-    return f"{count / size:.1f} {unit}" if size > 1 else f"{count:.0f} B"
+    for unit, size in (("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9)):
+        places = int(size > 1)
+        if round(count / size, places) < 1000:  # as it is shown: 999 960 bytes are 1.0 MB
+            return f"{count / size:.{places}f} {unit}"
+    return f"{count / 10**12:.1f} TB"
 
 
 def format_duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever suits: 1.5 h."""
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= length:
+    for unit, length in (("s", 1), ("min", 60)):
+        if round(seconds / length, 1) < 60:
             return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{seconds / 3600:.1f} h"
 
 
 def parse_bytes(where: str, text: str) -> int:
