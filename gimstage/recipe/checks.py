@@ -28,6 +28,7 @@ def check_kind(chain: Chain) -> None:
     where = f"stage {chain.last.key}"
     for each in [*chain.below(), chain]:  # those below may be of a recipe that nobody loaded
         _check_parts(each, f"stage {each.last.key}")
+        _check_construction(each, f"stage {each.last.key}")
     _check_sizes(chain, where)
     _check_promises(chain, where)
     chain.modality.refuse(chain.last.spec, chain.modules(), where)
@@ -52,6 +53,35 @@ def _check_parts(chain: Chain, where: str) -> None:
         if table.part.recurrent:
             found = f'"{table.kind}" before the last'
             raise RecipeError(f"{where} [[modules]] kind", found, "a recurrent module at the end")
+
+
+def _check_construction(chain: Chain, where: str) -> None:
+    """Make modules from outside the package: do constructors run, and set what they must?"""
+    tables = chain.last.spec.parts
+    if not any(":" in table.kind for table in tables):
+        return
+    below = chain.upstream
+    channels = below.modules()[-1].out_channels if below else chain.data.in_channels
+    for table in tables:
+        module = _constructed(table, channels, where)
+        names = ["in_channels", "out_channels", "code_channels"]
+        names += ["stride"] if module.reads == "sequence" else []
+        if missing := [name for name in names if not hasattr(module, name)]:
+            found = f'"{table.kind}" without {", ".join(missing)}'
+            raise RecipeError(f"{where} [module] kind", found, "all set by its constructor")
+        channels = module.out_channels
+
+
+def _constructed(table: EncoderTable, channels: int, where: str) -> EncoderModule:
+    try:
+        with torch.device("meta"):
+            return table.build(channels)
+    except Exception as error:  # whatever a stranger's constructor may do
+        raise RecipeError(
+            f"{where} [module] kind",
+            f'"{table.kind}" cannot be made: {type(error).__name__}: {error}',
+            expected=f"a constructor that takes in_channels = {channels} and the table's keys",
+        ) from error
 
 
 def _check_sizes(chain: Chain, where: str) -> None:

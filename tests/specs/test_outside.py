@@ -273,6 +273,29 @@ def test_a_module_that_makes_other_shapes_than_it_says_is_refused(edit: Edit, fo
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "        self.stride = stride\n",
+            '        raise ValueError("an odd kernel only")\n',
+            '"own:Conv2d" cannot be made: ValueError: an odd kernel only; expected a constructor '
+            "that takes in_channels = 1 and the table's keys",
+        ),
+        (
+            "self.out_channels = self.code_channels = channels",
+            "pass",
+            '"own:Conv2d" without out_channels, code_channels; expected all set by its constructor',
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_made_is_refused(
+    edit: Edit, folder: Path, old: str, new: str, message: str
+) -> None:
+    edit("own.py", old, new)
+    assert refusal(folder) == f"stage own_parts/1 [module] kind: {message}"
+
+
 def test_a_module_that_fails_when_it_runs_is_refused(edit: Edit, folder: Path) -> None:
     edit("own.py", "kernel, stride, padding=kernel // 2)", "kernel, stride, padding=1).half()")
     assert refusal(folder).startswith(
