@@ -24,7 +24,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     Raises:
         CheckpointError: it cannot be written.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies, for safetensors refuses two names of one tensor, as tied weights are.
+    plain = {n: tensor.detach().to("cpu", copy=True).contiguous() for n, tensor in tensors.items()}
     try:
         with appearing(path) as partial:
             save_file(plain, partial, metadata={"gimstage": json.dumps(header)})
