@@ -19,7 +19,7 @@ from gimstage.errors import BudgetError
 from gimstage.inputs import HandOff, encoded_again
 from gimstage.modules import EncoderModule
 from gimstage.plan.memory import Budget, Peak, predict_peak
-from gimstage.plan.predictions import prediction_key, remembered
+from gimstage.plan.predictions import code_of, prediction_key, remembered
 from gimstage.recipe.chain import Chain
 from gimstage.sizes import format_bytes
 from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
@@ -136,6 +136,7 @@ def predicted_peak(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
     """The predicted peak of a training step of the chain's last stage, on CUDA; traced once."""
     key = prediction_key(
         stage=chain.weights_identity(""),
+        parts=[code_of(table.part) for stage in chain.stages for table in stage.spec.tables],
         recomputed=len(recomputed_below(chain)),  # a store is not part of what decides numbers
         micro_batch=micro_batch,
         checkpointing=checkpointing,

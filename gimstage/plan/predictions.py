@@ -1,12 +1,14 @@
 """Predictions of GPU memory, made once: remembered by the process, and by a file beside the runs.
 
-A prediction follows from the stage, from how its step is taken, from this package's code and from
-torch's release, which together are its key; seeds change none. The file only saves time: it may be
-deleted, and one that is damaged or cannot be written is as good as none.
+A prediction follows from the stage, from how its step is taken, from the code of its parts and of
+this package, and from torch's release, which together are its key; seeds change none. The file only
+saves time: it may be deleted, and one that is damaged or cannot be written is as good as none.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from gimstage.files import write_json
 from gimstage.plan.memory import Peak
 from gimstage.recipe.identity import fingerprint, seedless
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 _known: dict[str, Peak] = {}
 _asked: set[str] = set()
@@ -77,8 +81,23 @@ def _write(path: Path, peaks: dict[str, Peak]) -> None:
     write_json(path, document | {"sha256": fingerprint(document["peaks"])})
 
 
+def code_of(part: type[Any]) -> str:
+    """SHA-256 of the code beside a class from outside the package; empty for one of the package.
+
+    A class that no file defines has none, and is like no class of another process.
+    """
+    try:
+        folder = Path(inspect.getfile(part)).resolve().parent
+    except (TypeError, OSError):
+        return f"{os.getpid()} {id(part)}"
+    return "" if folder.is_relative_to(PACKAGE) else _digest(folder.glob("*.py"))
+
+
 @cache
 def _code() -> str:
     """SHA-256 of this package's code, any of which may decide what a step holds in memory."""
-    files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    return _digest(PACKAGE.rglob("*.py"))
+
+
+def _digest(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in sorted(files))).hexdigest()

@@ -1,15 +1,17 @@
 """Predictions of GPU memory: made once, kept in a file that no run depends on."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.homes import RECIPES
+from helpers.homes import RECIPES, ROOT
 
 from gimstage.plan import fit, predictions
 from gimstage.plan.memory import KINDS, Peak
-from gimstage.plan.predictions import kept_in, prediction_key, remembered
+from gimstage.plan.predictions import code_of, kept_in, prediction_key, remembered
 from gimstage.recipe.recipe import Recipe
 
 PEAK = Peak(1024, 2048, dict.fromkeys(KINDS, 0))
@@ -108,3 +110,23 @@ def test_other_code_makes_new_predictions(monkeypatch: pytest.MonkeyPatch) -> No
     before = prediction_key(stage={}, micro_batch=4)
     monkeypatch.setattr(predictions, "_code", lambda: "other")
     assert prediction_key(stage={}, micro_batch=4) != before
+
+
+def test_other_code_of_a_part_from_outside_makes_new_predictions(tmp_path: Path) -> None:
+    recipe = Path(shutil.copytree(ROOT / "examples/own_parts", tmp_path / "own_parts"))
+    kept = tmp_path / "predictions.json"
+
+    def predict() -> dict[str, object]:
+        with kept_in(kept):
+            fit.plain_setting(Recipe.load(recipe).chain(1))
+        document: dict[str, dict[str, object]] = json.loads(kept.read_text())
+        return document["peaks"]
+
+    assert len(predict()) == len(predict()) == 1
+    (recipe / "own.py").write_text((recipe / "own.py").read_text() + "\n# edited\n")
+    assert len(predict()) == 2
+
+
+def test_a_class_of_no_file_is_like_no_other() -> None:
+    first, second = (type("Part", (), {"__module__": "nowhere"}) for _ in range(2))
+    assert code_of(first) != code_of(second)
