@@ -22,7 +22,7 @@ from gimstage.cache import ArrayLayout, FeatureReader, FeatureWriter, StoreLayou
 from gimstage.device import module_to_device
 from gimstage.draws import generator
 from gimstage.inputs import HandOff, Source, output_source, prefetched
-from gimstage.train.loop import load_part
+from gimstage.train.loop import load_samples
 from gimstage.work.pipeline import Pipeline
 
 STAGES = Path(__file__).parents[1] / "stages"
@@ -95,7 +95,7 @@ def stepping(pipe: Pipeline, number: int, source: Source) -> Callable[[], None]:
             module,
             objective,
             adam,
-            load=partial(load_part, source, raw, where, CPU),
+            load=partial(load_samples, source, raw, where, CPU),
             count=len(where),
             rng=generator(2, "bench"),
         )

@@ -23,7 +23,7 @@ from gimstage.extract.layout import features_layout
 from gimstage.inputs import find_data, output_source, prefetched
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
-from gimstage.train.loop import load_part
+from gimstage.train.loop import load_samples
 from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
 
@@ -105,7 +105,7 @@ def stage_rows(pipe: Pipeline, number: int) -> Iterator[Row]:
             module,
             objective,
             adam,
-            load=partial(load_part, source, raw, where, CPU),
+            load=partial(load_samples, source, raw, where, CPU),
             count=BATCH,
             rng=generator(2, "bench"),
         )

@@ -134,8 +134,8 @@ class SequenceExtraction(Extraction):
         size = max(each.count for each in reaches)
         buffers = [self.source.buffer(1, size) for _ in range(min(len(tiles), READ_AHEAD + 1))]
         reading = prefetched(self.source, reaches, buffers=buffers, workers=self.workers)
-        for tile, (raw, where) in zip(tiles, reading, strict=True):
-            x = self.source.prepare(to_device(raw, self.device), where)
+        for tile, (raw, places) in zip(tiles, reading, strict=True):
+            x = self.source.prepare(to_device(raw, self.device), places)
             entry, first = int(tile.entry[0]), int(tile.first[0])
             before = None if fresh or not first else self._states[entry, first]
             features, after = self.module.advance(x, before)

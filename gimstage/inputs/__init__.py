@@ -13,9 +13,9 @@ import torch
 from gimstage.device import module_to_device
 from gimstage.inputs.base import (
     DataSet,
+    Places,
     Source,
     TrainingDraws,
-    Where,
     encoded_again,
     prefetched,
     to_device,
@@ -40,7 +40,7 @@ __all__ = [
     "Speech",
     "TrainingDraws",
     "WaveSource",
-    "Where",
+    "Places",
     "find_data",
     "encoded_again",
     "output_source",

@@ -34,7 +34,7 @@ from gimstage.specs import DataSpec, ValidationSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows
 
-Where = Crops | Windows | Spans
+Places = Crops | Windows | Spans
 
 
 class Source(ABC):
@@ -51,11 +51,11 @@ class Source(ABC):
         """An uninitialised raw CPU buffer for `count` places of a size, in patches or rows."""
 
     @abstractmethod
-    def fill(self, buffer: Tensor, where: Any) -> Tensor:
+    def fill(self, buffer: Tensor, places: Any) -> Tensor:
         """Read the raw values of B places into a buffer; the part of it that they fill."""
 
     @abstractmethod
-    def prepare(self, raw: Tensor, where: Any) -> Tensor:
+    def prepare(self, raw: Tensor, places: Any) -> Tensor:
         """Module input, float32, of what `fill` returned for these places, on any device."""
 
 
@@ -126,16 +126,16 @@ class TrainingDraws:
     batch_size: int
     seed: int
     size: int
-    draw: Callable[[torch.Generator, Ints], Where]
-    labels: Callable[[Where], Tensor | None]
-    held_out: Sequence[Where]
+    draw: Callable[[torch.Generator, Ints], Places]
+    labels: Callable[[Places], Tensor | None]
+    held_out: Sequence[Places]
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the split; the incomplete last one is dropped."""
         return len(self.samples) // self.batch_size
 
-    def __call__(self, step: int) -> Where:
+    def __call__(self, step: int) -> Places:
         """The batch of one step, counted from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         order = _epoch_order(len(self.samples), self.seed, epoch)
@@ -260,7 +260,7 @@ class DataSet(ABC):
         """What a frozen module makes of the source below."""
 
 
-def no_labels(where: Where) -> None:
+def no_labels(places: Places) -> None:
     """The labels for objectives that need none: None."""
 
 
@@ -302,25 +302,25 @@ def given_folder(data: Path | None, files: str, fetch: str) -> Path:
 
 
 def prefetched(
-    source: Source, places: Iterable[Where], *, buffers: list[Tensor], workers: int
-) -> Iterator[tuple[Tensor, Where]]:
+    source: Source, batches: Iterable[Places], *, buffers: list[Tensor], workers: int
+) -> Iterator[tuple[Tensor, Places]]:
     """Filled buffers and their places, in order, read ahead by a few threads into a ring.
 
     A yielded tensor holds until the next one is asked for.
     """
-    todo = iter(places)
+    todo = iter(batches)
     free = deque(buffers)
-    filling: deque[tuple[Future[Tensor], Tensor, Where]] = deque()
+    filling: deque[tuple[Future[Tensor], Tensor, Places]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
         try:
             while True:
-                while free and (where := next(todo, None)) is not None:
+                while free and (places := next(todo, None)) is not None:
                     buffer = free.popleft()
-                    filling.append((pool.submit(source.fill, buffer, where), buffer, where))
+                    filling.append((pool.submit(source.fill, buffer, places), buffer, places))
                 if not filling:
                     return
-                future, buffer, place = filling.popleft()
-                yield future.result(), place
+                future, buffer, places = filling.popleft()
+                yield future.result(), places
                 free.append(buffer)
         finally:
             for future, _, _ in filling:

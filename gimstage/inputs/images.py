@@ -18,9 +18,9 @@ from gimstage.data.demo import write_demo
 from gimstage.data.stl10 import ImageSplit, fingerprint, normalise, open_split
 from gimstage.inputs.base import (
     DataSet,
+    Places,
     Source,
     TrainingDraws,
-    Where,
     encoded_again,
     given_folder,
     no_labels,
@@ -64,20 +64,20 @@ class PixelSource(Source):
         px = self.stored.live.grid_px(size)
         return pinned(torch.empty(count, 3, px, px, dtype=torch.uint8))
 
-    def fill(self, buffer: Tensor, where: Crops | Windows) -> Tensor:
+    def fill(self, buffer: Tensor, places: Crops | Windows) -> Tensor:
         """Copy the crops; a window is first turned into the crop it was encoded from."""
-        crops = self.stored.crops(where) if isinstance(where, Windows) else where
+        crops = self.stored.crops(places) if isinstance(places, Windows) else places
         cut = self.split.crops(crops.sample, crops.y, crops.x, crops.flip, crops.size_px)
         # NumPy copies on this thread alone; torch would start a second team of threads for it,
         # whose waiting takes the cores from the training step.
         buffer.numpy()[: len(cut)] = cut.numpy()
         return buffer[: len(cut)]
 
-    def prepare(self, raw: Tensor, where: Crops | Windows) -> Tensor:
+    def prepare(self, raw: Tensor, places: Crops | Windows) -> Tensor:
         """The patch grid (B, G, G, C, P, P) of the normalised pixels, less what is cut out."""
         live, images = self.stored.live, self.normalised(raw)
-        if isinstance(where, Crops) and where.cutout is not None:
-            images = cut_out(images, where.cutout)
+        if isinstance(places, Crops) and places.cutout is not None:
+            images = cut_out(images, places.cutout)
         return patch_grid(images, live.patch_px, live.stride_px)
 
     def normalised(self, raw: Tensor) -> Tensor:
@@ -97,13 +97,13 @@ class GridSource(Source):
         shape = (count, 1, 1, size, size, *self.layout.shape[4:])
         return pinned(torch.empty(shape, dtype=self.layout.torch_dtype))
 
-    def fill(self, buffer: Tensor, where: Windows) -> Tensor:
+    def fill(self, buffer: Tensor, places: Windows) -> Tensor:
         """Read exactly the windows' bytes."""
-        filled = buffer[: len(where)]
-        self.reader.read("features", filled, where.starts)
+        filled = buffer[: len(places)]
+        self.reader.read("features", filled, places.starts)
         return filled
 
-    def prepare(self, raw: Tensor, where: Windows) -> Tensor:
+    def prepare(self, raw: Tensor, places: Windows) -> Tensor:
         """The features (B, G, G, C, y, x) as float32."""
         return self.reader.decode("features", raw.flatten(0, 2))
 
@@ -120,13 +120,13 @@ class RecomputedGrids(Source):
         """A buffer of the source below, which is what is read."""
         return self.source.buffer(count, size)
 
-    def fill(self, buffer: Tensor, where: Windows) -> Tensor:
+    def fill(self, buffer: Tensor, places: Windows) -> Tensor:
         """Read what the source below reads."""
-        return self.source.fill(buffer, where)
+        return self.source.fill(buffer, places)
 
-    def prepare(self, raw: Tensor, where: Windows) -> Tensor:
+    def prepare(self, raw: Tensor, places: Windows) -> Tensor:
         """The frozen module's output, through ReLU and rounding where the recipe says so."""
-        return encoded_again(self.module, self.source.prepare(raw, where), self.handoff)
+        return encoded_again(self.module, self.source.prepare(raw, places), self.handoff)
 
 
 class Images(DataSet):
@@ -216,9 +216,9 @@ class Images(DataSet):
             held_out=[views.centre(batch) for batch in self.held_out_batches(chain)],
         )
 
-    def _labels(self, where: Where) -> Tensor:
-        assert isinstance(where, Crops | Windows)
-        return torch.from_numpy(self.train.require_labels()[where.sample])
+    def _labels(self, places: Places) -> Tensor:
+        assert isinstance(places, Crops | Windows)
+        return torch.from_numpy(self.train.require_labels()[places.sample])
 
     def source(self) -> PixelSource:
         """The pixels of the split trained on."""

@@ -59,15 +59,15 @@ class WaveSource(SequenceSource):
         """Samples, (count, size, 1) float32."""
         return pinned(torch.empty(count, size, 1))
 
-    def fill(self, buffer: Tensor, where: Spans) -> Tensor:
+    def fill(self, buffer: Tensor, places: Spans) -> Tensor:
         """Seek, read and normalise; `LiveSpans` count from the beginning of the utterance."""
-        filled = buffer[: len(where), : where.count]
-        live = isinstance(where, LiveSpans)
-        for row, entry, first in zip(filled.numpy(), where.entry, where.first, strict=True):
+        filled = buffer[: len(places), : places.count]
+        live = isinstance(places, LiveSpans)
+        for row, entry, first in zip(filled.numpy(), places.entry, places.first, strict=True):
             sample = entry if live else self.stored.source[entry]
             start = 0 if live else int(self.stored.start[entry]) * FRAME_SAMPLES
             frames = self.stored.frames if live else self.stored.entry_frames
-            inside = inside_rows(int(first), where.count, int(frames[entry]) * FRAME_SAMPLES)
+            inside = inside_rows(int(first), places.count, int(frames[entry]) * FRAME_SAMPLES)
             row[: inside.start], row[inside.stop :] = 0, 0
             wave = row[inside, 0]
             self.split.read(int(self.kept[sample]), start + int(first) + inside.start, wave)
@@ -75,7 +75,7 @@ class WaveSource(SequenceSource):
             wave /= self.std
         return filled
 
-    def prepare(self, raw: Tensor, where: Spans) -> Tensor:
+    def prepare(self, raw: Tensor, places: Spans) -> Tensor:
         """The samples as they are, float32."""
         return raw
 
@@ -106,22 +106,24 @@ class RowSource(SequenceSource):
         shape = (count, size, self.layout.shape[1])
         return pinned(torch.empty(shape, dtype=self.layout.torch_dtype))
 
-    def fill(self, buffer: Tensor, where: Spans) -> Tensor:
+    def fill(self, buffer: Tensor, places: Spans) -> Tensor:
         """Read exactly the rows' bytes; rows outside an entry are left as they come."""
-        filled = buffer[: len(where), : where.count]
-        starts = self.offsets[where.entry] + where.first
-        if not overhangs(where, self.lengths):
+        filled = buffer[: len(places), : places.count]
+        starts = self.offsets[places.entry] + places.first
+        if not overhangs(places, self.lengths):
             self.reader.read("features", filled, starts[:, None])
             return filled
-        for row, entry, first, start in zip(filled, where.entry, where.first, starts, strict=True):
-            inside = inside_rows(int(first), where.count, int(self.lengths[entry]))
+        for row, entry, first, start in zip(
+            filled, places.entry, places.first, starts, strict=True
+        ):
+            inside = inside_rows(int(first), places.count, int(self.lengths[entry]))
             at = np.array([[start + inside.start]])
             self.reader.read("features", row[None, inside], at)
         return filled
 
-    def prepare(self, raw: Tensor, where: Spans) -> Tensor:
+    def prepare(self, raw: Tensor, places: Spans) -> Tensor:
         """The rows as float32, zeros outside their entries."""
-        return zero_outside(self.reader.decode("features", raw), where, self.lengths)
+        return zero_outside(self.reader.decode("features", raw), places, self.lengths)
 
 
 class RecomputedRows(SequenceSource):
@@ -139,28 +141,28 @@ class RecomputedRows(SequenceSource):
         self.source, self.module, self.handoff = source, module, handoff
         self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
 
-    def below(self, where: Spans) -> Spans:
+    def below(self, places: Spans) -> Spans:
         """The rows of the source below that decide these."""
-        return reach(self.module, where)
+        return reach(self.module, places)
 
     def buffer(self, count: int, size: int) -> Tensor:
         """A buffer of the source below, which is what is read."""
         return self.source.buffer(count, self.module.reach(0, size).rows)
 
-    def fill(self, buffer: Tensor, where: Spans) -> Tensor:
+    def fill(self, buffer: Tensor, places: Spans) -> Tensor:
         """Read what these rows depend on."""
-        return self.source.fill(buffer, self.below(where))
+        return self.source.fill(buffer, self.below(places))
 
-    def prepare(self, raw: Tensor, where: Spans) -> Tensor:
+    def prepare(self, raw: Tensor, places: Spans) -> Tensor:
         """The frozen module's rows, rounded, zeros outside their entries."""
-        x = self.source.prepare(raw, self.below(where))
-        return zero_outside(encoded_again(self.module, x, self.handoff), where, self.lengths)
+        x = self.source.prepare(raw, self.below(places))
+        return zero_outside(encoded_again(self.module, x, self.handoff), places, self.lengths)
 
 
-def reach(module: SequenceModule, where: Spans) -> Spans:
+def reach(module: SequenceModule, places: Spans) -> Spans:
     """The stretches of a module's input that decide these stretches of its output."""
-    first, count = module.reach(0, where.count)
-    return type(where)(where.entry, where.first * module.stride + first, count)
+    first, count = module.reach(0, places.count)
+    return type(places)(places.entry, places.first * module.stride + first, count)
 
 
 def inside_rows(first: int, count: int, length: int) -> slice:
@@ -168,15 +170,15 @@ def inside_rows(first: int, count: int, length: int) -> slice:
     return slice(min(max(-first, 0), count), max(min(length - first, count), 0))
 
 
-def overhangs(where: Spans, lengths: Ints) -> bool:
+def overhangs(places: Spans, lengths: Ints) -> bool:
     """Whether a stretch reaches beyond its entry."""
-    return bool(((where.first < 0) | (where.first + where.count > lengths[where.entry])).any())
+    return bool(((places.first < 0) | (places.first + places.count > lengths[places.entry])).any())
 
 
-def zero_outside(rows: Tensor, where: Spans, lengths: Ints) -> Tensor:
+def zero_outside(rows: Tensor, places: Spans, lengths: Ints) -> Tensor:
     """Rows (B, T, C), those outside their entries made zeros."""
-    if not overhangs(where, lengths):
+    if not overhangs(places, lengths):
         return rows
-    number = torch.from_numpy(where.first)[:, None] + torch.arange(where.count)
-    outside = (number < 0) | (number >= torch.from_numpy(lengths[where.entry])[:, None])
+    number = torch.from_numpy(places.first)[:, None] + torch.arange(places.count)
+    outside = (number < 0) | (number >= torch.from_numpy(lengths[places.entry])[:, None])
     return rows.masked_fill(outside[..., None].to(rows.device), 0)

@@ -17,9 +17,9 @@ from gimstage.data.librispeech import SpeechSplit, fingerprint, open_split, phon
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
+    Places,
     Source,
     TrainingDraws,
-    Where,
     given_folder,
     refuse_unknown_classes,
 )
@@ -188,11 +188,11 @@ class Speech(DataSet):
         def spans(entry: Ints, frame: Ints) -> Spans:
             return kind(entry, frame * rows_per_frame, rows)
 
-        def labels(where: Where) -> Tensor | None:
-            assert isinstance(where, Spans)
+        def labels(places: Places) -> Tensor | None:
+            assert isinstance(places, Spans)
             if "frame" in chain.label_kinds:
-                return self._phones(chain, stored, where.entry, where.first // rows_per_frame)
-            speakers = self.train.labels[self.kept[stored.source[where.entry]]]
+                return self._phones(chain, stored, places.entry, places.first // rows_per_frame)
+            speakers = self.train.labels[self.kept[stored.source[places.entry]]]
             return torch.from_numpy(speakers) if chain.label_kinds else None
 
         return TrainingDraws(

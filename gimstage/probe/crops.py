@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from gimstage.data.librispeech import refuse_unseen_speakers
 from gimstage.draws import generator
 from gimstage.errors import DataError
-from gimstage.inputs import Images, PixelSource, Source, Speech, Where, prefetched, to_device
+from gimstage.inputs import Images, PixelSource, Places, Source, Speech, prefetched, to_device
 from gimstage.probe.base import RANDOM, Floats, Probe, Row, Stacks, every_stack
 from gimstage.probe.classifiers import converged_accuracy, hidden_accuracy, paper_accuracy
 from gimstage.probe.mfcc import MFCC
@@ -184,7 +184,7 @@ class CropProbe(Probe, ABC):
         self,
         source: Source,
         size: int,
-        crops: Sequence[Sequence[Where]],
+        crops: Sequence[Sequence[Places]],
         *,
         reading: Reading,
         stacks: Stacks,
@@ -200,13 +200,13 @@ class CropProbe(Probe, ABC):
         return {name: by_view(parts, len(crops)) for name, parts in found.items()}
 
     def _read(
-        self, source: Source, size: int, crops: Sequence[Sequence[Where]]
+        self, source: Source, size: int, crops: Sequence[Sequence[Places]]
     ) -> Iterator[Tensor]:
-        places = [batch for view in crops for batch in view]
+        batches = [batch for view in crops for batch in view]
         buffers = [source.buffer(BATCH_CROPS, size) for _ in range(3)]
-        for raw, where in prefetched(source, places, buffers=buffers, workers=self.workers):
+        for raw, places in prefetched(source, batches, buffers=buffers, workers=self.workers):
             self.watch.leave_if_asked()
-            yield source.prepare(to_device(raw, self.device), where)
+            yield source.prepare(to_device(raw, self.device), places)
 
 
 class ClassProbe(CropProbe):

@@ -19,7 +19,7 @@ from torch import Tensor
 from gimstage.device import module_to_device, to_fastest_layout
 from gimstage.draws import drawing, generator
 from gimstage.errors import BudgetError, CheckpointError
-from gimstage.inputs import Source, TrainingDraws, Where, prefetched, to_device
+from gimstage.inputs import Places, Source, TrainingDraws, prefetched, to_device
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
@@ -167,8 +167,8 @@ class Training:
             values = self._step(load, labels)
             self.step += 1
             due = self.metrics.validates(self.step)
-            judged = self._validation(source, draws) if due else ()
-            self.metrics.add(self.step, values, idle_s, judged)
+            validation = self._validation(source, draws) if due else ()
+            self.metrics.add(self.step, values, idle_s, validation)
             now = time.perf_counter()
             if watch.due() or self.step == self.total_steps:
                 self._report(watch, self.step - first_step, now - began)
@@ -226,11 +226,11 @@ class Training:
         buffer = source.buffer(self.spec.batch_size, draws.size)
         sums = torch.zeros(len(self.learners), 2, device=self.device)
         self._learning(False)
-        for index, where in enumerate(draws.held_out):
-            load = partial(load_part, source, source.fill(buffer, where), where, self.device)
+        for index, places in enumerate(draws.held_out):
+            load = partial(load_samples, source, source.fill(buffer, places), places, self.device)
             values = validation_step(
                 self.learners,
-                self._batch(load, draws.labels(where), "validation-negatives", index),
+                self._batch(load, draws.labels(places), "validation-negatives", index),
                 precision=self.spec.precision,
                 micro_batch=self.micro_batch,
             )
@@ -249,14 +249,14 @@ class Training:
         """Input and labels of every remaining step, and the seconds spent waiting for them."""
         count = self.spec.batch_size
         buffers = [source.buffer(count, draws.size) for _ in range(READ_AHEAD + 1)]
-        places = (draws(step) for step in range(self.step, self.total_steps))
+        batches = (draws(step) for step in range(self.step, self.total_steps))
         asked = time.perf_counter()
-        for raw, where in prefetched(source, places, buffers=buffers, workers=workers):
+        for raw, places in prefetched(source, batches, buffers=buffers, workers=workers):
             waited = time.perf_counter() - asked
-            load: Load = partial(load_part, source, raw, where, self.device)
+            load: Load = partial(load_samples, source, raw, places, self.device)
             if source.recomputes and self.micro_batch < count:
-                load = _Remembered(load, self.device)
-            yield load, draws.labels(where), waited
+                load = _InputKeptOnHost(load, self.device)
+            yield load, draws.labels(places), waited
             asked = time.perf_counter()
 
     def _report(self, watch: Watch, steps: int, seconds: float) -> None:
@@ -288,15 +288,15 @@ class Training:
                 raise not_finite(self.stage.key, self.step, f"{name} is not finite")
 
 
-def load_part(
-    source: Source, raw: Tensor, where: Where, device: torch.device, first: int, last: int
+def load_samples(
+    source: Source, raw: Tensor, places: Places, device: torch.device, first: int, last: int
 ) -> Tensor:
     """Module input on the device, of the samples of a batch from `first` to before `last`."""
     part = to_device(raw[first:last], device)
-    return to_fastest_layout(source.prepare(part, where.part(first, last)))
+    return to_fastest_layout(source.prepare(part, places.part(first, last)))
 
 
-class _Remembered:
+class _InputKeptOnHost:
     """Module input that is costly to make, kept on the host from the first pass for the second."""
 
     def __init__(self, load: Load, device: torch.device) -> None:

@@ -117,12 +117,12 @@ class _Steps:
             results = self.in_two_passes(cuts)
         return [torch.cat([r.loss[None], r.accuracy[None], r.loss_per_step]) for r in results]
 
-    def encoded(self, turn: int, inputs: list[Tensor]) -> Outputs:
+    def outputs(self, turn: int, inputs: list[Tensor]) -> Outputs:
         """What a learner makes of the input taken out of a list, which so lives no longer."""
         with self.autocast():
             return self.learners[turn].module.outputs(inputs.pop())
 
-    def judged(self, turn: int, codes: Tensor, contexts: Tensor) -> Result:
+    def result(self, turn: int, codes: Tensor, contexts: Tensor) -> Result:
         """A learner's result, with its gradient in parameters or at codes, where it is due."""
         objective = self.learners[turn].objective
         with self.autocast(), torch.set_grad_enabled(self.due[turn]):
@@ -134,10 +134,10 @@ class _Steps:
         results: list[Result] = []
         for turn in self.turns:
             with torch.set_grad_enabled(self.due[turn]):
-                made = self.encoded(turn, inputs)
-            result = self.judged(turn, made.codes, made.contexts)
-            self._hand_on(turn, made, inputs)
-            del made  # full maps live on only as long as autograd or the next learner needs them
+                outputs = self.outputs(turn, inputs)
+            result = self.result(turn, outputs.codes, outputs.contexts)
+            self._hand_on(turn, outputs, inputs)
+            del outputs  # full maps live on only as long as autograd or the next learner needs them
             if self.due[turn]:
                 result.loss.backward()
             results.append(_without_graph(result))
@@ -148,7 +148,7 @@ class _Steps:
         pairs = self._codes(cuts)
         results: list[Result] = []
         for turn, (codes, contexts) in enumerate(pairs):
-            result = self.judged(turn, codes, contexts)
+            result = self.result(turn, codes, contexts)
             if self.due[turn]:
                 result.loss.backward()
             results.append(_without_graph(result))
@@ -156,11 +156,11 @@ class _Steps:
             inputs = [self.batch.load(*cut)]
             for turn, (codes, contexts) in enumerate(pairs):
                 with torch.set_grad_enabled(self.due[turn]):
-                    made = self.encoded(turn, inputs)
-                reached = _reached(made, codes, contexts, cut) if self.due[turn] else []
-                self._hand_on(turn, made, inputs)
-                del made
-                torch.autograd.backward([t for t, _ in reached], [grad for _, grad in reached])
+                    outputs = self.outputs(turn, inputs)
+                gradients = _gradients_at(outputs, codes, contexts, cut) if self.due[turn] else []
+                self._hand_on(turn, outputs, inputs)
+                del outputs
+                torch.autograd.backward([t for t, _ in gradients], [grad for _, grad in gradients])
         return results
 
     @torch.no_grad()
@@ -170,16 +170,16 @@ class _Steps:
         for cut in cuts:
             inputs = [self.batch.load(*cut)]
             for turn in self.turns:
-                outputs = self.encoded(turn, inputs)
+                outputs = self.outputs(turn, inputs)
                 self._hand_on(turn, outputs, inputs)
                 made[turn].append((outputs.codes, outputs.contexts))
                 del outputs
         return [_joined(parts) for parts in made]
 
-    def _hand_on(self, turn: int, made: Outputs, inputs: list[Tensor]) -> None:
+    def _hand_on(self, turn: int, outputs: Outputs, inputs: list[Tensor]) -> None:
         """Give a learner's features to the next one, which no gradient crosses."""
         if turn < self.turns[-1]:
-            inputs.append(made.features.detach())
+            inputs.append(outputs.features.detach())
 
 
 def _joined(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -191,12 +191,12 @@ def _joined(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         return codes, torch.cat([contexts for _, contexts in parts]).requires_grad_()
 
 
-def _reached(
-    made: Outputs, codes: Tensor, contexts: Tensor, cut: tuple[int, int]
+def _gradients_at(
+    outputs: Outputs, codes: Tensor, contexts: Tensor, cut: tuple[int, int]
 ) -> list[tuple[Tensor, Tensor]]:
     """What of a part the loss has a gradient at, and that gradient."""
-    pairs = [(made.codes, codes)]
-    pairs += [] if contexts is codes else [(made.contexts, contexts)]
+    pairs = [(outputs.codes, codes)]
+    pairs += [] if contexts is codes else [(outputs.contexts, contexts)]
     # Codes that are the module's own input have no graph to go back through.
     return [
         (part, whole.grad[slice(*cut)])

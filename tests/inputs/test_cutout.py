@@ -12,7 +12,7 @@ from gimstage.inputs import Images
 from gimstage.probe.crops import ClassProbe, mean_code
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
-from gimstage.train.loop import load_part
+from gimstage.train.loop import load_samples
 from gimstage.views import Crops, Windows, cut_out, patch_grid
 
 RECIPE = Recipe.load(RECIPES / "tiny")
@@ -52,8 +52,8 @@ def test_zeros_are_where_the_squares_are_whether_flipped_or_not(cut: Images, fli
 def test_micro_batches_have_the_squares_of_the_whole_batch(cut: Images) -> None:
     source, where = cut.source(), cut.live().draw(generator(1, "test"), np.arange(16))
     raw = source.fill(source.buffer(16, 6), where)
-    whole = load_part(source, raw, where, CPU, 0, 16)
-    parts = [load_part(source, raw, where, CPU, at, at + 4) for at in range(0, 16, 4)]
+    whole = load_samples(source, raw, where, CPU, 0, 16)
+    parts = [load_samples(source, raw, where, CPU, at, at + 4) for at in range(0, 16, 4)]
     assert torch.equal(torch.cat(parts), whole)
 
 

@@ -25,7 +25,7 @@ from gimstage.report.raw import find_raw
 from gimstage.runs.tensors import read_tensors
 from gimstage.specs import ValidationSpec
 from gimstage.stack import Learner, new_learners, whole_module
-from gimstage.train.loop import load_part
+from gimstage.train.loop import load_samples
 from gimstage.train.metrics import read_lines
 from gimstage.train.step import Batch, validation_step
 from gimstage.work.pipeline import Pipeline
@@ -128,7 +128,7 @@ def test_the_last_validation_loss_is_that_of_the_weights_left(tmp_path: Path) ->
     (values,) = validation_step(
         [Learner(whole_module([learner]).eval(), learner.objective, 1, 1)],
         Batch(
-            load=lambda a, b: load_part(source, raw, where, CPU, a, b),
+            load=lambda a, b: load_samples(source, raw, where, CPU, a, b),
             count=8,
             labels=None,
             rngs=[generator(2, "validation-negatives", 1, 0)],
