@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gimstage.cache import FeatureReader
 from gimstage.data.kinds import Kind
+from gimstage.data.spectrogram import spectrogram
 from gimstage.errors import CacheError
 from gimstage.inputs import DataSet, Images, PixelSource, Speech
 from gimstage.runs.manifest import FeaturesRecord, Manifest
@@ -168,14 +169,10 @@ def _wave(speech: Speech, entry: int, seconds: float) -> NDArray[np.float32]:
 
 
 def _draw_spectrogram(axes: Any, wave: NDArray[np.float32], seconds: float) -> None:
-    window = torch.hann_window(400)
-    spectrum = torch.stft(
-        torch.from_numpy(wave), 512, FRAME_SAMPLES, 400, window, return_complex=True
-    )
-    level = 20 * torch.log10(spectrum.abs() + 1e-4)
+    level = spectrogram(wave, hop_samples=FRAME_SAMPLES)
     top = float(level.max())
     axes.imshow(
-        level.numpy(),
+        level,
         aspect="auto",
         origin="lower",
         extent=(0, seconds, 0, 8),

@@ -1,7 +1,7 @@
 """Looking at a folder in LibriSpeech's layout before training on it: counts, lengths, a sheet.
 
 Reads through `librispeech` and decodes every file once, so everything that would stop training
-stops the check. Imports `errors` and `data.librispeech` only; matplotlib and torch when a sheet is
+stops the check. Imports `errors` and its neighbours only; matplotlib and torch when a sheet is
 drawn. Shapes: n samples, f frequencies, t frames of 10 ms, L labels.
 """
 
@@ -23,6 +23,7 @@ from gimstage.data.librispeech import (
     SpeechSplit,
     open_split,
 )
+from gimstage.data.spectrogram import WINDOW_SAMPLES, spectrogram
 from gimstage.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 NAMED = 5  # ids of utterances that are too short, so many per split
 SHOWN_S = 6  # of each utterance in the sheet
 
-_WINDOW_SAMPLES = 400  # of the spectrogram and of a phone label
 _FLOOR_DB = -60
 _WIDTH_PX, _ROW_PX, _STRIP_PX = 1400, 150, 22
 _LEFT_PX, _RIGHT_PX, _GAP_PX, _FOOT_PX = 60, 20, 34, 46
@@ -223,7 +223,7 @@ def _draw_sound(axes: "Axes", split: SpeechSplit, index: int) -> None:
     utterance, length_s = split.utterances[index], split.samples[index] / SAMPLE_RATE_HZ
     sound = np.empty(min(SHOWN_S * SAMPLE_RATE_HZ, utterance.samples), np.float32)
     split.read(index, 0, sound)
-    loudness = _spectrogram(sound)
+    loudness = _loudness(sound)
     limits = axes.get_xlim()
     half_s = FRAME_SAMPLES / SAMPLE_RATE_HZ / 2
     axes.imshow(
@@ -242,24 +242,13 @@ def _draw_sound(axes: "Axes", split: SpeechSplit, index: int) -> None:
     axes.set_ylabel("kHz")
 
 
-def _spectrogram(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Power in dB below the loudest point, (f, t) float32; frame t is centred on sample 160 t."""
-    import torch
-
-    samples = torch.from_numpy(sound)
-    samples[1:] -= 0.97 * samples[:-1]  # lifts the high frequencies, where speech is faint
-    waves = torch.stft(
-        samples,
-        n_fft=512,
-        hop_length=FRAME_SAMPLES,
-        win_length=_WINDOW_SAMPLES,
-        window=torch.hann_window(_WINDOW_SAMPLES),
-        pad_mode="constant",
-        return_complex=True,
-    )
-    power = waves.abs().square() + 1e-12  # digital silence has a logarithm too
-    decibels: NDArray[np.float32] = (power / power.max()).log10().mul(10).numpy()
-    return decibels
+def _loudness(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Level in dB below the loudest point, (f, t) float32; frame t is centred on sample 160 t."""
+    lifted = sound.copy()
+    lifted[1:] -= 0.97 * sound[:-1]  # the high frequencies, where speech is faint
+    level = spectrogram(lifted, hop_samples=FRAME_SAMPLES, beyond="constant")
+    level -= level.max()
+    return level
 
 
 def _draw_phones(axes: "Axes", labels: NDArray[np.int64]) -> None:
@@ -269,7 +258,7 @@ def _draw_phones(axes: "Axes", labels: NDArray[np.int64]) -> None:
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     runs = np.diff(starts, append=len(labels))
     hop = FRAME_SAMPLES / SAMPLE_RATE_HZ
-    shift = (_WINDOW_SAMPLES - FRAME_SAMPLES) / 2 / SAMPLE_RATE_HZ
+    shift = (WINDOW_SAMPLES - FRAME_SAMPLES) / 2 / SAMPLE_RATE_HZ
     for start, run, label in zip(starts.tolist(), runs.tolist(), labels[starts], strict=True):
         left = start * hop + shift
         hue = label * 0.618 % 1  # neighbours in number far apart in colour

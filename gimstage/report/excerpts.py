@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gimstage.data.kinds import Kind
+from gimstage.data.spectrogram import spectrogram
 from gimstage.data.stl10 import normalise
 from gimstage.inputs import DataSet, Images, Speech
 from gimstage.report.drawing import VERMILION
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SNIPPET_FRAMES = 40  # 0.4 s
-WINDOW, BINS, RANGE_DB = 400, 512, 70
+RANGE_DB = 70
 MARK: Any = {"marker": "^", "color": VERMILION, "markersize": 4, "clip_on": False}
 
 Image = NDArray[np.float32]
@@ -113,10 +113,7 @@ class Snippets(Excerpts):
         first = np.array([(frame - SNIPPET_FRAMES // 2) * FRAME_SAMPLES])
         span = Spans(np.array([entry]), first, SNIPPET_FRAMES * FRAME_SAMPLES)
         wave = self.samples.fill(self.samples.buffer(1, span.count), span)[0, :, 0]
-        window = torch.hann_window(WINDOW)
-        spectrum = torch.stft(wave, BINS, FRAME_SAMPLES // 2, WINDOW, window, return_complex=True)
-        level: Image = (20 * torch.log10(spectrum.abs() + 1e-4)).numpy()
-        return level
+        return spectrogram(wave.numpy(), hop_samples=FRAME_SAMPLES // 2)
 
     def draw(self, axes: Axes, image: Image, loudest: float) -> None:
         """Draw a spectrogram, its frame marked."""
