@@ -22,7 +22,14 @@ from typing import IO
 from gimstage.cache import FeatureReader, verify
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
 from gimstage.files import sync_folder, write_json
-from gimstage.runs.manifest import FORMAT, Manifest, ProbeManifest, read_manifest, read_record
+from gimstage.runs.manifest import (
+    FORMAT,
+    FeaturesRecord,
+    Manifest,
+    ProbeManifest,
+    read_manifest,
+    read_record,
+)
 
 LOCK = "lock"  # name of the file by which a folder is held
 
@@ -130,6 +137,25 @@ class RunFolder:
         """Write the manifest, the last act of a stage or probe."""
         write_json(self.manifest_path, {"format": FORMAT, **manifest.document()})
 
+    def check_features(
+        self,
+        features: FeaturesRecord,
+        *,
+        full: bool,
+        read: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Compare features.zarr with what its manifest says of it.
+
+        Args:
+            features: of the manifest.
+            full: read every byte; else, of each shard, only its size and index.
+            read: told the bytes of every file once it has been checked.
+
+        Raises:
+            DamagedCacheError: names the first file that is missing, cut, altered or not listed.
+        """
+        verify(self.features, features.files, full=full, read=read)
+
     def open_features(self) -> FeatureReader:
         """A reader of the features, after every shard's size and index were checked.
 
@@ -141,7 +167,7 @@ class RunFolder:
         if manifest is None or manifest.features is None:
             cure = 'run `gimstage train-stage`; features need store = "features" in [output]'
             raise CacheError(str(self.path), "no finished features", "", cure)
-        verify(self.features, manifest.features.files, full=False)
+        self.check_features(manifest.features, full=False)
         return FeatureReader(self.features)
 
     def withdraw(self) -> None:
@@ -241,7 +267,7 @@ def features_usable(folder: RunFolder, manifest: Manifest) -> bool:
     if manifest.features is None or not folder.features.exists():
         return False
     try:
-        verify(folder.features, manifest.features.files, full=False)
+        folder.check_features(manifest.features, full=False)
     except DamagedCacheError:
         return False
     return True

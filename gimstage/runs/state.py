@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-from gimstage.cache import verify
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
@@ -142,7 +141,7 @@ class Runs:
         try:
             check_weights(folder, manifest, self.snapshot.sha256)
             if output.store == "features" and manifest.features is not None:
-                verify(folder.features, manifest.features.files, full=False)
+                folder.check_features(manifest.features, full=False)
         except DamagedCacheError as error:
             return "damaged", (str(error),)
         if output.store == "features":

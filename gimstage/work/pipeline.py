@@ -6,7 +6,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
-from gimstage.cache import verify
 from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
@@ -239,7 +238,7 @@ class Pipeline:
             check_weights(folder, manifest)
             kept = chain.last.spec.output.store == "features" or folder.features.exists()
             if stored := manifest.features is not None and kept:
-                verify(folder.features, manifest.features.files, full=True)
+                folder.check_features(manifest.features, full=True)
             checked.append({"stage": str(number), "features": stored})
         return checked
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from gimstage.cache import verify
 from gimstage.device import device_name
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
@@ -146,7 +145,7 @@ class StageWork(Work[FeaturesRecord | None]):
                 task = f"{chain.last.key} verify"
                 self.watch.report(Progress(task, done, total, "bytes", bytes_per_s=speed))
 
-        verify(folder.features, features.files, full=True, read=read)
+        folder.check_features(features, full=True, read=read)
 
     def _train(self, source: Source) -> None:
         """Leave the trained weights in the stage's folder; until then, what was there stays."""
