@@ -1,4 +1,4 @@
-"""The device to compute on, and the settings under which it computes the same thing twice.
+"""The device to compute on, settings under which it computes the same thing twice, and its limit.
 
 This file imports nothing of gimstage but errors.
 """
@@ -6,13 +6,15 @@ This file imports nothing of gimstage but errors.
 import ctypes
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from gimstage.errors import GimstageError
+from gimstage.errors import BudgetError, GimstageError
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -102,3 +104,28 @@ def keep_freed_memory() -> bool:
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
     return True
+
+
+@contextmanager
+def naming_out_of_memory(
+    where: str,
+    *,
+    expected: str = "what is free, or allowed, to be enough",
+    cure: str = "what is written is kept: allow more, or free the GPU, and run the same command "
+    "again",
+) -> Iterator[None]:
+    """Inside, running out of GPU memory becomes a message.
+
+    Args:
+        where: it happens, for the message.
+        expected: what would have fitted.
+        cure: what to do about it.
+
+    Raises:
+        BudgetError: names `where`.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        found = f"out of GPU memory: {str(error).split('. ')[0]}"
+        raise BudgetError(where, found, expected, cure) from error

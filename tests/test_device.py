@@ -1,13 +1,20 @@
-"""The device to compute on, and the layout that suits it."""
+"""The device to compute on, the layout that suits it, and where its memory ends."""
 
 import pytest
 import torch
 from torch import nn
 
-from gimstage.device import device_name, find_device, module_to_device, to_fastest_layout
-from gimstage.errors import GimstageError
+from gimstage.device import (
+    device_name,
+    find_device,
+    module_to_device,
+    naming_out_of_memory,
+    to_fastest_layout,
+)
+from gimstage.errors import BudgetError, GimstageError
 
 KNOWN = "expected auto, cpu, cuda, cuda:N or mps"
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"
 
 
 @pytest.mark.parametrize("name", ["", "CPU", "cuda:", "cuda:x", "cpu:0", "meta", "cuda:0 "])
@@ -58,3 +65,27 @@ def test_rows_of_a_sequence_lie_one_after_another() -> None:
 def test_a_module_is_laid_out_as_its_input_is() -> None:
     conv = module_to_device(nn.Conv2d(4, 8, 3), torch.device("cpu"))
     assert conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_running_out_of_memory_becomes_a_message() -> None:
+    with pytest.raises(BudgetError) as caught, naming_out_of_memory("probe tiny/class"):
+        raise torch.OutOfMemoryError(FULL)
+    assert str(caught.value) == (
+        "probe tiny/class: out of GPU memory: CUDA out of memory; expected what is free, or "
+        "allowed, to be enough; what is written is kept: allow more, or free the GPU, and run the "
+        "same command again"
+    )
+
+
+def test_who_knows_better_says_what_would_fit_and_what_to_do() -> None:
+    naming = naming_out_of_memory("m", expected="less", cure="take less")
+    with pytest.raises(BudgetError) as caught, naming:
+        raise torch.OutOfMemoryError(FULL)
+    assert str(caught.value) == (
+        "m: out of GPU memory: CUDA out of memory; expected less; take less"
+    )
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="^another$"), naming_out_of_memory("m"):
+        raise RuntimeError("another")

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gimstage.device import module_to_device, to_fastest_layout
+from gimstage.device import module_to_device, naming_out_of_memory, to_fastest_layout
 from gimstage.draws import drawing, generator
-from gimstage.errors import BudgetError, CheckpointError
+from gimstage.errors import CheckpointError
 from gimstage.inputs import Places, Source, TrainingDraws, prefetched, to_device
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe.chain import Chain
@@ -191,25 +191,22 @@ class Training:
             group["lr"] = self.spec.rate(self.step, self.total_steps)
         seed = self.spec.seed
         dropout = drawing(seed, "dropout", self.step) if self.module.uses_dropout else nullcontext()
-        try:
-            with dropout:
-                return training_step(
-                    self.learners,
-                    self._batch(load, labels, "negatives", self.step),
-                    optimiser=self.optimiser,
-                    precision=self.spec.precision,
-                    micro_batch=self.micro_batch,
-                    due=[self.step % learner.update_every == 0 for learner in self.learners],
-                )
-        except torch.OutOfMemoryError as error:
-            # Not saved anew: an update that ran out of memory half way has left half of it.
-            raise BudgetError(
-                f"stage {self.stage.key}, step {self.step + 1}",
-                f"out of GPU memory: {str(error).split('. ')[0]}",
-                "a step within the memory allowed",
-                "its last checkpoint is kept; allow more, or have a leaner step chosen: --gpu-mem "
-                "below what is free, --gpu-margin above 10 %",
-            ) from error
+        # Not saved anew: an update that runs out of memory half way leaves half of it.
+        fitting = naming_out_of_memory(
+            f"stage {self.stage.key}, step {self.step + 1}",
+            expected="a step within the memory allowed",
+            cure="its last checkpoint is kept; allow more, or have a leaner step chosen: --gpu-mem "
+            "below what is free, --gpu-margin above 10 %",
+        )
+        with fitting, dropout:
+            return training_step(
+                self.learners,
+                self._batch(load, labels, "negatives", self.step),
+                optimiser=self.optimiser,
+                precision=self.spec.precision,
+                micro_batch=self.micro_batch,
+                due=[self.step % learner.update_every == 0 for learner in self.learners],
+            )
 
     def _batch(self, load: Load, labels: Tensor | None, purpose: str, number: int) -> Batch:
         rngs = [

@@ -7,15 +7,15 @@ A work is what a folder of runs records: a stage, or a probe.
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Generic, TypeVar
 
 import torch
 
-from gimstage.errors import BudgetError
+from gimstage.device import naming_out_of_memory
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
@@ -126,21 +126,3 @@ def versions() -> dict[str, str]:
     """What computed this: releases of Python and of the libraries whose change moves numbers."""
     packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-@contextmanager
-def naming_out_of_memory(where: str) -> Iterator[None]:
-    """Inside, running out of GPU memory becomes a message.
-
-    Raises:
-        BudgetError: names `where`.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise BudgetError(
-            where,
-            f"out of GPU memory: {str(error).split('. ')[0]}",
-            "what is free, or allowed, to be enough",
-            "what is written is kept: allow more, or free the GPU, and run the same command again",
-        ) from error
