@@ -30,6 +30,7 @@ from gimstage.sizes import format_duration
 if TYPE_CHECKING:
     from gimstage.progress import Watch
     from gimstage.recipe.recipe import Recipe
+    from gimstage.session.results import ReportPage
     from gimstage.work.campaign import Campaign, CampaignRun
 
 SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines and little data
@@ -71,14 +72,15 @@ def tables(
         campaign = _open(recipes, watch, **options)
         campaign.estimate()
         to_do = campaign_answer(campaign.runs)
-        page = None
+        report = None
         if not dry_run:
             if not as_json:
                 notice(to_do)
             campaign.work()
-            page = _report(campaign, out)
-    document = {"runs": [run.as_json() for run in campaign.runs], "page": page and str(page)}
-    picture = to_do if dry_run else _result(campaign, page)
+            report = _report(campaign, out)
+    page = None if report is None else str(report.page)
+    document = {"runs": [run.as_json() for run in campaign.runs], "page": page}
+    picture = to_do if dry_run else _result(campaign, report)
     answer(document, picture, as_json=as_json)
     sys.exit(1 if campaign.failed else 0)
 
@@ -118,24 +120,21 @@ def _open(
     return Campaign(recipes, data=data, root=runs, settings=settings, watch=watch)
 
 
-def _report(campaign: Campaign, out: Path) -> Path | None:
-    """The report's page; None where no run has anything to report."""
-    from gimstage.report import write_report
+def _report(campaign: Campaign, out: Path) -> ReportPage | None:
+    """The report; None where no run has anything to report."""
+    from gimstage.session.session import report_on
 
     names = campaign.reportable
     if not names:
         return None
-    return write_report(campaign.root, names, out=out, data=campaign.data, watch=campaign.watch)
+    return report_on(campaign.root, names, out, campaign.data, campaign.watch)
 
 
-def _result(campaign: Campaign, page: Path | None) -> Answer[CampaignRun]:
+def _result(campaign: Campaign, report: ReportPage | None) -> Answer[CampaignRun]:
     """The report of a campaign; then every run that failed or was left out, and why."""
-    from gimstage.report import collect, summary
-    from gimstage.session.results import ReportPage
-
     shown: tuple[Table | str, ...] = ("no report: nothing has been run",)
-    if page is not None:
-        shown = ReportPage(page, summary(collect(campaign.root, campaign.reportable))).shown
+    if report is not None:
+        shown = report.shown
     return Answer(campaign.runs, *shown, *_troubles(campaign.runs))
 
 

@@ -19,7 +19,6 @@ Nothing is trained, probed or encoded here.
 """
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,21 +42,14 @@ FIGURES, MARKDOWN, JSON, PAGE = "figures", "report.md", "report.json", "index.ht
 
 
 def write_report(
-    runs_root: Path,
-    names: Sequence[str] | None = None,
-    *,
-    out: Path,
-    data: Path | None = None,
-    watch: Watch | None = None,
+    report: Report, *, out: Path, data: Path | None = None, watch: Watch | None = None
 ) -> Path:
     """Write index.html, report.md, report.json and figures/; index.html comes last.
 
     What an earlier report left in the folder is replaced; other files there stay.
 
     Args:
-        runs_root: the runs folder.
-        names: the names of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`;
-            None or none of them for every run there is.
+        report: what `collect` made of the runs.
         out: the folder to write to, made if need be.
         data: where raw data lies that is neither a demo's nor where it was when the runs read it.
         watch: hears of progress, asks to stop.
@@ -66,12 +58,11 @@ def write_report(
         The path of index.html.
 
     Raises:
-        GimstageError: there is no such run, or none at all, or `out` cannot be written to.
+        GimstageError: `out` cannot be written to.
         Interrupted: a stop was asked for; the report of before is still there.
     """
-    report, watch = collect(runs_root, names), watch or Watch()
     try:
-        return _write(report, out, data, watch)
+        return _write(report, out, data, watch or Watch())
     except OSError as error:
         where = str(error.filename or out)
         cure = "name another folder with --out"

@@ -15,7 +15,7 @@ from typing import Any
 
 from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
-from gimstage.recipe.identity import differences
+from gimstage.recipe.identity import differences, seedless
 from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.folders import Notes, RecipeRun, read_run
 from gimstage.report.published import base_of
@@ -251,17 +251,17 @@ def _parts(run: RecipeRun, trained: Mapping[str, Any]) -> dict[str, Any]:
         f"stage {number}": stage.manifest.identity for number, stage in run.stages.items()
     }
     identities |= {name: probe.manifest.identity for name, probe in run.probes.items()}
-    return {key: _seedless(identity, trained) for key, identity in identities.items()}
+    return {key: seedless(_comparable(identity, trained)) for key, identity in identities.items()}
 
 
-def _seedless(tree: Any, trained: Mapping[str, Any]) -> Any:
-    """An identity without seeds, and with what weights were trained by in place of their bits."""
+def _comparable(tree: Any, trained: Mapping[str, Any]) -> Any:
+    """An identity that tells weights by what trained them, not by their bits."""
     if isinstance(tree, list) and any(isinstance(value, Mapping) for value in tree):
         tree = {str(number): value for number, value in enumerate(tree, start=1)}
     if not isinstance(tree, Mapping):
         return tree
     # Own classifiers came out of the same training as the weights, by which they are told apart.
-    plain = {key: value for key, value in tree.items() if key not in ("seed", "classifiers")}
+    plain = {key: value for key, value in tree.items() if key != "classifiers"}
     if isinstance(weights := plain.get("weights"), Mapping):
         plain["weights"] = {
             str(ModuleKey.parse(key).seedless()): trained.get(value)
@@ -269,7 +269,7 @@ def _seedless(tree: Any, trained: Mapping[str, Any]) -> Any:
             else value
             for key, value in weights.items()
         }
-    return {key: _seedless(value, trained) for key, value in plain.items()}
+    return {key: _comparable(value, trained) for key, value in plain.items()}
 
 
 def _short(lines: Sequence[str]) -> tuple[str, ...]:

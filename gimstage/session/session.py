@@ -251,8 +251,9 @@ def report_on(
         GimstageError: there is no such run, or none at all, or `out` cannot be written to.
         Interrupted: a stop was asked for; the report of before is still there.
     """
-    page = write_report(runs, names, out=out, data=data, watch=watch)
-    return ReportPage(page, summary(collect(runs, names)))
+    report = collect(runs, names)
+    page = write_report(report, out=out, data=data, watch=watch)
+    return ReportPage(page, summary(report))
 
 
 def watching_in_python(progress: bool | Callable[[Progress], None]) -> Watching:

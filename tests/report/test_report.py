@@ -13,7 +13,7 @@ from helpers.paper import write_everything
 
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch
-from gimstage.report import write_report
+from gimstage.report import collect, write_report
 
 HOSTILE = '<script>alert("x")</script> | & *bold* [link](http://example.org)'
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def out(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("home") / "out"
-    assert write_report(runs, out=out) == out / "index.html"
+    assert write_report(collect(runs), out=out) == out / "index.html"
     return out
 
 
@@ -157,7 +157,7 @@ def test_links_of_the_page_lead_somewhere(page: str) -> None:
 
 
 def test_the_same_runs_give_the_same_report(runs: Path, out: Path, tmp_path: Path) -> None:
-    write_report(runs, out=tmp_path)
+    write_report(collect(runs), out=tmp_path)
     for path in ("index.html", "report.md", "report.json"):
         assert (tmp_path / path).read_bytes() == (out / path).read_bytes()
 
@@ -165,9 +165,9 @@ def test_the_same_runs_give_the_same_report(runs: Path, out: Path, tmp_path: Pat
 def test_a_report_replaces_what_an_earlier_one_left_and_nothing_else(
     runs: Path, tmp_path: Path
 ) -> None:
-    write_report(runs, out=tmp_path)
+    write_report(collect(runs), out=tmp_path)
     (tmp_path / "figures/mine.png").touch()
-    write_report(runs, ["small"], out=tmp_path)
+    write_report(collect(runs, ["small"]), out=tmp_path)
     left = {p.name for p in (tmp_path / "figures").iterdir()}
     assert left == {"mine.png", *(name for name in FIGURES if "audio" not in name)}
 
@@ -175,7 +175,7 @@ def test_a_report_replaces_what_an_earlier_one_left_and_nothing_else(
 def test_a_file_in_the_way_is_refused(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(GimstageError) as error:
-        write_report(runs, out=tmp_path / "out")
+        write_report(collect(runs), out=tmp_path / "out")
     assert str(error.value) == (
         f"{tmp_path}/out/figures: cannot be written (Not a directory); name another folder with "
         "--out"
@@ -184,17 +184,17 @@ def test_a_file_in_the_way_is_refused(runs: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_written_where_there_are_no_runs(tmp_path: Path) -> None:
     with pytest.raises(GimstageError):
-        write_report(tmp_path / "runs", out=tmp_path / "out")
+        write_report(collect(tmp_path / "runs"), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_report_that_is_stopped_leaves_the_one_before(runs: Path, tmp_path: Path) -> None:
-    write_report(runs, ["audio"], out=tmp_path)
+    write_report(collect(runs, ["audio"]), out=tmp_path)
     before = (tmp_path / "index.html").read_bytes()
     watch = Watch()
     watch.stop.set()
     with pytest.raises(Interrupted):
-        write_report(runs, ["small"], out=tmp_path, watch=watch)
+        write_report(collect(runs, ["small"]), out=tmp_path, watch=watch)
     assert (tmp_path / "index.html").read_bytes() == before
 
 
@@ -203,7 +203,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of every recipe there is."""
     root = tmp_path_factory.mktemp("everything")
     write_everything(root / "runs")
-    return write_report(root / "runs", out=root / "out").parent
+    return write_report(collect(root / "runs"), out=root / "out").parent
 
 
 def test_with_every_recipe_run_every_row_is_filled(everything: Path) -> None:
@@ -262,7 +262,7 @@ def test_memory_that_no_gpu_measured_says_so(everything: Path) -> None:
 def test_runs_on_unheard_of_data_are_reported_without_figures(tmp_path: Path) -> None:
     data = IMAGES | {"source": "moon photographs"}
     write_images(tmp_path / "runs", "moon", 0.5, data=data)
-    write_report(tmp_path / "runs", out=tmp_path / "out")
+    write_report(collect(tmp_path / "runs"), out=tmp_path / "out")
     assert "moon" in (tmp_path / "out/report.md").read_text()
 
 
