@@ -38,3 +38,14 @@ def features_layout(
             **attributes,
         },
     )
+
+
+def planned_layout(chain: Chain, data: DataSet) -> StoreLayout:
+    """The same before anything is computed: of the size it will have, for all digests are as long.
+
+    Args:
+        chain: the stage, last of its chain.
+        data: the data set.
+    """
+    unknown = "0" * 64
+    return features_layout(chain, data, fingerprint=unknown, weights_sha256=unknown)

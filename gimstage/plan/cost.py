@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from gimstage.cache import ENCODINGS
+from gimstage.cache import ENCODINGS, StoreLayout
 from gimstage.errors import BudgetError, DataError
-from gimstage.extract.layout import features_layout
+from gimstage.extract.layout import planned_layout
 from gimstage.inputs import DataSet
 from gimstage.modality import modality_of
 from gimstage.modules import multiply_adds
 from gimstage.objectives import objective_multiply_adds
 from gimstage.plan.calibration import Calibration
-from gimstage.plan.fit import choose, plain_setting, recomputed_below
+from gimstage.plan.fit import Setting, choose, plain_setting, recomputed_below
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.sizes import format_bytes
@@ -135,23 +135,20 @@ def plan_stage(
         DataError: the split is smaller than a batch.
         BudgetError: no setting fits the budget.
     """
-    spec = chain.last.spec
-    with torch.device("meta"):
-        learners = new_learners(chain)
-    parts = [part for learner in learners for part in (learner.module, learner.objective)]
-    parameters = [parameter for part in parts for parameter in part.parameters()]
+    output, batch = chain.last.spec.output, chain.last.spec.train.batch_size
     setting = choose(chain, budget) if budget else plain_setting(chain)
-    below = sum(forward_work(part) for part in recomputed_below(chain))
-    # Backward is two passes; micro-batches and checkpointing each add a forward one.
-    passes = 3 + (setting.micro_batch < spec.train.batch_size) + setting.checkpointing
-    step_work = passes * step_forward_work(chain) + below
+    steps, layout = (_steps(chain, data), planned_layout(chain, data)) if data else (None, None)
     return StagePlan(
         name=str(chain.last.number),
-        parameters=sum(p.numel() for p in parameters),
-        flops_per_step=2 * step_work * spec.train.batch_size,
-        encoding=spec.output.encoding,
+        parameters=_parameters(chain),
+        steps=steps,
+        flops_per_step=2 * batch * _step_work(chain, setting),
+        feature_shape=layout.arrays[0].shape if layout else None,
+        encoding=output.encoding,
+        cache_bytes=stored_bytes(chain, data) if data else None,
+        exact=layout.exact if layout else None,
         cached_bytes=cached_bytes,
-        read_bytes_per_step=spec.train.batch_size * _sample_bytes(chain, recomputed_below(chain)),
+        read_bytes_per_step=batch * _sample_bytes(chain, recomputed_below(chain)),
         recompute=_recompute(chain, calibration),
         micro_batch=setting.micro_batch,
         checkpointing=setting.checkpointing,
@@ -159,34 +156,40 @@ def plan_stage(
         predicted_allocated_bytes=setting.peak.allocated_bytes,
         predicted_reserved_bytes=setting.peak.reserved_bytes,
         predicted_by_kind=setting.peak.by_kind,
-        **_sizes(chain, data, setting.relative_time, calibration),
+        hours=_hours(
+            chain, steps, layout, relative_time=setting.relative_time, calibration=calibration
+        ),
     )
 
 
-def _sizes(
-    chain: Chain, data: DataSet | None, relative_time: float, calibration: Calibration | None
-) -> dict[str, Any]:
-    """What depends on how much data there is."""
-    if data is None:
-        names = ("steps", "feature_shape", "cache_bytes", "exact", "hours")
-        return dict.fromkeys(names)
+def _parameters(chain: Chain) -> int:
+    """The number of weights of the last stage's modules and objectives."""
+    with torch.device("meta"):
+        learners = new_learners(chain)
+    parts = [part for learner in learners for part in (learner.module, learner.objective)]
+    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+
+
+def _step_work(chain: Chain, setting: Setting) -> int:
+    """Multiply-adds of a step for one sample's crop, those of what is recomputed below included."""
+    # Backward is two passes; micro-batches and checkpointing each add a forward one.
+    split = setting.micro_batch < chain.last.spec.train.batch_size
+    below = sum(forward_work(part) for part in recomputed_below(chain))
+    return (3 + split + setting.checkpointing) * step_forward_work(chain) + below
+
+
+def _steps(chain: Chain, data: DataSet) -> int:
+    """Optimiser steps of the last stage, held-out batches being enough."""
     steps = require_steps(chain, len(data.samples(chain).trained))
     data.held_out_batches(chain)  # refused now, if they are too few
-    layout = features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64)
-    return {
-        "steps": steps,
-        "feature_shape": layout.arrays[0].shape,
-        "cache_bytes": stored_bytes(chain, data),
-        "exact": layout.exact,
-        "hours": _hours(chain, data, steps, relative_time, calibration),
-    }
+    return steps
 
 
 def stored_bytes(chain: Chain, data: DataSet) -> int:
     """Bytes of everything in features.zarr of the last stage, or a bound; 0 if it is not stored."""
     if chain.last.spec.output.store == "none":
         return 0
-    return features_layout(chain, data, fingerprint="0" * 64, weights_sha256="0" * 64).nbytes
+    return planned_layout(chain, data).nbytes
 
 
 def forward_work(chain: Chain) -> int:
@@ -233,10 +236,15 @@ def _recompute(chain: Chain, calibration: Calibration | None) -> Recompute | Non
 
 
 def _hours(
-    chain: Chain, data: DataSet, steps: int, relative_time: float, calibration: Calibration | None
+    chain: Chain,
+    steps: int | None,
+    layout: StoreLayout | None,
+    *,
+    relative_time: float,
+    calibration: Calibration | None,
 ) -> float | None:
     """The hours of training, and of extraction where features are stored."""
-    if calibration is None:
+    if calibration is None or steps is None or layout is None:
         return None
     spec = chain.last.spec
     below = sum(calibration.forward_s(part) for part in recomputed_below(chain))
@@ -245,7 +253,6 @@ def _hours(
     step = calibration.step_s(chain) * relative_time + below
     seconds = steps * spec.train.batch_size * max(step, reading)
     if spec.output.store == "features":
-        layout = features_layout(chain, data, fingerprint="", weights_sha256="")
         values = chain.modality.units_per_crop * math.prod(chain.shapes()[-1])
         crops = math.prod(layout.arrays[0].shape) / values
         encoding = crops * (calibration.forward_s(chain) + below)
