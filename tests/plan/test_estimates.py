@@ -22,7 +22,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_probe_encodes_the_views_of_each_protocol_and_the_test(fresh: Path) -> None:
     edit(fresh, "probe.toml", "views = 1\nl2", "views = 3\nl2")
     pipeline = at(fresh)
-    probe = pipeline._open_probe(pipeline.recipe.probe("probe"))
+    probe = pipeline._probe("probe").open()
     assert probe.crops == (3 * 40 + 40) + (1 * 40 + 40)
 
 
@@ -30,7 +30,7 @@ def test_a_probe_encodes_the_views_of_each_protocol_and_the_test(fresh: Path) ->
 def test_a_phone_probe_encodes_whole_utterances_in_every_epoch(fresh: Path) -> None:
     edit(fresh, "probe_phone.toml", "epochs = 1", "epochs = 7")
     pipeline = at(fresh)
-    probe = pipeline._open_probe(pipeline.recipe.probe("probe_phone"))
+    probe = pipeline._probe("probe_phone").open()
     train, test = (int(pipeline.data.split(name).samples.sum()) for name in ("train", "test"))
     assert probe.crops == ((1 + 7) * train + 2 * test) / (128 * 160)
 
