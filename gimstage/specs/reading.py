@@ -100,6 +100,8 @@ def _translated(
         known = re.findall("'([^']*)'", expected)
         close = nearest(complaint["input"], known)
         return RecipeError(where, found, expected, close if close.startswith("did") else "")
+    if complaint["type"] == "too_short":
+        return RecipeError(where, found, f"at least {complaint['ctx']['min_length']} of them")
     message = complaint["msg"].removeprefix("Value error, ")
     if "; expected " in message:  # a check of whole tables says itself what it found
         found, _, message = message.partition("; expected ")
