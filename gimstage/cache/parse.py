@@ -31,11 +31,11 @@ def parse_store(documents: Mapping[str, Metadata], *, where: str) -> StoreLayout
     return StoreLayout(arrays=arrays, small=small, attributes=attributes)
 
 
-def _parse_array(name: str, found: Metadata, *, where: str) -> ArrayLayout | SmallLayout:
+def _parse_array(name: str, metadata: Metadata, *, where: str) -> ArrayLayout | SmallLayout:
     """The layout of one array; anything it would not itself write is refused."""
     try:
-        shape, dims = tuple(found["shape"]), tuple(found["dimension_names"])
-        codec = found["codecs"][0]
+        shape, dims = tuple(metadata["shape"]), tuple(metadata["dimension_names"])
+        codec = metadata["codecs"][0]
         part: ArrayLayout | SmallLayout
         if codec["name"] == "sharding_indexed":
             inner = codec["configuration"]
@@ -43,18 +43,18 @@ def _parse_array(name: str, found: Metadata, *, where: str) -> ArrayLayout | Sma
                 name=name,
                 shape=shape,
                 dims=dims,
-                encoding=_encoding(found, inner["codecs"], where=where),
+                encoding=_encoding(metadata, inner["codecs"], where=where),
                 chunk=tuple(inner["chunk_shape"]),
-                shard_rows=found["chunk_grid"]["configuration"]["chunk_shape"][0],
+                shard_rows=metadata["chunk_grid"]["configuration"]["chunk_shape"][0],
             )
         else:
-            part = SmallLayout(name=name, shape=shape, dtype=found["data_type"], dims=dims)
+            part = SmallLayout(name=name, shape=shape, dtype=metadata["data_type"], dims=dims)
     except (KeyError, TypeError, IndexError) as error:
         raise CacheError(where, f"metadata gimstage cannot read ({error!r})") from error
     wanted = part.metadata()
     ignored = {"attributes", "storage_transformers"}
     difference = first_difference(
-        {k: v for k, v in found.items() if k not in ignored},
+        {k: v for k, v in metadata.items() if k not in ignored},
         {k: v for k, v in wanted.items() if k not in ignored},
     )
     if difference:
@@ -83,13 +83,13 @@ def _encoding(array: Metadata, codecs: list[Metadata], *, where: str) -> str:
     return named if named in fitting else fitting[0]
 
 
-def first_difference(found: Any, wanted: Any, key: str = "") -> tuple[str, Any, Any] | None:
+def first_difference(stored: Any, wanted: Any, key: str = "") -> tuple[str, Any, Any] | None:
     """The first key, in dotted form, whose values differ, with both; None if all are equal."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for name in dict.fromkeys((*wanted, *found)):
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for name in dict.fromkeys((*wanted, *stored)):
             inner = f"{key}.{name}" if key else name
-            difference = first_difference(found.get(name), wanted.get(name), inner)
+            difference = first_difference(stored.get(name), wanted.get(name), inner)
             if difference:
                 return difference
         return None
-    return None if found == wanted else (key, found, wanted)
+    return None if stored == wanted else (key, stored, wanted)

@@ -61,7 +61,7 @@ class FeatureWriter:
         self._refuse_another(files)
         for leftover in self.path.rglob(f"*{PART}"):
             leftover.unlink()
-        documents = {name: document(found) for name, found in layout.metadata().items()}
+        documents = {name: document(metadata) for name, metadata in layout.metadata().items()}
         for name, data in (documents | files).items():
             if not _holds(self.path / name, data):
                 _write_whole(self.path / name, data)
@@ -69,7 +69,7 @@ class FeatureWriter:
     def missing_shards(self) -> list[int]:
         """The shards not whole on disk in every array, ascending; damaged files are removed."""
         whole = [all(self._whole(shard)) for shard in range(self.layout.shards)]
-        return [shard for shard, found in enumerate(whole) if not found]
+        return [shard for shard, is_whole in enumerate(whole) if not is_whole]
 
     @contextmanager
     def shards(self) -> "Iterator[OpenShards]":
@@ -109,15 +109,15 @@ class FeatureWriter:
 
     def _whole(self, shard: int) -> list[bool]:
         """Whether each array's file of a shard is whole; every one that is not is removed."""
-        found = []
+        are_whole = []
         for array in self.layout.arrays:
             try:
                 self._check_chunks(array, shard)
-                found.append(True)
+                are_whole.append(True)
             except DamagedCacheError:
                 (self.path / array.path(shard)).unlink(missing_ok=True)
-                found.append(False)
-        return found
+                are_whole.append(False)
+        return are_whole
 
     def _check_chunks(self, array: ArrayLayout, shard: int) -> None:
         """Check every chunk of a shard that lay there already, once: the manifest will name it.

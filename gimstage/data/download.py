@@ -147,11 +147,11 @@ def _refuse_full_disk(folder: Path, present: int, total: int | None) -> None:
 
 def _verify(part: Path, md5: str) -> None:
     with part.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    if digest != md5:
         part.unlink()
         cure = "the file was removed; run the same command again to fetch it anew"
-        raise DataError(str(part), f"its MD5 checksum is {found}", md5, cure)
+        raise DataError(str(part), f"its MD5 checksum is {digest}", md5, cure)
 
 
 def _extract(archive: Path, root: Path) -> None:

@@ -53,13 +53,13 @@ class CachingAllocator:
             self._keep(Block(segment, self._unused, small))
             self.reserved += segment
             self._unused += segment + BLOCK  # the gap keeps segments from merging
-        found = free[bisect_left(free, fits)]
-        self._take(found)
-        rest = found.size - size
+        block = free[bisect_left(free, fits)]
+        self._take(block)
+        rest = block.size - size
         if rest >= BLOCK if small else rest > MIB:
-            self._keep(Block(rest, found.address + size, small))
-            found = Block(size, found.address, small)
-        return found
+            self._keep(Block(rest, block.address + size, small))
+            block = Block(size, block.address, small)
+        return block
 
     def free(self, block: Block) -> None:
         """Take a block back into its pool."""

@@ -70,9 +70,9 @@ def read_calibration(path: Path) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text("utf-8"))
-        stages = {key: (float(a), float(b)) for key, (a, b) in found.pop("stages").items()}
-        return Calibration(**found, stages=stages)
+        stored = json.loads(path.read_text("utf-8"))
+        stages = {key: (float(a), float(b)) for key, (a, b) in stored.pop("stages").items()}
+        return Calibration(**stored, stages=stages)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         cure = "delete it, and calibrate again"
         raise DamagedCacheError(str(path), "not a calibration", "", cure) from error
@@ -99,9 +99,9 @@ def calibrate(chains: list[Chain], device: torch.device, path: Path, *, again: b
     else:
         write, read = _disk(path.parent)
     stages = known | {key: _stage(part, device) for key, part in parts.items()}
-    found = Calibration(device_name(device), read, write, stages)
-    write_json(path, asdict(found))
-    return found
+    measured = Calibration(device_name(device), read, write, stages)
+    write_json(path, asdict(measured))
+    return measured
 
 
 def _key(chain: Chain) -> str:

@@ -190,14 +190,14 @@ class CropProbe(Probe, ABC):
         stacks: Stacks,
     ) -> dict[str, Floats]:
         """What is read of every crop, (V, N, F) by name, of crops view by view, batch by batch."""
-        found: dict[str, list[Floats]] = {}
+        gathered: dict[str, list[Floats]] = {}
         for prefix, stack, asked in every_stack(stacks):
             for x in self._read(source, size, crops):
                 for name, codes in stack.codes(x).items():
                     if name in asked:
                         read = reading(codes).cpu().numpy()
-                        found.setdefault(prefix + name, []).append(read)
-        return {name: by_view(parts, len(crops)) for name, parts in found.items()}
+                        gathered.setdefault(prefix + name, []).append(read)
+        return {name: by_view(parts, len(crops)) for name, parts in gathered.items()}
 
     def _read(
         self, source: Source, size: int, crops: Sequence[Sequence[Places]]
@@ -246,10 +246,10 @@ class ClassProbe(CropProbe):
             crops = [live.draw(rng, samples) for rng in _draws(protocol)]
         source, batches = self.images.pixels(split), [_in_batches(view) for view in crops]
         size = live.crop_patches
-        found = self._encoded(source, size, batches, reading=reading, stacks=stacks)
+        codes = self._encoded(source, size, batches, reading=reading, stacks=stacks)
         if self.baseline:
-            found[PIXELS] = self._pixels(source, batches)
-        return found
+            codes[PIXELS] = self._pixels(source, batches)
+        return codes
 
     def _pixels(self, source: PixelSource, crops: list[list[Crops]]) -> Floats:
         """Normalised pixels of every crop, (V, N, channels · px²)."""
@@ -310,14 +310,14 @@ class SpeakerProbe(CropProbe):
         batches = [
             _in_batches(LiveSpans(samples, start * FRAME_SAMPLES, count)) for start in starts
         ]
-        found = self._encoded(source, count, batches, reading=reading, stacks=stacks)
+        codes = self._encoded(source, count, batches, reading=reading, stacks=stacks)
         if self.mfcc:
             read = [
                 reading(self.mfcc(x[..., 0])).cpu().numpy()
                 for x in self._read(source, count, batches)
             ]
-            found[MFCCS] = by_view(read, len(batches))
-        return found
+            codes[MFCCS] = by_view(read, len(batches))
+        return codes
 
 
 def _draws(protocol: Protocol | None) -> list[torch.Generator]:

@@ -62,15 +62,15 @@ class PhoneProbe(Probe):
             index: labels[: int(split.samples[index]) // FRAME_SAMPLES - self.spec.offset]
             for index, labels in split.phones().items()
         }
-        found = {index: labels for index, labels in cut.items() if len(labels)}
-        if not found:
+        labelled = {index: labels for index, labels in cut.items() if len(labels)}
+        if not labelled:
             raise NoLabelsError(
                 f"{self.speech.root}, split '{split.name}'",
                 "no labelled utterance is long enough for a label and its code",
                 "one of 25 ms at least",
                 "label longer utterances, or lower offset",
             )
-        return found
+        return labelled
 
     @property
     def crops(self) -> float:

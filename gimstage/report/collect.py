@@ -128,8 +128,10 @@ class Report:
 
         A recipe that is its own base trains one module after another; others stand in no table.
         """
-        found = [group for group in self.groups if group.kind == kind]
-        return sorted({group.base for group in found if group.recipe != group.base or group.plain})
+        of_kind = [group for group in self.groups if group.kind == kind]
+        return sorted(
+            {group.base for group in of_kind if group.recipe != group.base or group.plain}
+        )
 
     @cached_property
     def samples(self) -> Mapping[str, int]:
@@ -157,21 +159,21 @@ def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
     for name in names or []:
         if known and name not in known:
             raise GimstageError(f"run '{name}'", f"not in {runs_root}", cure=nearest(name, known))
-    found = [run for run in (read_run(path, notes) for path in chosen) if run is not None]
-    if not found:
+    runs = [run for run in (read_run(path, notes) for path in chosen) if run is not None]
+    if not runs:
         raise GimstageError(
             str(runs_root),
             "no finished run in it" if runs_root.is_dir() else "no such folder",
             "a folder RECIPE/STAGE with a manifest.json",
             "run `gimstage run --recipe stages/demo` first, or name another folder with --runs",
         )
-    found = _without_stale_rows(found, runs_root, notes)
+    runs = _without_stale_rows(runs, runs_root, notes)
     trained = {
-        s.manifest.weights_sha256: s.manifest.identity for run in found for s in run.stages.values()
+        s.manifest.weights_sha256: s.manifest.identity for run in runs for s in run.stages.values()
     }
     groups: list[Group] = []
-    for recipe in sorted({run.recipe for run in found}):
-        own = [run for run in found if run.recipe == recipe]
+    for recipe in sorted({run.recipe for run in runs}):
+        own = [run for run in runs if run.recipe == recipe]
         groups += _grouped(recipe, sorted(own, key=_plain_first), trained)
     return Report(runs_root, tuple(groups), (*notes, *_apart_notes(groups)))
 

@@ -226,12 +226,12 @@ def _probe_grid(table: ModuleTable) -> Grid:
         heads += [protocol, f"{protocol}, random init", f"{protocol}, gain"]
     rows = []
     for task, stage in dict.fromkeys((row.task, row.stage) for row in table.rows):
-        found = [by_key.get((task, stage, protocol)) for protocol in protocols]
+        probed = [by_key.get((task, stage, protocol)) for protocol in protocols]
         cells = [stage, task]
-        for row in found:
+        for row in probed:
             accuracy, random_init = (row.accuracy, row.random_init) if row else (None, None)
             cells += [percent(accuracy), percent(random_init), _gain(accuracy, random_init)]
-        chance = next(row.chance for row in found if row)
+        chance = next(row.chance for row in probed if row)
         rows.append((*cells, NONE if chance is None else f"{chance.mean:.1f}"))
     return Grid(
         f"All modules of {table.label}",
@@ -284,14 +284,14 @@ def format_time(seconds: float | None) -> str:
 
 def terminal_rows(tables: Sequence[SystemTable]) -> list[dict[str, str]]:
     """One row per system of every table for a terminal: table, base, system, figures, cost."""
-    found = []
+    shown = []
     for table in tables:
         for row in table.rows:
             ours = [
                 f"{task} {protocol} {percent(cell)}" for (task, protocol), cell in row.cells.items()
             ]
             published = [f"{task} {figure}" for task, figure in row.published.items()]
-            found.append(
+            shown.append(
                 {
                     "table": str(table.number),
                     "base": table.base or NONE,
@@ -300,4 +300,4 @@ def terminal_rows(tables: Sequence[SystemTable]) -> list[dict[str, str]]:
                     "ours": "\n".join(ours) or (NONE if row.run else NOT_RUN),
                 }
             )
-    return found
+    return shown

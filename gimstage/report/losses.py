@@ -116,31 +116,31 @@ def curve(group: Group, module: int, key: str) -> Curve | None:
     """A loss of a module over the seeds of a group; None where none was logged."""
     seeds = [[*run.stages.values()] for run in group.runs]
     every = [dict(point for s in stages for point in s.points(module, key)) for stages in seeds]
-    found = [points for points in every if points]
-    steps = sorted(set.intersection(*map(set, found))) if found else []
+    recorded = [points for points in every if points]
+    steps = sorted(set.intersection(*map(set, recorded))) if recorded else []
     if not steps:
         return None
-    values = [[points[step] for points in found] for step in steps]
+    values = [[points[step] for points in recorded] for step in steps]
     means = [sum(each) / len(each) for each in values]
     return Curve(steps, means, [min(each) for each in values], [max(each) for each in values])
 
 
 def _draw(axes: Axes, arm: Arm, module: int) -> None:
-    if found := curve(arm.group, module, LOSS):
+    if line := curve(arm.group, module, LOSS):
         label = f"{arm.name}, training"
-        axes.plot(found.steps, found.mean, color=arm.colour, linestyle=arm.dashes[0], label=label)
-        if found.least != found.most:
+        axes.plot(line.steps, line.mean, color=arm.colour, linestyle=arm.dashes[0], label=label)
+        if line.least != line.most:
             axes.fill_between(
-                found.steps, found.least, found.most, color=arm.colour, alpha=0.18, linewidth=0
+                line.steps, line.least, line.most, color=arm.colour, alpha=0.18, linewidth=0
             )
-    if found := curve(arm.group, module, VALIDATION):
+    if line := curve(arm.group, module, VALIDATION):
         axes.plot(
-            found.steps,
-            found.mean,
+            line.steps,
+            line.mean,
             color=arm.colour,
             linestyle=arm.dashes[1],
             marker=arm.marker,
-            markevery=max(1, len(found.steps) // MARKERS),
+            markevery=max(1, len(line.steps) // MARKERS),
             markerfacecolor="white",
             label=f"{arm.name}, validation",
         )
@@ -166,6 +166,6 @@ def _last_losses(arms: list[Arm], modules: list[int]) -> str:
     words = []
     for arm in arms:
         curves = [curve(arm.group, module, LOSS) for module in modules]
-        last = ", ".join(f"{found.mean[-1]:.3f}" for found in curves if found)
+        last = ", ".join(f"{each.mean[-1]:.3f}" for each in curves if each)
         words.append(f"Last losses, {arm.name}: {last}.")
     return " ".join(words)

@@ -149,7 +149,7 @@ def _last_loss(runs: Sequence[RecipeRun], number: int, position: int) -> Measure
 
 
 def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow:
-    found = [
+    rows = [
         (run.name, row)
         for run in group.runs
         for probe in run.probes.values()
@@ -158,7 +158,7 @@ def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow
     ]
 
     def over_seeds(figure: Callable[[ProbeRow], float | None]) -> Measured | None:
-        told = [(name, figure(row)) for name, row in found]
+        told = [(name, figure(row)) for name, row in rows]
         pairs = [(name, 100 * value) for name, value in told if value is not None]
         names, values = tuple(n for n, _ in pairs), tuple(v for _, v in pairs)
         return Measured(values, names) if pairs else None
@@ -170,5 +170,5 @@ def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow
         accuracy=over_seeds(lambda row: row.accuracy),
         random_init=over_seeds(lambda row: row.random_init),
         chance=over_seeds(lambda row: row.chance),
-        test_samples=min(row.test_samples for _, row in found),
+        test_samples=min(row.test_samples for _, row in rows),
     )

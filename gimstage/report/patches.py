@@ -31,7 +31,7 @@ STAGES, KEPT = 3, 4
 
 
 @dataclass(frozen=True)
-class Found:
+class Searched:
     """What excites one module's chosen neurons.
 
     Args:
@@ -70,22 +70,22 @@ def draw_patches(
             notes.append(f"figure 2 of {base}: data {sha} not found; not drawn; add --data DIR")
             return None
         excerpts = excerpts_of(raw)
-        found = [_search(stage, excerpts, watch) for stage in stages]
+        searched = [_search(stage, excerpts, watch) for stage in stages]
     except GimstageError as error:
         notes.append(f"figure 2 of {base}: {error}; not drawn")
         return None
-    name, rows = f"figure2_{base}", max(1, *(len(each.shown) for each in found))
+    name, rows = f"figure2_{base}", max(1, *(len(each.shown) for each in searched))
     with page(0.35 + rows * excerpts.row_inches, folder, name) as figure:
-        _draw(figure, found, rows, excerpts)
-    return _described(name, base, run, found=found, excerpts=excerpts)
+        _draw(figure, searched, rows, excerpts)
+    return _described(name, base, run, searched=searched, excerpts=excerpts)
 
 
 def _described(
-    name: str, base: str, run: RecipeRun, *, found: list[Found], excerpts: Excerpts
+    name: str, base: str, run: RecipeRun, *, searched: list[Searched], excerpts: Excerpts
 ) -> Drawing:
     neurons = "; ".join(
         f"module {each.module}, channels {', '.join(map(str, each.shown)) or 'none'}"
-        for each in found
+        for each in searched
     )
     return Drawing(
         name,
@@ -111,7 +111,7 @@ def _unstored(run: RecipeRun) -> str:
     return f" Without stored features: module {', '.join(map(str, lacking))}." * bool(lacking)
 
 
-def _search(stage: StageRun, excerpts: Excerpts, watch: Watch) -> Found:
+def _search(stage: StageRun, excerpts: Excerpts, watch: Watch) -> Searched:
     task = f"{stage.folder.path.parent.name}/{stage.number} neurons"
 
     def read(done: int, total: int) -> None:
@@ -129,17 +129,17 @@ def _search(stage: StageRun, excerpts: Excerpts, watch: Watch) -> Found:
         ]
         for neuron in best.varied(excerpts.neurons)
     }
-    return Found(stage.positions[-1], shown)  # of several modules, the last one's are stored
+    return Searched(stage.positions[-1], shown)  # of several modules, the last one's are stored
 
 
-def _draw(figure: Figure, found: list[Found], rows: int, excerpts: Excerpts) -> None:
+def _draw(figure: Figure, searched: list[Searched], rows: int, excerpts: Excerpts) -> None:
     """A subfigure of each stage, their rows level with one another."""
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    images = [image for each in found for shown in each.shown.values() for image in shown]
+    images = [image for each in searched for shown in each.shown.values() for image in shown]
     loudest = float(max((image.max() for image in images), default=0))
-    parts = figure.subfigures(1, len(found), squeeze=False, wspace=0.04).flat
-    for part, each in zip(parts, found, strict=True):
+    parts = figure.subfigures(1, len(searched), squeeze=False, wspace=0.04).flat
+    for part, each in zip(parts, searched, strict=True):
         part.suptitle(f"module {each.module}", fontsize=9)
         grid: Any = part.subplots(rows, KEPT, squeeze=False)
         for axis in grid.flat:

@@ -70,9 +70,9 @@ def draw_errors(report: Report, base: str, folder: Path) -> Drawing | None:
         folder: to write to.
     """
     series, lacking = _series(report, base)
-    found = dict.fromkeys((row.task, row.protocol) for each in series for _, row in each.rows)
-    tasks = [task for task, _ in found]
-    keys = sorted(found, key=lambda key: (tasks.index(key[0]), protocol_order(key[1])))
+    probed = dict.fromkeys((row.task, row.protocol) for each in series for _, row in each.rows)
+    tasks = [task for task, _ in probed]
+    keys = sorted(probed, key=lambda key: (tasks.index(key[0]), protocol_order(key[1])))
     if not keys:
         return None
     name, columns = f"figure4_{base}", min(COLUMNS, len(keys))

@@ -26,9 +26,9 @@ def find_raw(manifest: Manifest, root: Path, data: Path | None) -> DataSet | Non
     spec = manifest.chain().data
     for folder in dict.fromkeys(_folders(root, data)):
         with suppress(DataError):
-            found = find_data(spec, folder, root)
-            if found.fingerprint(spec.train_split, root) == manifest.data_sha256:
-                return found
+            data_set = find_data(spec, folder, root)
+            if data_set.fingerprint(spec.train_split, root) == manifest.data_sha256:
+                return data_set
     return None
 
 

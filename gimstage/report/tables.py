@@ -85,8 +85,8 @@ def paper_tables(report: Report) -> list[SystemTable]:
 
 def _paper_table(report: Report, paper: PaperTable, base: str | None) -> SystemTable:
     rows = [row for system in paper.systems for row in _rows(report, system, base)]
-    found = {*LINEAR, *(protocol for row in rows for _, protocol in row.cells)}
-    protocols = tuple(sorted(found, key=protocol_order))
+    known = {*LINEAR, *(protocol for row in rows for _, protocol in row.cells)}
+    protocols = tuple(sorted(known, key=protocol_order))
     notes = (*_mixed_data(rows), *_mixed_settings(rows))
     return SystemTable(paper.number, paper.title, base, paper.tasks, protocols, tuple(rows), notes)
 
@@ -112,10 +112,10 @@ def _row(
 ) -> SystemRow:
     groups = {task: group for task, group in turn.items() if group is not None}
     cells = {
-        (task, protocol): found
+        (task, protocol): measured
         for task, group in groups.items()
         for protocol in _protocols(group)
-        if (found := _cell(group, task, protocol, stand))
+        if (measured := _cell(group, task, protocol, stand))
     }
     own = list({group.recipe: group for group in groups.values()}.values())
     costs = () if stand else tuple(cost_of(report, group) for group in own)
@@ -139,17 +139,17 @@ def _protocols(group: Group) -> list[str]:
 
 def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measured | None:
     """A system's figure, per cent, over the runs of a group that have it."""
-    found = [
+    probed = [
         (run, row, value)
         for run in group.runs
         if (row := _probed(run, task, protocol, stand)) is not None
         and (value := row.random_init if stand == "random" else row.accuracy) is not None
     ]
-    if not found:
+    if not probed:
         return None
-    first = found[0][1]
-    values = tuple(100 * value for _, _, value in found)
-    names = tuple(run.name for run, _, _ in found)
+    first = probed[0][1]
+    values = tuple(100 * value for _, _, value in probed)
+    names = tuple(run.name for run, _, _ in probed)
     return Measured(values, names, _source(group.recipe, first, stand), _settings(first))
 
 

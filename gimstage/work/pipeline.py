@@ -98,9 +98,10 @@ class Pipeline:
 
     def _calibration(self, chains: list[Chain]) -> Calibration | None:
         """The last calibration, if it was of this device and of these chains."""
-        found = read_calibration(self.calibration_path)
+        calibration = read_calibration(self.calibration_path)
         device = self.settings.device
-        return found if found and all(found.covers(chain, device) for chain in chains) else None
+        covers = calibration and all(calibration.covers(chain, device) for chain in chains)
+        return calibration if covers else None
 
     @property
     def calibration_path(self) -> Path:

@@ -64,12 +64,12 @@ draw_patches = patches.draw_patches
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[patches.Found]:
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[patches.Searched]:
     """What is drawn from now on."""
-    found: list[patches.Found] = []
+    found: list[patches.Searched] = []
     draw = patches._draw
 
-    def spy(figure: Any, stages: list[patches.Found], rows: int, excerpts: Any) -> None:
+    def spy(figure: Any, stages: list[patches.Searched], rows: int, excerpts: Any) -> None:
         found.extend(stages)
         draw(figure, stages, rows, excerpts)
 
@@ -88,7 +88,9 @@ def test_the_channels_that_vary_most_are_drawn(runs: Path) -> None:
     assert (runs / "figures/figure2_small.png").exists()
 
 
-def test_a_patch_is_the_pixels_that_the_module_saw(runs: Path, shown: list[patches.Found]) -> None:
+def test_a_patch_is_the_pixels_that_the_module_saw(
+    runs: Path, shown: list[patches.Searched]
+) -> None:
     drawn(runs)
     features = random(SAMPLES, 1, GRID, GRID, CHANNELS, 2, 2)[..., 0, :, :].mean((-2, -1))
     sample, _, row, column = np.unravel_index(int(features.argmax()), features.shape)
@@ -169,7 +171,9 @@ def test_a_damaged_store_leaves_the_figure_out(runs: Path) -> None:
     assert "c.1.0.0.0.0.0.0" in notes[0]
 
 
-def test_a_snippet_has_its_frame_in_the_middle(tmp_path: Path, shown: list[patches.Found]) -> None:
+def test_a_snippet_has_its_frame_in_the_middle(
+    tmp_path: Path, shown: list[patches.Searched]
+) -> None:
     import soundfile
 
     from gimstage.data import librispeech
