@@ -18,7 +18,7 @@ from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
-from gimstage.runs.folder import RunFolder
+from gimstage.runs.folder import RunFolder, check_digest
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
@@ -89,10 +89,11 @@ def own_classifiers(runs: Runs, chain: Chain) -> dict[str, nn.Module]:
         StaleCacheError: the stage is not done.
         DamagedCacheError: its objective is damaged.
     """
-    runs.require(chain)
+    digest, path = runs.require(chain).objective_sha256, runs.stage_folder(chain).objective
+    check_digest(path, digest)  # anew: days may have passed since the stage was judged
     learners, keys = new_learners(chain), chain.last.module_keys
     objective = whole_objective(learners)
-    objective.load_state_dict(read_tensors(runs.stage_folder(chain).objective))
+    objective.load_state_dict(read_tensors(path))
     return {
         keys[learner.position - chain.first_position]: classifier.requires_grad_(False)
         for learner in learners
@@ -185,9 +186,10 @@ def trained_stack(runs: Runs, chain: Chain) -> Stack:
 
 def trained_module(runs: Runs, chain: Chain) -> EncoderModule:
     """The last stage's module as trained; raises as `trained_stack`."""
-    runs.require(chain)
+    digest, path = runs.require(chain).weights_sha256, runs.stage_folder(chain).weights
+    check_digest(path, digest)  # anew: days may have passed since the stage was judged
     module = new_module(chain)
-    module.load_state_dict(read_tensors(runs.stage_folder(chain).weights))
+    module.load_state_dict(read_tensors(path))
     return module
 
 

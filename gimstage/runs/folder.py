@@ -251,15 +251,17 @@ def check_weights(
     Raises:
         DamagedCacheError: a file is missing or of other bytes.
     """
-    for path, digest in (
-        (folder.weights, manifest.weights_sha256),
-        (folder.objective, manifest.objective_sha256),
-    ):
-        cure = "run the stage again"
-        if not path.exists():
-            raise DamagedCacheError(str(path), "missing", "the file its manifest names", cure)
-        if sha256(path) != digest:
-            raise DamagedCacheError(str(path), "other bytes than its manifest names", "", cure)
+    check_digest(folder.weights, manifest.weights_sha256, sha256)
+    check_digest(folder.objective, manifest.objective_sha256, sha256)
+
+
+def check_digest(path: Path, digest: str, sha256: Callable[[Path], str] = file_sha256) -> None:
+    """Compare a file with the digest that its manifest names; the rest is as of `check_weights`."""
+    cure = "run the stage again"
+    if not path.exists():
+        raise DamagedCacheError(str(path), "missing", "the file its manifest names", cure)
+    if sha256(path) != digest:
+        raise DamagedCacheError(str(path), "other bytes than its manifest names", cure=cure)
 
 
 def features_usable(folder: RunFolder, manifest: Manifest) -> bool:

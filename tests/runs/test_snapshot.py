@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from helpers.homes import at
 
-from gimstage.errors import StaleCacheError
+from gimstage.errors import DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.snapshot import Snapshot
 from gimstage.runs.state import Judgement, Runs
+from gimstage.stack import trained_stack
 
 STAGES = 6  # of the recipe, each with weights of a module and of an objective
 
@@ -46,7 +47,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_a_run_judges_each_stage_four_times_at_most(fresh: Path, counts: Counter[str]) -> None:
     at(fresh).run()
     assert counts["judged"] <= 4 * STAGES
-    assert counts["hashed"] == 2 * STAGES
+    assert counts["hashed"] <= 4 * STAGES  # when written, and when read for each of the two probes
 
 
 def test_a_run_of_what_is_done_judges_each_stage_once(home: Path, counts: Counter[str]) -> None:
@@ -97,6 +98,19 @@ def test_a_stage_below_that_changes_before_it_is_held_is_not_trained_on(
     assert str(error.value) == (
         "stage tiny_audio/1: partial (trained; features not complete); expected done; "
         "run `gimstage train-stage 1` of recipe tiny_audio first"
+    )
+
+
+def test_weights_that_have_changed_since_they_were_judged_are_not_loaded(home: Path) -> None:
+    pipeline = at(home)
+    chain = pipeline.recipe.chain(1)
+    pipeline.runs.require(chain)
+    weights = pipeline.runs.stage_folder(chain).weights
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(DamagedCacheError) as error:
+        trained_stack(pipeline.runs, chain)
+    assert str(error.value) == (
+        f"{weights}: other bytes than its manifest names; run the stage again"
     )
 
 
