@@ -103,7 +103,8 @@ def divided(samples: Ints, validation: ValidationSpec | None) -> Division:
     """Hold a share of some samples out, drawn from its seed."""
     if validation is None:
         return Division(samples, samples[:0])
-    order = torch.randperm(len(samples), generator=generator(validation.seed, "validation"))
+    rng = generator(validation.seed, "validation")
+    order = torch.randperm(len(samples), generator=rng).numpy()
     held = round(len(samples) * validation.share)
     return Division(np.sort(samples[order[held:]]), np.sort(samples[order[:held]]))
 
