@@ -155,9 +155,9 @@ def campaign_answer(runs: Sequence[CampaignRun]) -> Answer[CampaignRun]:
 
 
 def _campaign_row(run: CampaignRun) -> tuple[str, str, str, str]:
-    name, _, seed = run.name.partition("@")
+    seed = "" if run.key.seed is None else str(run.key.seed)
     left = "–" if run.estimated_s is None else format_duration(run.estimated_s)
-    return name, seed, run.state, left
+    return run.key.recipe, seed, run.state, left
 
 
 def _troubles(runs: Sequence[CampaignRun]) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.progress import Watch
+from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.stack import Stack
 
 Floats = NDArray[np.float32]
@@ -43,3 +44,14 @@ def every_stack(stacks: Stacks) -> list[tuple[str, Stack, set[str]]]:
         for pair, keys in asked.items()
         for prefix, stack in zip(("", RANDOM), pair, strict=False)
     ]
+
+
+def input_name(key: str, recipe: str) -> str:
+    """What the rows of a probe call one of its inputs.
+
+    Args:
+        key: the key of a stage or module, or the name of what no module made, such as "pixels".
+        recipe: the name of the probe's recipe, whose own stages are called by their numbers alone.
+    """
+    made_by_none = "/" not in key
+    return key if made_by_none else ModuleKey.parse(key).seen_from(RunName.parse(recipe))

@@ -24,7 +24,7 @@ from gimstage.data.librispeech import refuse_unseen_speakers
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.inputs import Images, PixelSource, Places, Source, Speech, prefetched, to_device
-from gimstage.probe.base import RANDOM, Floats, Probe, Row, Stacks, every_stack
+from gimstage.probe.base import RANDOM, Floats, Probe, Row, Stacks, every_stack, input_name
 from gimstage.probe.classifiers import converged_accuracy, hidden_accuracy, paper_accuracy
 from gimstage.probe.mfcc import MFCC
 from gimstage.progress import Progress
@@ -128,7 +128,7 @@ class CropProbe(Probe, ABC):
                 self.watch.leave_if_asked()
                 accuracy = partial(self._accuracy, method, protocol, codes)
                 before = accuracy(RANDOM + key) if RANDOM + key in codes else None
-                row = self._row(key.removeprefix(f"{recipe}/"), kind, accuracy(key), before)
+                row = self._row(input_name(key, recipe), kind, accuracy(key), before)
                 rows.append(row | {"settings": protocol.model_dump()})
                 self.watch.report(Progress(f"{name} {kind}", done, len(inputs), "inputs"))
         return rows
@@ -164,7 +164,7 @@ class CropProbe(Probe, ABC):
         for key, classifier in classifiers.items():
             told = classifier(torch.from_numpy(codes[key][0])).argmax(1).numpy()
             right = float((told == self.labels["test"]).mean())
-            row = self._row(key.removeprefix(f"{recipe}/"), "own", right, None)
+            row = self._row(input_name(key, recipe), "own", right, None)
             rows.append(row | {"settings": {}})
         return rows
 

@@ -22,7 +22,7 @@ from gimstage.draws import generator, initialising
 from gimstage.errors import NoLabelsError
 from gimstage.inputs import Speech
 from gimstage.modality import samples_per_row
-from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack
+from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack, input_name
 from gimstage.probe.classifiers import converged_classifier
 from gimstage.probe.crops import MFCCS, ROLES
 from gimstage.probe.mfcc import MFCC
@@ -106,7 +106,7 @@ class PhoneProbe(Probe):
         accuracies: Mapping[str, float],
     ) -> Row:
         return {
-            "stage": key.removeprefix(f"{recipe}/"),
+            "stage": input_name(key, recipe),
             "task": self.spec.task,
             "protocol": kind,
             "accuracy": accuracies[key],

@@ -5,6 +5,12 @@
     small@3/2        ModuleKey(RunName("small", 3), 2, None)          a stage of it
     small@3/2.1      ModuleKey(RunName("small", 3), 2, 1)             a module of that stage
 
+and in the TOML of recipes, which know of no seeds:
+
+    2                StageRef("", 2)                                  stage 2 of this recipe
+    small/2          StageRef("small", 2)                             that of the recipe beside it
+    small/data       StageRef("small", None)                          what that one is trained on
+
 This file imports nothing of gimstage.
 """
 
@@ -95,3 +101,22 @@ class ModuleKey:
     def seen_from(self, run: RunName) -> str:
         """What a run calls it: its number alone where it is that run's own."""
         return self.number if self.run == run else str(self)
+
+
+@dataclass(frozen=True)
+class StageRef:
+    """What a stage or a probe names as its input.
+
+    Args:
+        recipe: the recipe whose it is; empty for the recipe that names it.
+        number: the stage's number; None for the recipe's data.
+    """
+
+    recipe: str
+    number: int | None
+
+    @classmethod
+    def parse(cls, ref: int | str) -> Self:
+        """The reference in `N`, `RECIPE/N`, `data` or `RECIPE/data`."""
+        recipe, _, word = str(ref).rpartition("/")
+        return cls(recipe, int(word) if word.isdecimal() else None)

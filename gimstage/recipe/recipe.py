@@ -21,6 +21,7 @@ from gimstage.recipe.checks import (
     check_probe,
     check_reach,
 )
+from gimstage.recipe.names import RunName, StageRef
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
 from gimstage.specs.reading import Table, parse, spec_by, spec_of
 
@@ -105,20 +106,20 @@ class Recipe:
                 circle = " → ".join(s.key for s in [*stages[stages.index(stage) :], stage])
                 raise RecipeError(where, f"the inputs form a circle: {circle}", "a way to the data")
             stages.append(stage)
-            if str(stage.spec.input).rpartition("/")[2] == "data":
-                giver = recipe._beside(str(stage.spec.input).rpartition("/")[0])
-                return Chain(giver._data(), tuple(reversed(stages)))
+            reads = StageRef.parse(stage.spec.input)
+            if reads.number is None:
+                return Chain(recipe._beside(reads.recipe)._data(), tuple(reversed(stages)))
             recipe, stage = recipe._locate(stage.spec.input, where)
 
     def _locate(self, ref: int | str, where: str) -> "tuple[Recipe, Stage]":
-        name, _, number = str(ref).rpartition("/")
-        recipe = self._beside(name)
-        if not number.isdigit() or int(number) not in recipe.stages:
+        wanted = StageRef.parse(ref)
+        recipe = self._beside(wanted.recipe)
+        if wanted.number is None or wanted.number not in recipe.stages:
             have = ", ".join(map(str, recipe.stages)) or "none"
             raise RecipeError(
                 where, f"stage {ref} does not exist", f"a stage of {recipe.name}: {have}"
             )
-        return recipe, recipe.stages[int(number)]
+        return recipe, recipe.stages[wanted.number]
 
     def _beside(self, name: str) -> "Recipe":
         """The recipe of that name beside this one; this one for no name."""
@@ -174,7 +175,7 @@ class Shelf:
 
     def _read(self, folder: Path, seed: int | None) -> Recipe:
         name = _checked_name(folder)
-        full_name = name if seed is None else f"{name}@{seed}"
+        full_name = str(RunName(name, seed))
         stages = {
             number: Stage(
                 full_name, number, title, spec_of(StageSpec, path, self._table(path), seed)

@@ -6,9 +6,10 @@
 "pixels"      no module at all, but the data
 """
 
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 
+from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.stageruns import StageRun
 
 BASELINES = ("pixels", "mfcc")
@@ -30,30 +31,40 @@ def protocol_order(protocol: str) -> tuple[int, str]:
 
 
 def input_order(stage: str) -> tuple[bool, tuple[int, ...]]:
-    """For sorting: those of other recipes first, as they lie below; numbers by value."""
-    return "/" not in stage, _numbers(stage)
+    """A key to sort by: inputs of other recipes first, as they lie below; numbers by value."""
+    key = _key(stage)
+    if key is None:
+        return True, ()
+    return key.run == _OWN, (key.stage,) if key.module is None else (key.stage, key.module)
 
 
 def input_words(stage: str) -> str:
-    """The input that was probed, in words."""
-    if "/" in stage or stage in BASELINES:
+    """What was probed, in words."""
+    key = _key(stage)
+    if key is None or key.run != _OWN:
         return stage
-    return f"module {stage}" if "." in stage else f"stage {stage}"
+    return f"stage {stage}" if key.module is None else f"module {stage}"
 
 
 def position(stage: str, stages: Mapping[int, StageRun]) -> int:
     """Where what was probed stands in its network, counted from 1 at the data.
 
     Args:
-        stage: the input named in a row; not a baseline.
-        stages: the stages of the row's recipe, by number; one that is not there is taken to hold
-            one module, and one module each before it.
+        stage: the name of an input, no baseline.
+        stages: the stages of the row's recipe by number; one that is not there is taken to hold one
+            module, and one module each before it.
     """
-    number, *module = _numbers(stage) or (1,)
-    known = stages.get(number) if "/" not in stage else None
-    places = known.positions if known else range(number, number + 1)
-    return places.start + module[0] - 1 if module else places[-1]
+    key = _key(stage) or ModuleKey(_OWN, 1)
+    known = stages.get(key.stage) if key.run == _OWN else None
+    places = known.positions if known else range(key.stage, key.stage + 1)
+    return places[-1] if key.module is None else places.start + key.module - 1
 
 
-def _numbers(stage: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", stage.rpartition("/")[2])))
+_OWN = RunName("")  # the run whose row it is, whatever it is called
+
+
+def _key(stage: str) -> ModuleKey | None:
+    """What was probed; None for what no module made."""
+    with suppress(ValueError):
+        return ModuleKey.parse(stage, within=_OWN)
+    return None

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from gimstage.data.kinds import Kind, data_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.progress import Watch
+from gimstage.recipe.names import RunName
 from gimstage.recipe.recipe import Recipe, Shelf
 from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
@@ -44,10 +45,15 @@ class CampaignRun:
         """The name of its folder below the runs folder."""
         return self.recipe.name
 
+    @property
+    def key(self) -> RunName:
+        """The recipe and the seed in that name."""
+        return RunName.parse(self.name)
+
     def as_json(self) -> dict[str, Any]:
         """The run as plain JSON values."""
         row = {
-            "recipe": self.name.partition("@")[0],
+            "recipe": self.key.recipe,
             "seed": self.recipe.seed,
             "state": self.state,
             "estimated_s": self.estimated_s,

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from gimstage.recipe.names import ModuleKey, RunName
+from gimstage.recipe.names import ModuleKey, RunName, StageRef
 
 SMALL, THIRD = RunName("small"), RunName("small", 3)
 
@@ -54,3 +54,17 @@ def test_a_key_leads_to_its_stage_and_to_the_recipe_with_its_own_seeds() -> None
     key = ModuleKey(THIRD, 2, 1)
     assert str(key.whole_stage) == "small@3/2"
     assert str(key.seedless()) == "small/2.1"
+
+
+@pytest.mark.parametrize(
+    ("ref", "wanted"),
+    [
+        (2, StageRef("", 2)),
+        ("2", StageRef("", 2)),
+        ("small/2", StageRef("small", 2)),
+        ("data", StageRef("", None)),
+        ("small/data", StageRef("small", None)),
+    ],
+)
+def test_an_input_is_a_stage_or_the_data_of_a_recipe(ref: int | str, wanted: StageRef) -> None:
+    assert StageRef.parse(ref) == wanted
