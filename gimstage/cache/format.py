@@ -265,7 +265,7 @@ class StoreLayout:
     def nbytes(self) -> int:
         """Bytes of every file in the store, its zarr.json included."""
         documents = sum(len(document(metadata)) for metadata in self.metadata().values())
-        return documents + sum(part.nbytes for part in self.parts)
+        return documents + sum(array.nbytes for array in self.parts)
 
     @property
     def paths(self) -> list[str]:
@@ -312,7 +312,7 @@ def _bytes_codec(dtype: np.dtype[Any]) -> Metadata:
 
 
 def _array_metadata(
-    part: ArrayLayout | SmallLayout,
+    array: ArrayLayout | SmallLayout,
     *,
     outer: tuple[int, ...],
     codecs: list[Metadata],
@@ -323,13 +323,13 @@ def _array_metadata(
     return {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": list(part.shape),
-        "data_type": part.dtype.name,
+        "shape": list(array.shape),
+        "data_type": array.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(outer)}},
         # One flat folder per array: the default separator would nest a folder per axis.
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "fill_value": zeros.get(part.dtype.kind, 0),
+        "fill_value": zeros.get(array.dtype.kind, 0),
         "codecs": codecs,
         "attributes": attributes,
-        "dimension_names": list(part.dims),
+        "dimension_names": list(array.dims),
     }

@@ -23,10 +23,10 @@ def parse_store(documents: Mapping[str, Metadata], *, where: str) -> StoreLayout
         for path, metadata in sorted(documents.items())
         if path != "zarr.json"
     ]
-    arrays = tuple(part for part in parts if isinstance(part, ArrayLayout))
+    arrays = tuple(array for array in parts if isinstance(array, ArrayLayout))
     if not arrays:
         raise CacheError(where, "a Zarr group without a sharded array", "a store of features")
-    small = tuple(part for part in parts if isinstance(part, SmallLayout))
+    small = tuple(array for array in parts if isinstance(array, SmallLayout))
     attributes = documents["zarr.json"].get("attributes", {})
     return StoreLayout(arrays=arrays, small=small, attributes=attributes)
 
@@ -36,10 +36,10 @@ def _parse_array(name: str, metadata: Metadata, *, where: str) -> ArrayLayout | 
     try:
         shape, dims = tuple(metadata["shape"]), tuple(metadata["dimension_names"])
         codec = metadata["codecs"][0]
-        part: ArrayLayout | SmallLayout
+        array: ArrayLayout | SmallLayout
         if codec["name"] == "sharding_indexed":
             inner = codec["configuration"]
-            part = ArrayLayout(
+            array = ArrayLayout(
                 name=name,
                 shape=shape,
                 dims=dims,
@@ -48,10 +48,10 @@ def _parse_array(name: str, metadata: Metadata, *, where: str) -> ArrayLayout | 
                 shard_rows=metadata["chunk_grid"]["configuration"]["chunk_shape"][0],
             )
         else:
-            part = SmallLayout(name=name, shape=shape, dtype=metadata["data_type"], dims=dims)
+            array = SmallLayout(name=name, shape=shape, dtype=metadata["data_type"], dims=dims)
     except (KeyError, TypeError, IndexError) as error:
         raise CacheError(where, f"metadata gimstage cannot read ({error!r})") from error
-    wanted = part.metadata()
+    wanted = array.metadata()
     ignored = {"attributes", "storage_transformers"}
     difference = first_difference(
         {k: v for k, v in metadata.items() if k not in ignored},
@@ -60,7 +60,7 @@ def _parse_array(name: str, metadata: Metadata, *, where: str) -> ArrayLayout | 
     if difference:
         key, this, other = difference
         raise CacheError(f"{where}: {key}", json.dumps(this), json.dumps(other))
-    return part
+    return array
 
 
 def _encoding(array: Metadata, codecs: list[Metadata], *, where: str) -> str:

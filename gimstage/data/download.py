@@ -64,7 +64,7 @@ def download_stl10(
 
         url, md5 = url or STL10.url, md5 or STL10.tgz_md5
     archive = root / PurePosixPath(urlsplit(url).path).name
-    part = archive.with_name(archive.name + ".part")
+    unfinished = archive.with_name(archive.name + ".part")
     present = [name for name in FILES if (root / name).exists()]
     if len(present) == len(FILES):
         return
@@ -74,9 +74,9 @@ def download_stl10(
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not archive.exists():
-            _fetch(url, part, progress)
-            _verify(part, md5)
-            part.rename(archive)
+            _fetch(url, unfinished, progress)
+            _verify(unfinished, md5)
+            unfinished.rename(archive)
         _extract(archive, root)
         archive.unlink()
     except OSError as error:
@@ -84,9 +84,9 @@ def download_stl10(
         raise DataError(str(root), f"it cannot be written ({error.strerror})", cure=cure) from error
 
 
-def _fetch(url: str, part: Path, progress: Progress | None) -> None:
+def _fetch(url: str, unfinished: Path, progress: Progress | None) -> None:
     """Complete the partial file, or start it."""
-    present = part.stat().st_size if part.exists() else 0
+    present = unfinished.stat().st_size if unfinished.exists() else 0
     response = _open(url, present)
     if response is None:
         return
@@ -94,8 +94,8 @@ def _fetch(url: str, part: Path, progress: Progress | None) -> None:
         if response.status != http.client.PARTIAL_CONTENT:
             present = 0  # this server sends everything, whatever is asked
         total = None if response.length is None else present + response.length
-        _refuse_full_disk(part.parent, present, total)
-        with part.open("ab" if present else "wb") as file:
+        _refuse_full_disk(unfinished.parent, present, total)
+        with unfinished.open("ab" if present else "wb") as file:
             for block in _blocks(response, url):
                 file.write(block)
                 present += len(block)
@@ -145,13 +145,13 @@ def _refuse_full_disk(folder: Path, present: int, total: int | None) -> None:
         raise DataError(str(folder), found, expected, "make room, or choose another folder")
 
 
-def _verify(part: Path, md5: str) -> None:
-    with part.open("rb") as file:
+def _verify(unfinished: Path, md5: str) -> None:
+    with unfinished.open("rb") as file:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     if digest != md5:
-        part.unlink()
+        unfinished.unlink()
         cure = "the file was removed; run the same command again to fetch it anew"
-        raise DataError(str(part), f"its MD5 checksum is {digest}", md5, cure)
+        raise DataError(str(unfinished), f"its MD5 checksum is {digest}", md5, cure)
 
 
 def _extract(archive: Path, root: Path) -> None:

@@ -332,4 +332,4 @@ def by_view(parts: list[Floats], views: int) -> Floats:
 
 
 def _in_batches(crops: C) -> list[C]:
-    return [crops.part(at, at + BATCH_CROPS) for at in range(0, len(crops), BATCH_CROPS)]
+    return [crops.entries(at, at + BATCH_CROPS) for at in range(0, len(crops), BATCH_CROPS)]

@@ -32,7 +32,7 @@ class Section:
     """A heading, and what stands below it."""
 
     heading: str
-    parts: tuple[Grid | Drawing, ...]
+    content: tuple[Grid | Drawing, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def compose(
     """
     contents = Contents(report, figures, tuple(drawings))
     sections = [Section(heading, tuple(make(contents))) for heading, make in SECTIONS.items()]
-    kept = [section for section in sections if section.parts or section.heading not in _OPTIONAL]
+    kept = [section for section in sections if section.content or section.heading not in _OPTIONAL]
     return Document((*report.notes, *notes), tuple(kept))
 
 

@@ -35,7 +35,7 @@ class ProbeRun:
 
     @property
     def rows(self) -> list[ProbeRow]:
-        """The rows that it told, one a module."""
+        """The rows of accuracies that it found."""
         return self.manifest.rows
 
 

@@ -14,8 +14,8 @@ def to_markdown(document: Document) -> str:
         blocks += ["## Notes", "\n".join(f"- {_plain(note)}" for note in document.notes)]
     for section in document.sections:
         blocks.append(f"## {_plain(section.heading)}")
-        for part in section.parts:
-            blocks += _drawing(part) if isinstance(part, Drawing) else _table(part)
+        for shown in section.content:
+            blocks += _drawing(shown) if isinstance(shown, Drawing) else _table(shown)
     return "\n\n".join(blocks) + "\n"
 
 

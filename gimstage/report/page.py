@@ -73,11 +73,11 @@ def to_html(document: Document, images: Mapping[str, bytes]) -> str:
     for key, section in sections:
         body += [f'<section aria-labelledby="{key}">']
         body += [f'<h2 id="{key}">{escape(section.heading)}</h2>']
-        for part in section.parts:
-            if isinstance(part, Drawing):
-                body.append(_figure(part, images[part.name]))
+        for shown in section.content:
+            if isinstance(shown, Drawing):
+                body.append(_figure(shown, images[shown.name]))
             else:
-                body.append(_table(part))
+                body.append(_table(shown))
         body.append("</section>")
     contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
     body.insert(1, contents)

@@ -138,10 +138,10 @@ def _draw(figure: Figure, searched: list[Searched], rows: int, excerpts: Excerpt
     engine.set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     images = [image for each in searched for shown in each.shown.values() for image in shown]
     loudest = float(max((image.max() for image in images), default=0))
-    parts = figure.subfigures(1, len(searched), squeeze=False, wspace=0.04).flat
-    for part, each in zip(parts, searched, strict=True):
-        part.suptitle(f"module {each.module}", fontsize=9)
-        grid: Any = part.subplots(rows, KEPT, squeeze=False)
+    panels = figure.subfigures(1, len(searched), squeeze=False, wspace=0.04).flat
+    for panel, each in zip(panels, searched, strict=True):
+        panel.suptitle(f"module {each.module}", fontsize=9)
+        grid: Any = panel.subplots(rows, KEPT, squeeze=False)
         for axis in grid.flat:
             _bare(axis)
         neurons = [*each.shown.items(), *[("", [])] * (rows - len(each.shown))]

@@ -11,7 +11,7 @@ from typing import Literal
 from gimstage.data.kinds import Kind
 
 # Where a row finds its figure when its own recipe was not run but its base was.
-Stand = Literal["random", "mfcc", "pixels", "no_gar"]
+Substitute = Literal["random", "mfcc", "pixels", "no_gar"]
 
 PAPER = "Löwe, O'Connor, Veeling: Putting An End to End-to-End, NeurIPS 2019"
 
@@ -46,14 +46,14 @@ class System:
         recipes: by task, what follows the base's name; "" is the base itself.
         published: by task; empty for a row the paper does not have.
         source: what has to be known about the published figure.
-        stand: where else the figure may come from.
+        substitute: what of the base recipe may stand in where this system has no recipe of its own.
     """
 
     name: str
     recipes: Mapping[str, str]
     published: Mapping[str, Published] = field(default_factory=dict)
     source: str = ""
-    stand: Stand | None = None
+    substitute: Substitute | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def _image(
     published: Published | None,
     source: str = "",
     *,
-    stand: Stand | None = None,
+    substitute: Substitute | None = None,
 ) -> System:
     figures = {"class": published} if published else {}
-    return System(name, {"class": suffix}, figures, source, stand)
+    return System(name, {"class": suffix}, figures, source, substitute)
 
 
 def _speech(
@@ -93,11 +93,11 @@ def _speech(
     published: tuple[float, float] | None,
     source: str = "",
     *,
-    stand: Stand | None = None,
+    substitute: Substitute | None = None,
 ) -> System:
     suffixes = (suffix, suffix) if isinstance(suffix, str) else suffix
     figures = dict(zip(SPEECH_TASKS, map(Published, published), strict=True)) if published else {}
-    return System(name, dict(zip(SPEECH_TASKS, suffixes, strict=True)), figures, source, stand)
+    return System(name, dict(zip(SPEECH_TASKS, suffixes, strict=True)), figures, source, substitute)
 
 
 SPEECH_TASKS = ("phone", "speaker")
@@ -129,8 +129,8 @@ TABLES = (
                 "Nøkland and Eidnes 2019, the network's own output",
             ),
             _image("Greedy InfoMax with PixelCNN contexts", "_pixelcnn", None),
-            _image("Randomly initialised", "_random", Published(27.0), stand="random"),
-            _image("Pixels", "_pixels", None, stand="pixels"),
+            _image("Randomly initialised", "_random", Published(27.0), substitute="random"),
+            _image("Pixels", "_pixels", None, substitute="pixels"),
         ),
     ),
     PaperTable(
@@ -154,8 +154,8 @@ TABLES = (
                 (73.4, 98.7),
                 _SUPERVISED,
             ),
-            _speech("Randomly initialised", "_random", (27.6, 1.9), _OORD, stand="random"),
-            _speech("MFCC", "_mfcc", (39.7, 17.6), f"{_OORD}; settings unknown", stand="mfcc"),
+            _speech("Randomly initialised", "_random", (27.6, 1.9), _OORD, substitute="random"),
+            _speech("MFCC", "_mfcc", (39.7, 17.6), f"{_OORD}; settings unknown", substitute="mfcc"),
         ),
     ),
     PaperTable(
@@ -166,7 +166,7 @@ TABLES = (
         (
             _speech(_GIM, "", (62.5, 99.4), _LOWE),
             _speech("… without BPTT", "_no_bptt", (55.5, 99.2), _LOWE),
-            _speech("… without the GRU", "_no_gar", (50.8, 99.1), _LOWE, stand="no_gar"),
+            _speech("… without the GRU", "_no_gar", (50.8, 99.1), _LOWE, substitute="no_gar"),
         ),
     ),
 )

@@ -25,7 +25,7 @@ from gimstage.report.published import (
     TABLES,
     PaperTable,
     Published,
-    Stand,
+    Substitute,
     System,
 )
 from gimstage.runs.manifest import ProbeRow
@@ -95,11 +95,11 @@ def _rows(report: Report, system: System, base: str | None) -> list[SystemRow]:
     """A row per group of the system's recipes; one without figures of ours where none was run."""
     tasks = system.recipes
     groups = {task: report.of(f"{base}{suffix}") if base else [] for task, suffix in tasks.items()}
-    stand: Stand | None = None
-    if base and system.stand and not any(groups.values()):
-        stand, groups = system.stand, {task: report.of(base) for task in tasks}
+    substitute: Substitute | None = None
+    if base and system.substitute and not any(groups.values()):
+        substitute, groups = system.substitute, {task: report.of(base) for task in tasks}
     turns = [dict(zip(tasks, turn, strict=True)) for turn in zip_longest(*groups.values())]
-    rows = [_row(report, system, turn, stand, base) for turn in turns]
+    rows = [_row(report, system, turn, substitute, base) for turn in turns]
     return [row for row in rows if row.run] or [SystemRow(system, {}, ())]
 
 
@@ -107,7 +107,7 @@ def _row(
     report: Report,
     system: System,
     turn: Mapping[str, Group | None],
-    stand: Stand | None,
+    substitute: Substitute | None,
     base: str | None,
 ) -> SystemRow:
     groups = {task: group for task, group in turn.items() if group is not None}
@@ -115,10 +115,10 @@ def _row(
         (task, protocol): measured
         for task, group in groups.items()
         for protocol in _protocols(group)
-        if (measured := _cell(group, task, protocol, stand))
+        if (measured := _cell(group, task, protocol, substitute))
     }
     own = list({group.recipe: group for group in groups.values()}.values())
-    costs = () if stand else tuple(cost_of(report, group) for group in own)
+    costs = () if substitute else tuple(cost_of(report, group) for group in own)
     apart = [f"kept apart: {'; '.join(g.apart[:2])}" for g in own if g.apart]
     return SystemRow(system, cells, costs, (*apart, *_other_form(report, own, base)))
 
@@ -137,33 +137,35 @@ def _protocols(group: Group) -> list[str]:
     return sorted(dict.fromkeys(row.protocol for row in rows), key=protocol_order)
 
 
-def _cell(group: Group, task: str, protocol: str, stand: Stand | None) -> Measured | None:
+def _cell(group: Group, task: str, protocol: str, substitute: Substitute | None) -> Measured | None:
     """A system's figure, per cent, over the runs of a group that have it."""
     probed = [
         (run, row, value)
         for run in group.runs
-        if (row := _probed(run, task, protocol, stand)) is not None
-        and (value := row.random_init if stand == "random" else row.accuracy) is not None
+        if (row := _probed(run, task, protocol, substitute)) is not None
+        and (value := row.random_init if substitute == "random" else row.accuracy) is not None
     ]
     if not probed:
         return None
     first = probed[0][1]
     values = tuple(100 * value for _, _, value in probed)
     names = tuple(run.name for run, _, _ in probed)
-    return Measured(values, names, _source(group.recipe, first, stand), _settings(first))
+    return Measured(values, names, _source(group.recipe, first, substitute), _settings(first))
 
 
 def _settings(row: ProbeRow) -> dict[str, Any]:
     return {key: value for key, value in row.settings.items() if key != "seed"}
 
 
-def _source(recipe: str, row: ProbeRow, stand: Stand | None) -> str:
+def _source(recipe: str, row: ProbeRow, substitute: Substitute | None) -> str:
     """Whose figure it is: a recipe and what of it was probed."""
     words = input_words(row.stage)
-    return f"{recipe}, {words}" + (" before training" if stand == "random" else "")
+    return f"{recipe}, {words}" + (" before training" if substitute == "random" else "")
 
 
-def _probed(run: RecipeRun, task: str, protocol: str, stand: Stand | None) -> ProbeRow | None:
+def _probed(
+    run: RecipeRun, task: str, protocol: str, substitute: Substitute | None
+) -> ProbeRow | None:
     """The row of a run's probes that a system's figure is taken from."""
     rows = [
         row
@@ -174,9 +176,9 @@ def _probed(run: RecipeRun, task: str, protocol: str, stand: Stand | None) -> Pr
     inputs = [row for row in rows if row.stage not in BASELINES]
     inputs.sort(key=lambda row: input_order(row.stage))
     baselines = [row for row in rows if row.stage in BASELINES]
-    if stand in BASELINES:
-        chosen = [row for row in baselines if row.stage == stand]
-    elif stand == "no_gar":
+    if substitute in BASELINES:
+        chosen = [row for row in baselines if row.stage == substitute]
+    elif substitute == "no_gar":
         chosen = _below_gru(run, inputs)
     else:
         chosen = inputs or baselines

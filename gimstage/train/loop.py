@@ -289,8 +289,8 @@ def load_samples(
     source: Source, raw: Tensor, places: Places, device: torch.device, first: int, last: int
 ) -> Tensor:
     """Module input on the device, of the samples of a batch from `first` to before `last`."""
-    part = to_device(raw[first:last], device)
-    return to_fastest_layout(source.prepare(part, places.part(first, last)))
+    raw_samples = to_device(raw[first:last], device)
+    return to_fastest_layout(source.prepare(raw_samples, places.entries(first, last)))
 
 
 class _InputKeptOnHost:

@@ -50,7 +50,7 @@ class Crops:
     def __len__(self) -> int:
         return len(self.sample)
 
-    def part(self, first: int, last: int) -> "Crops":
+    def entries(self, first: int, last: int) -> "Crops":
         """The entries from `first` to before `last`."""
         cut = slice(first, last)
         cutout = None if self.cutout is None else self.cutout[cut]
@@ -80,7 +80,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.sample)
 
-    def part(self, first: int, last: int) -> "Windows":
+    def entries(self, first: int, last: int) -> "Windows":
         """The entries from `first` to before `last`."""
         sample, view, row, column = self.starts[first:last].T
         return Windows(sample, view, row, column, self.size)

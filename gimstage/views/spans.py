@@ -42,7 +42,7 @@ class Spans:
     def __len__(self) -> int:
         return len(self.entry)
 
-    def part(self, first: int, last: int) -> Self:
+    def entries(self, first: int, last: int) -> Self:
         """The entries from `first` to before `last`."""
         return type(self)(self.entry[first:last], self.first[first:last], self.count)
 

@@ -170,8 +170,8 @@ def test_whether_crops_are_flipped_does_not_move_their_squares() -> None:
 
 def test_a_part_of_the_crops_has_its_own_squares() -> None:
     crops = CUT.draw(generator(1, "test"), np.arange(9))
-    assert np.array_equal(crops.part(3, 5).cutout, crops.cutout[3:5])
-    assert LIVE.draw(generator(1, "test"), np.arange(9)).part(3, 5).cutout is None
+    assert np.array_equal(crops.entries(3, 5).cutout, crops.cutout[3:5])
+    assert LIVE.draw(generator(1, "test"), np.arange(9)).entries(3, 5).cutout is None
 
 
 def test_centre_crops_and_stored_views_have_no_cutout() -> None:
