@@ -17,7 +17,7 @@ from gimstage.inputs import SOURCES
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
 from gimstage.probe import PROBES
-from gimstage.report import write_report
+from gimstage.report import collect, write_report
 from gimstage.report.document import SECTIONS
 from gimstage.specs import DATA_SPECS, PROBE_SPECS
 
@@ -96,7 +96,7 @@ def test_a_new_task_is_probed(tmp_path: Path) -> None:
 def test_a_new_table_stands_in_the_report(tmp_path: Path) -> None:
     pipeline = at(followed("Add a table to the report", tmp_path))
     pipeline.train_stage(1)
-    write_report(tmp_path / "runs", [], out=tmp_path / "report", data=None, watch=pipeline.watch)
+    write_report(collect(tmp_path / "runs"), out=tmp_path / "report", watch=pipeline.watch)
     assert "### Devices" in (tmp_path / "report/report.md").read_text()
 
 
