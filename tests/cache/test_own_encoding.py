@@ -122,6 +122,17 @@ def test_a_store_of_an_encoding_that_is_not_registered_is_refused(own: Encoding)
     )
 
 
+def test_a_cast_that_is_encoded_in_another_way_is_stored_as_it_encodes() -> None:
+    class Doubled(type(ENCODINGS["float16"])):
+        def encode(self, values: Tensor, affine: Affine | None = None) -> Tensor:
+            return (2 * values).half()
+
+    out = torch.empty(2, dtype=torch.float16)
+    doubled = Doubled(name="doubled", dtype=torch.float16, limit=32752.0)
+    doubled.encode_into(out, torch.tensor([1.0, 3.0]))
+    assert out.tolist() == [2, 6]
+
+
 def test_a_name_is_registered_once() -> None:
     again = replace(ENCODINGS["float16"], limit=1.0)
     with pytest.raises(CacheError) as caught:

@@ -98,6 +98,11 @@ class Encoding(ABC):
 
     casts: ClassVar[bool] = False  # whether encoding is a plain cast to the dtype
 
+    def __init_subclass__(cls) -> None:
+        """Take a class that encodes in a way of its own for more than a cast, unless it says so."""
+        if "encode" in cls.__dict__ and "casts" not in cls.__dict__:
+            cls.casts = False
+
     @abstractmethod
     def encode(self, values: Tensor, affine: Affine | None = None) -> Tensor:
         """Values as they are stored, of the encoding's dtype; see `check_values` for their range.
