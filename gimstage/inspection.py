@@ -62,7 +62,7 @@ def _statistics(samples: Iterable[torch.Tensor]) -> dict[str, float]:
         low, high = min(low, values.min().item()), max(high, values.max().item())
         count += values.numel()
         total += values.sum(dtype=torch.float64).item()
-        squares += values.square().sum(dtype=torch.float64).item()
+        squares += values.double().square().sum().item()
         zeros += int((values == 0).sum())
     mean = total / count
     std = math.sqrt(max(0.0, squares / count - mean * mean))
