@@ -72,7 +72,10 @@ def read_calibration(path: Path) -> Calibration | None:
     try:
         stored = json.loads(path.read_text("utf-8"))
         stages = {key: (float(a), float(b)) for key, (a, b) in stored.pop("stages").items()}
-        return Calibration(**stored, stages=stages)
+        read, write = (float(stored.pop(f"{verb}_bytes_per_s")) for verb in ("read", "write"))
+        if not (read > 0 and write > 0):
+            raise ValueError("a speed that nothing can be divided by")
+        return Calibration(**stored, read_bytes_per_s=read, write_bytes_per_s=write, stages=stages)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         cure = "delete it, and calibrate again"
         raise DamagedCacheError(str(path), "not a calibration", "", cure) from error

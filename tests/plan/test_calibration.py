@@ -112,6 +112,19 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
     assert str(caught.value) == f"{path}: not a calibration; delete it, and calibrate again"
 
 
+@pytest.mark.parametrize("key", ["read_bytes_per_s", "write_bytes_per_s"])
+@pytest.mark.parametrize("speed", ["fast", None, 0, -1.0, float("nan")])
+def test_a_speed_that_is_no_number_above_nothing_is_refused(
+    tmp_path: Path, key: str, speed: object
+) -> None:
+    path = tmp_path / "calibration.json"
+    whole = {"device": "cpu", "read_bytes_per_s": 2.0, "write_bytes_per_s": 1.0, "stages": {}}
+    path.write_text(json.dumps(whole | {key: speed}))
+    with pytest.raises(DamagedCacheError) as caught:
+        read_calibration(path)
+    assert str(caught.value) == f"{path}: not a calibration; delete it, and calibrate again"
+
+
 def test_a_key_too_many_is_refused_too(tmp_path: Path, measured: list[str]) -> None:
     path = tmp_path / "calibration.json"
     calibrate(chains()[:1], CPU, path, again=False)
