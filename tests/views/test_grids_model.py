@@ -153,8 +153,8 @@ def test_a_square_of_one_pixel_lies_inside_the_crop(live: LiveViews, seed: int) 
 
 
 @given(st.integers(0, 6), st.integers(0, 6))
-def test_a_part_of_windows_is_its_slice(first: int, last: int) -> None:
+def test_some_entries_of_windows_are_their_slice(first: int, last: int) -> None:
     columns = np.arange(24).reshape(4, 6)
-    found = Windows(*columns, 3).part(first, last)
+    found = Windows(*columns, 3).entries(first, last)
     assert np.array_equal(found.starts, columns.T[first:last])
     assert len(found) == len(range(6)[first:last])

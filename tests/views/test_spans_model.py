@@ -70,10 +70,10 @@ def test_an_utterance_shorter_than_a_stored_crop_is_refused_whatever_the_others(
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.sampled_from([Spans, LiveSpans]))
-def test_a_part_of_spans_is_its_slice_and_of_its_kind(
+def test_some_entries_of_spans_are_their_slice_and_of_their_kind(
     first: int, last: int, kind: type[Spans]
 ) -> None:
-    found = kind(np.arange(6), np.arange(6) - 3, 4).part(first, last)
+    found = kind(np.arange(6), np.arange(6) - 3, 4).entries(first, last)
     assert type(found) is kind
     assert list(found.entry) == list(range(6))[first:last]
     assert list(found.first) == list(range(-3, 3))[first:last]
