@@ -135,23 +135,6 @@ def test_views_of_one_sample_are_held_out_together(monkeypatch: pytest.MonkeyPat
     assert last == set(range(40))
 
 
-def test_of_several_strengths_that_which_predicts_best_is_taken() -> None:
-    rng = np.random.default_rng(0)
-    y = np.arange(60) % 2
-    x = np.concatenate([y[:, None] + rng.normal(0, 1, (60, 1)), rng.normal(0, 1, (60, 80))], 1)
-    both, weak, strong = (
-        converged_classifier(
-            x.astype(np.float32),
-            y,
-            np.arange(60),
-            protocol=CONVERGED.model_copy(update={"l2": l2}),
-        )[-1].C
-        for l2 in ([1e-4, 10.0], [1e-4], [10.0])
-    )
-    assert both in (weak, strong)
-    assert weak > strong
-
-
 def test_a_fit_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "MOST_ITERATIONS", 1)
     train, labels = views(48, spread=2.0)
