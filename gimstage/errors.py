@@ -4,9 +4,9 @@
     ├── RecipeError            a TOML file says something it cannot mean
     ├── DataError              the data set on disk is not what its format promises
     │   └── NoLabelsError      it is, but it has no labels of the kind asked for
-    ├── CacheError             features.zarr cannot be used
-    │   ├── StaleCacheError    it is whole, but made by another recipe, upstream or data
-    │   └── DamagedCacheError  it is missing bytes, or holds the wrong ones
+    ├── CacheError             what a stage or probe left on disk cannot be used
+    │   ├── StaleCacheError    it is not there yet, or made by another recipe, upstream or data
+    │   └── DamagedCacheError  a file lacks bytes, or holds the wrong ones
     ├── BudgetError            it would not fit: disk or memory
     ├── CheckpointError        training cannot go on from what lies there
     ├── TrainingError          the numbers went wrong (NaN, infinity)
@@ -57,27 +57,38 @@ class NoLabelsError(DataError):
 
 
 class CacheError(GimstageError):
-    """What lies on disk of a stage cannot be used."""
+    """What a stage or probe left on disk cannot be used: features, weights, or a manifest."""
 
 
 class StaleCacheError(CacheError):
-    """The features are whole, but made by another recipe, upstream or data."""
+    """What is asked for is not there yet, or was made by another recipe, upstream or data."""
 
 
 class DamagedCacheError(CacheError):
-    """The features are missing bytes, or hold the wrong ones."""
+    """A file that a stage or probe left lacks bytes, or holds the wrong ones."""
 
 
 class BudgetError(GimstageError):
     """It would not fit on the disk or in the memory allowed.
 
     Args:
-        parts: the parts of the message.
+        where: the stage or recipe concerned.
+        found: what it takes.
+        expected: what there is.
+        cure: what the user can do about it.
         smallest_bytes: the smallest budget that would do, where that is known.
     """
 
-    def __init__(self, *parts: str, smallest_bytes: int | None = None) -> None:
-        super().__init__(*parts)
+    def __init__(
+        self,
+        where: str,
+        found: str,
+        expected: str = "",
+        cure: str = "",
+        *,
+        smallest_bytes: int | None = None,
+    ) -> None:
+        super().__init__(where, found, expected, cure)
         self.smallest_bytes = smallest_bytes
 
 

@@ -136,12 +136,14 @@ class FeatureWriter:
         whole = [p for p in self.path.glob("*") if p.suffix != PART]
         if whole and self.path / "zarr.json" not in whole:
             raise StaleCacheError(
-                str(self.path), "arrays without their group's zarr.json", "", _ANOTHER
+                str(self.path), "arrays without their group's zarr.json", cure=_ANOTHER
             )
         present = {p.relative_to(self.path).as_posix() for p in self.path.glob("**/zarr.json")}
         for name in sorted(present):
             if name not in wanted:
-                raise StaleCacheError(str(self.path / name), "an array not asked for", "", _ANOTHER)
+                raise StaleCacheError(
+                    str(self.path / name), "an array not asked for", cure=_ANOTHER
+                )
             difference = first_difference(read_document(self.path / name), wanted[name])
             if difference:
                 key, found, other = difference

@@ -78,7 +78,7 @@ def read_calibration(path: Path) -> Calibration | None:
         return Calibration(**stored, read_bytes_per_s=read, write_bytes_per_s=write, stages=stages)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         cure = "delete it, and calibrate again"
-        raise DamagedCacheError(str(path), "not a calibration", "", cure) from error
+        raise DamagedCacheError(str(path), "not a calibration", cure=cure) from error
 
 
 def calibrate(chains: list[Chain], device: torch.device, path: Path, *, again: bool) -> Calibration:

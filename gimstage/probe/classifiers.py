@@ -189,6 +189,5 @@ def _logistic(x: NDArray[Any], y: Ints, l2: float) -> Any:
             raise TrainingError(
                 f"probe, logistic regression with l2 = {l2:g}",
                 f"not converged after {MOST_ITERATIONS} iterations",
-                "",
-                "leave the smallest values of l2 out",
+                cure="leave the smallest values of l2 out",
             ) from warning

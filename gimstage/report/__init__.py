@@ -66,7 +66,7 @@ def write_report(
     except OSError as error:
         where = str(error.filename or out)
         cure = "name another folder with --out"
-        raise GimstageError(where, f"cannot be written ({error.strerror})", "", cure) from error
+        raise GimstageError(where, f"cannot be written ({error.strerror})", cure=cure) from error
 
 
 def _write(report: Report, out: Path, data: Path | None, watch: Watch) -> Path:

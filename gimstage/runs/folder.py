@@ -166,7 +166,7 @@ class RunFolder:
         manifest = self.manifest()
         if manifest is None or manifest.features is None:
             cure = 'run `gimstage train-stage`; features need store = "features" in [output]'
-            raise CacheError(str(self.path), "no finished features", "", cure)
+            raise CacheError(str(self.path), "no finished features", cure=cure)
         self.check_features(manifest.features, full=False)
         return FeatureReader(self.features)
 

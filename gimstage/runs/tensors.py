@@ -31,7 +31,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
             save_file(plain, partial, metadata={"gimstage": json.dumps(header)})
     except SafetensorError as error:
         cure = "see that the disk is not full; what was there before is still there"
-        raise CheckpointError(str(path), f"cannot be written: {error}", "", cure) from error
+        raise CheckpointError(str(path), f"cannot be written: {error}", cure=cure) from error
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def read_header(path: Path) -> dict[str, Any] | None:
             header: dict[str, Any] = json.loads((file.metadata() or {})["gimstage"])
             return header
     except (SafetensorError, KeyError, ValueError) as error:
-        raise DamagedCacheError(str(path), f"not readable: {error}", "", _CURE) from error
+        raise DamagedCacheError(str(path), f"not readable: {error}", cure=_CURE) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -60,4 +60,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise DamagedCacheError(str(path), f"not readable: {error}", "", _CURE) from error
+        raise DamagedCacheError(str(path), f"not readable: {error}", cure=_CURE) from error

@@ -98,8 +98,7 @@ class Training:
             raise CheckpointError(
                 str(self.folder.state),
                 f"does not fit the stage: {error}",
-                "",
-                f"delete {self.folder.path} to train the stage from its start",
+                cure=f"delete {self.folder.path} to train the stage from its start",
             ) from error
         self.step = header["step"]
         self.metrics.resume(self.step, header["metrics"])
