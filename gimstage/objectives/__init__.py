@@ -1,6 +1,12 @@
 """What a module is trained on: each objective turns codes into a loss."""
 
-from gimstage.objectives.base import GIVEN, Objective, Result, objective_multiply_adds
+from gimstage.objectives.base import (
+    GIVEN,
+    Objective,
+    Result,
+    empty_labels,
+    objective_multiply_adds,
+)
 from gimstage.objectives.deep_infomax import DeepInfoMax
 from gimstage.objectives.infonce import Draws, InfoNCE
 from gimstage.objectives.predsim import Predsim
@@ -15,5 +21,6 @@ __all__ = [
     "Predsim",
     "Result",
     "Supervised",
+    "empty_labels",
     "objective_multiply_adds",
 ]

@@ -121,25 +121,43 @@ class Objective(nn.Module, ABC):
         return None
 
 
-def objective_multiply_adds(objective: Objective, shape: Shape, context_channels: int) -> int:
+def empty_labels(
+    objective: Objective, shape: tuple[int, ...], frames: int | None = None
+) -> Tensor | None:
+    """Labels that an objective could be given with codes of `shape`, all 0; None if it needs none.
+
+    Args:
+        objective: the objective.
+        shape: the shape of its codes, (B, …).
+        frames: frames of 10 ms in a crop; None for as many as there are codes in a row.
+    """
+    if objective.label_kind is None:
+        return None
+    per_sample = objective.label_kind == "sample"
+    return torch.zeros(
+        shape[:1] if per_sample else (shape[0], frames or shape[1]), dtype=torch.int64
+    )
+
+
+def objective_multiply_adds(
+    objective: Objective, shape: Shape, context_channels: int, *, frames: int | None = None
+) -> int:
     """Multiply-adds of an objective for the codes of one sample: as it says, or else counted.
 
     Args:
         objective: the objective, on the "meta" device where its cost has to be counted.
         shape: the shape of one sample's codes.
         context_channels: channels of its contexts, which lie as the codes do.
+        frames: as `empty_labels`.
     """
     known = objective.multiply_adds(shape)
     if known is not None:
         return known
 
     def judge(z: Tensor) -> Result:
-        labels = None
-        if objective.label_kind is not None:
-            axes = 1 if objective.label_kind == "sample" else 2
-            labels = torch.zeros(z.shape[:axes], dtype=torch.int64)
         c = z if context_channels == z.shape[-1] else z.new_empty(*z.shape[:-1], context_channels)
-        return objective(z, c, objective.draw(z.shape, torch.Generator()), labels)
+        draws = objective.draw(z.shape, torch.Generator())
+        return objective(z, c, draws, empty_labels(objective, z.shape, frames))
 
     # Two samples, for a loss may compare them, or take statistics over them.
     return -(-counted_multiply_adds(judge, (2, *shape)) // 2)

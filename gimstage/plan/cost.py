@@ -206,7 +206,9 @@ def step_forward_work(chain: Chain) -> int:
         codes = part.code_shape(chain.modality.unit_of(part, shape))
         if part.reads != "grid":
             codes = chain.modality.crop_shape(codes)
-        work += objective_multiply_adds(loss, codes, part.context_channels) if loss else 0
+        if loss:
+            channels, frames = part.context_channels, chain.modality.crop_frames
+            work += objective_multiply_adds(loss, codes, channels, frames=frames)
         shape = chain.after(part, shape)
     return work
 

@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from gimstage.errors import RecipeError, either
 from gimstage.modality import Modality
-from gimstage.modules import CONTEXTS, EncoderModule, ResNetModule
+from gimstage.modules import CONTEXTS, ResNetModule
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
+from gimstage.recipe.trials import sizes, try_construction, try_modules, try_objectives
 from gimstage.specs import (
     PROBE_SPECS,
     DataSpec,
     EncoderTable,
     ObjectiveTable,
     ProbeSpec,
-    Shape,
 )
 
 NEIGHBOURHOOD = 3  # patches a side that a global code of Deep InfoMax sees
@@ -28,14 +26,15 @@ def check_kind(chain: Chain) -> None:
     where = f"stage {chain.last.key}"
     for each in [*chain.below(), chain]:  # those below may be of a recipe that nobody loaded
         _check_parts(each, f"stage {each.last.key}")
-        _check_construction(each, f"stage {each.last.key}")
+        try_construction(each, f"stage {each.last.key}")
     _check_sizes(chain, where)
-    _check_promises(chain, where)
+    try_modules(chain, where)
     chain.modality.refuse(chain.last.spec, chain.modules(), where)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
             _check_loss(part, loss, where, mode=chain.last.spec.mode, modality=chain.modality)
     _check_labels(chain, where)
+    try_objectives(chain, where)
 
 
 def _check_parts(chain: Chain, where: str) -> None:
@@ -55,35 +54,6 @@ def _check_parts(chain: Chain, where: str) -> None:
             raise RecipeError(f"{where} [[modules]] kind", found, "a recurrent module at the end")
 
 
-def _check_construction(chain: Chain, where: str) -> None:
-    """Make modules from outside the package: do constructors run, and set what they must?"""
-    tables = chain.last.spec.parts
-    if not any(":" in table.kind for table in tables):
-        return
-    below = chain.upstream
-    channels = below.modules()[-1].out_channels if below else chain.data.in_channels
-    for table in tables:
-        module = _constructed(table, channels, where)
-        names = ["in_channels", "out_channels", "code_channels"]
-        names += ["stride"] if module.reads == "sequence" else []
-        if missing := [name for name in names if not hasattr(module, name)]:
-            found = f'"{table.kind}" without {", ".join(missing)}'
-            raise RecipeError(f"{where} [module] kind", found, "all set by its constructor")
-        channels = module.out_channels
-
-
-def _constructed(table: EncoderTable, channels: int, where: str) -> EncoderModule:
-    try:
-        with torch.device("meta"):
-            return table.build(channels)
-    except Exception as error:  # whatever a stranger's constructor may do
-        raise RecipeError(
-            f"{where} [module] kind",
-            f'"{table.kind}" cannot be made: {type(error).__name__}: {error}',
-            expected=f"a constructor that takes in_channels = {channels} and the table's keys",
-        ) from error
-
-
 def _check_sizes(chain: Chain, where: str) -> None:
     """Refuse modules of which nothing comes out, and batches too small for their statistics."""
     shape = chain.shapes()[-2]
@@ -97,57 +67,13 @@ def _check_sizes(chain: Chain, where: str) -> None:
             raise RecipeError(f"{where} [module] kind", found, expected)
         shape = chain.after(part, shape)
         if min(shape) < 1:
-            found = f"module {number}, of which {_sizes(shape)} would come out"
+            found = f"module {number}, of which {sizes(shape)} would come out"
             cure = "choose smaller kernels and strides, or larger patches or crops"
             raise RecipeError(f"{where} [module]", found, "at least 1 of each", cure)
     module, batch = chain.modules()[-1], chain.last.spec.train.batch_size
     if module.uses_batch_statistics and batch < 2:
         found, expected = "1, for a module with batch statistics", "at least 2"
         raise RecipeError(f"{where} [train] batch_size", found, expected)
-
-
-def _check_promises(chain: Chain, where: str) -> None:
-    """Run a module from outside the package once, without numbers: does it do what it says?"""
-    shape = chain.shapes()[-2]
-    for table, module in zip(chain.last.spec.parts, chain.modules()[-1].parts, strict=True):
-        if ":" in table.kind:
-            _check_promise(table.kind, module, chain.modality.unit_of(module, shape), where)
-        shape = chain.after(module, shape)
-
-
-@torch.no_grad()
-def _check_promise(kind: str, module: EncoderModule, unit: Shape, where: str) -> None:
-    features = module.output_shape(unit)
-    codes = module.code_shape(unit)
-    try:
-        made = module.outputs(torch.empty((2, *unit), device="meta"))
-    except Exception as error:  # whatever a stranger's module may do
-        raise RecipeError(
-            f"{where} [module] kind",
-            f'"{kind}" fails on an input {_sizes((2, *unit))}: {type(error).__name__}: {error}',
-            "a module that runs on torch's meta device",
-            "see that it reads what its `reads` says, and asks no tensor for its values",
-        ) from error
-    contexts = (*made.codes.shape[:-1], module.context_channels)
-    if module.code_layout == "local and global":  # global codes lie on a grid of their own
-        contexts = (*made.contexts.shape[:-1], module.context_channels)
-    for name, tensor, promised, by in (
-        ("features", made.features, (2, *features), "output_shape"),
-        ("codes", made.codes, (2, *codes), "code_shape"),
-        ("contexts", made.contexts, contexts, "context_channels"),
-    ):
-        if tuple(tensor.shape) != promised:
-            found = f'"{kind}", which makes {name} {_sizes(tensor.shape)} of {_sizes((2, *unit))}'
-            raise RecipeError(
-                f"{where} [module] kind",
-                found,
-                f"{_sizes(promised)}, as its {by} says",
-                f"mend {by} or forward of {kind.partition(':')[2]}",
-            )
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
 
 
 def _check_loss(

@@ -7,9 +7,8 @@ no part of any fingerprint; the `algorithm` on the class is.
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any, get_args
 
 from gimstage.errors import either
 from gimstage.modules import EncoderModule, SequenceModule
-from gimstage.modules.base import Reads
+from gimstage.modules.base import CodeLayout, Reads
+from gimstage.objectives.base import Labels
 from gimstage.specs.base import KindError
 
 
@@ -77,9 +77,9 @@ def outside_class(kind: str, reading: Reading, base: type[Any]) -> type[Any]:
     Raises:
         KindError: there is no such module or class, or it cannot be used.
     """
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
-        raise KindError(f'"{kind}"', '"module:Class", the names of a module and of a class in it')
     name, _, word = kind.partition(":")
+    if not all(each.isidentifier() for each in [*name.split("."), word]):
+        raise KindError(f'"{kind}"', '"module:Class", the names of a module and of a class in it')
     module = _imported(name, kind, reading.beside(kind))
     part = getattr(module, word, None)
     if part is None:
@@ -107,6 +107,18 @@ def _check_class(part: Any, kind: str, base: type[Any]) -> None:
         )
     if issubclass(part, EncoderModule):
         _check_reads(part, kind)
+        _check_words(part, kind, "code_layout", get_args(CodeLayout))
+    else:
+        _check_words(part, kind, "code_layouts", get_args(CodeLayout))
+        _check_words(part, kind, "label_kind", (None, *get_args(Labels)))
+
+
+def _check_words(part: Any, kind: str, name: str, known: tuple[str | None, ...]) -> None:
+    """Refuse a word on a class, or one of several, that says nothing."""
+    value = getattr(part, name)
+    if not all(word in known for word in (value if isinstance(value, Set | tuple) else [value])):
+        expected = f"{either(filter(None, known))} on the class"
+        raise KindError(f'"{kind}" with {name} = {value!r}', expected)
 
 
 def _check_reads(part: type[EncoderModule], kind: str) -> None:

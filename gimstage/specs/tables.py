@@ -71,8 +71,15 @@ class PartTable(Spec):
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> PartTable:
-        if check := getattr(self.part, "check_keys", None):
-            check(**self.arguments())
+        for name in ("check_keys", "labels_for", "chance_loss_for"):
+            if ask := getattr(self.part, name, None):
+                try:
+                    ask(**self.arguments())
+                except ValueError:  # says what is wrong with the keys
+                    raise
+                except Exception as error:  # whatever a class from outside may do
+                    says = f"fails at {name}: {type(error).__name__}: {error}"
+                    raise KindError(f'"{self.kind}" {says}') from error
         return self
 
     def arguments(self) -> dict[str, Any]:
@@ -213,7 +220,8 @@ def table_of(
         raise KindError(f'"{kind}", whose types cannot be read: {error}') from error
     fields: dict[str, Any] = {"kind": (Literal[kind], ...)}
     for argument in list(inspect.signature(part.__init__).parameters.values())[1:]:
-        if hasattr(base, argument.name) or argument.name in base.model_fields:
+        taken = {*dir(base), *base.model_fields, *base.__class_vars__}
+        if argument.name in taken:
             raise KindError(f'"{kind}" takes {argument.name}', "another word: this one is taken")
         if argument.name not in base.given:
             fields[argument.name] = _key(argument, hints.get(argument.name), kind, modules)

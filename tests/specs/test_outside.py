@@ -140,6 +140,10 @@ def test_micro_batches_of_others_parts_give_the_same_plan(finished: Path) -> Non
             "gimstage.EncoderModule",
         ),
         (
+            "own.:Conv2d",
+            '"own.:Conv2d"; expected "module:Class", the names of a module and of a class in it',
+        ),
+        (
             "own:",
             '"own:"; expected "module:Class", the names of a module and of a class in it',
         ),
@@ -294,6 +298,36 @@ def test_a_module_that_cannot_be_made_is_refused(
 ) -> None:
     edit("own.py", old, new)
     assert refusal(folder) == f"stage own_parts/1 [module] kind: {message}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "self.code_channels = channels",
+            "self.code_channels = str(channels)",
+            "with out_channels = '8'; expected a whole number",
+        ),
+        (
+            "        return (self.out_channels, *(",
+            "        return [side / 2 for side in shape]\n        return (0, *(",
+            ", whose output_shape((1, 16, 16)) is [0.5, 8.0, 8.0]; expected whole numbers, the "
+            "shape of what it makes",
+        ),
+        (
+            "        return (self.out_channels, *(",
+            '        raise KeyError("side")\n        return (0, *(',
+            "fails at output_shape((1, 16, 16)): KeyError: 'side'; expected whole numbers, the "
+            "shape of what it makes",
+        ),
+    ],
+)
+def test_a_module_that_says_no_shapes_is_refused(
+    edit: Edit, folder: Path, old: str, new: str, message: str
+) -> None:
+    edit("own.py", old, new)
+    between = "" if message.startswith(",") else " "
+    assert refusal(folder) == (f'stage own_parts/1 [module] kind: "own:Conv2d"{between}{message}')
 
 
 def test_a_module_that_fails_when_it_runs_is_refused(edit: Edit, folder: Path) -> None:
