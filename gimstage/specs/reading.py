@@ -92,8 +92,8 @@ def _translated(
     if complaint["type"] == "missing":
         cure = "add it: nothing that changes a number has a default"
         return RecipeError(_place(path, keys, None), "missing", cure=cure)
-    if keys[-1:] in (["module"], ["modules"]) and complaint["type"] in _MISSHAPEN:
-        return RecipeError(_place(path, keys, {}), *_MISSHAPEN[complaint["type"]])
+    if complaint["type"] in _NO_TABLES or keys == ["modules"]:
+        return _misshapen(path, keys, complaint["input"])
     found = json.dumps(complaint["input"], ensure_ascii=False, default=str)
     if complaint["type"] == "literal_error" and isinstance(complaint["input"], str):
         expected = complaint["ctx"]["expected"]
@@ -108,12 +108,25 @@ def _translated(
     return RecipeError(where, found, message.removeprefix("Input should be "))
 
 
-# A table where an array of tables should be, and the other way round.
-_MISSHAPEN = {
-    "list_type": ("a single table", "[[modules]], once for each module; or [module] for one"),
-    "model_attributes_type": ("an array of tables", "[module] for one, [[modules]] for several"),
-    "too_short": ("one table", "[[modules]] for several modules, [module] for one"),
-}
+# What pydantic says of a value or an array where a table should be.
+_NO_TABLES = ("model_attributes_type", "model_type")
+
+
+def _misshapen(path: Path, keys: list[str], value: Any) -> RecipeError:
+    """Something else where a table or an array of tables should be."""
+    found = json.dumps(value, ensure_ascii=False, default=str)
+    place, expected = _place(path, keys, None), f"a table, [{' '.join(keys)}]"
+    if keys == ["modules"]:
+        expected = "[[modules]], once for each module; or [module] for one"
+        if isinstance(value, dict):
+            place, found = _place(path, keys, {}), "a single table"
+        elif isinstance(value, list):
+            place, found = _place(path, keys, {}), "one table" if value else "no table"
+            expected = "[[modules]] for several modules, [module] for one"
+    elif keys == ["module"] and isinstance(value, list):
+        place, found = _place(path, keys, {}), "an array of tables"
+        expected = "[module] for one, [[modules]] for several"
+    return RecipeError(place, found, expected)
 
 
 def _followed(

@@ -120,7 +120,7 @@ class StageSpec(Spec):
     @field_validator("input")
     @classmethod
     def _input_names_data_or_a_stage(cls, value: int | str) -> int | str:
-        if isinstance(value, str) and value.isdigit():
+        if isinstance(value, str) and value.isdecimal():
             return int(value)
         if isinstance(value, str) and not re.fullmatch(
             r"data|[A-Za-z0-9][\w.-]*/(\d+|data)", value
