@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from gimstage.data.librispeech import (
     FRAME_SAMPLES,
-    SAMPLE_RATE_HZ,
     SPLITS,
     SpeechSplit,
     open_split,
 )
 from gimstage.data.spectrogram import WINDOW_SAMPLES, spectrogram
+from gimstage.data.utterances import SAMPLE_RATE_HZ
 from gimstage.errors import DataError
 
 if TYPE_CHECKING:

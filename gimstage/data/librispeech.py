@@ -8,8 +8,7 @@ Anywhere below the folder lie
     converted_aligned_phones.txt                      an id and its labels 0 … 40 per line; optional
 
 A phone label stands for 25 ms, one every 10 ms. Opening reads the header of each file, no sound.
-Shapes: N utterances, n samples, L labels. Imports `errors` and `data.files` only; torchaudio when a
-file has to be resampled.
+Shapes: N utterances, n samples, L labels. Imports `errors`, `data.files`, `data.utterances` only.
 """
 
 import hashlib
@@ -17,19 +16,23 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from gimstage.data.files import digests, reading
+from gimstage.data.utterances import (
+    CALLER,
+    RESTORE,
+    SAMPLE_RATE_HZ,
+    Utterance,
+    read_header,
+    read_samples,
+)
 from gimstage.errors import DataError, NoLabelsError, nearest
 
-SAMPLE_RATE_HZ = 16_000
 FRAME_SAMPLES = 160  # one frame is 10 ms
 NUM_PHONES = 41
 SPLITS = ("train", "test")
@@ -39,25 +42,12 @@ _LISTS = {split: f"{split}_split.txt" for split in SPLITS}
 _PHONES = "converted_aligned_phones.txt"
 _LABELS = {str(label).encode(): label for label in range(NUM_PHONES)}
 _PATTERN = "SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac"
-_RESTORE = "restore the file from its source"
-_CALLER = "correct the recipe or the caller"
 
 _Files = dict[str, Path]
 _Utterances = Iterable["Utterance"]
 _Ids = dict[str, list[str]]  # of each split
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """An audio file and who speaks in it."""
-
-    id: str  # its name without the ending, "2911-12359-0007"
-    speaker: str  # the first part of it, "2911"
-    path: Path
-    samples: int  # at 16 kHz, so after resampling where the file has another rate
-    rate_hz: int  # of the file
 
 
 class SpeechSplit:
@@ -89,7 +79,7 @@ class SpeechSplit:
         self.unlisted = len(audio) - sum(map(len, lists.values()))
         self.phone_file = texts.get(_PHONES)
         self._known = set(audio)
-        self.utterances = tuple(_inspect(id_, audio[id_]) for id_ in lists[name])
+        self.utterances = tuple(read_header(id_, audio[id_]) for id_ in lists[name])
         self.samples = np.array([u.samples for u in self.utterances], np.int64)
         trained, tested = (_speakers(lists[split]) for split in SPLITS)
         self.speakers = trained + tuple(s for s in tested if s not in trained)
@@ -121,15 +111,8 @@ class SpeechSplit:
         """
         if not 0 <= index < len(self):
             found, expected = f"utterance {index}", f"0 to {len(self) - 1}"
-            raise DataError(f"{self.root}, split '{self.name}'", found, expected, _CALLER)
-        utterance, stop = self.utterances[index], start + len(out)
-        if start < 0 or stop > utterance.samples:
-            found, inside = f"samples {start:,} to {stop:,}", f"within 0 to {utterance.samples:,}"
-            raise DataError(str(utterance.path), found, inside, _CALLER)
-        if utterance.rate_hz == SAMPLE_RATE_HZ:
-            out[...] = _decode(utterance.path, start, len(out))
-        else:
-            out[...] = _resampled(utterance)[start:stop]
+            raise DataError(f"{self.root}, split '{self.name}'", found, expected, CALLER)
+        read_samples(self.utterances[index], start, out)
 
     def phones(self) -> dict[int, NDArray[np.int64]]:
         """The phone labels of the utterances that have any: index in the split → (L,) int64.
@@ -312,7 +295,7 @@ def _lines(path: Path, seen: dict[str, str]) -> Iterator[tuple[str, str, bytes]]
 def _read_list(root: Path, audio: _Files, path: Path, seen: dict[str, str]) -> list[str]:
     ids = [id_ for _, id_, _ in _lines(path, seen)]
     if not ids:
-        raise DataError(str(path), "it names no utterance", "one id per line", _RESTORE)
+        raise DataError(str(path), "it names no utterance", "one id per line", RESTORE)
     missing = [id_ for id_ in ids if id_ not in audio]
     if missing:
         found = f"ids without an audio file: {len(missing):,} of {len(ids):,}, first '{missing[0]}'"
@@ -334,67 +317,15 @@ def _divide(ids: Iterable[str]) -> _Ids:
     return {split: sorted(chosen) for split, chosen in lists.items()}
 
 
-def _inspect(id_: str, path: Path) -> Utterance:
-    """What the header of a FLAC file says; read here, as libsndfile takes ten times as long."""
-    with reading(path), path.open("rb", buffering=0) as file:
-        head = file.read(42)  # the mark "fLaC" and the block that describes the sound
-    if not head:
-        raise DataError(str(path), "it is empty", "a FLAC file", _RESTORE)
-    if len(head) < 42 or head[:4] != b"fLaC" or head[4] & 0x7F:
-        found = f"it is not FLAC; it begins with {head[:4]!r}"
-        raise DataError(str(path), found, "a whole FLAC header", "convert it, or move it away")
-    bits = int.from_bytes(head[18:26])  # rate 20, channels - 1 in 3, bits per sample - 1 in 5, 36
-    rate_hz, channels, samples = bits >> 44, (bits >> 41 & 7) + 1, bits & (1 << 36) - 1
-    if channels != 1:
-        raise DataError(str(path), f"it has {channels} channels", "1", "mix it down to one first")
-    if not samples:
-        raise DataError(str(path), "its header counts no samples", "at least one", _RESTORE)
-    if not rate_hz or rate_hz % 25:  # the filter of any other rate would fill the memory
-        raise DataError(str(path), f"it has {rate_hz:,} Hz", "a multiple of 25 Hz", "resample it")
-    speaker = id_.partition("-")[0]
-    return Utterance(id_, speaker, path, -(-samples * SAMPLE_RATE_HZ // rate_hz), rate_hz)
-
-
-def _decode(path: Path, start: int, count: int | None) -> NDArray[np.float32]:
-    """So many samples as stored, (count,) float32; to the end where `count` is None."""
-    cause = None
-    try:
-        with soundfile.SoundFile(path) as file:
-            wanted = file.frames - start if count is None else count
-            file.seek(start)
-            samples: NDArray[np.float32] = file.read(wanted, dtype="float32")
-        if len(samples) == wanted:
-            return samples
-    except soundfile.LibsndfileError as error:
-        cause = error
-    with reading(path):
-        path.open("rb").close()  # says whether the system is the trouble
-    found = "its sound is cut short or damaged"
-    raise DataError(str(path), found, "every sample its header counts", _RESTORE) from cause
-
-
-@lru_cache(maxsize=8)
-def _resampled(utterance: Utterance) -> NDArray[np.float32]:
-    """A whole file at 16 kHz, (samples,) float32."""
-    import torch
-    from torchaudio.functional import resample
-
-    stored = torch.from_numpy(_decode(utterance.path, 0, None))
-    # torchaudio rounds the length in float32 and may lose a sample; what it pads with is zero too.
-    padded = torch.nn.functional.pad(stored, (0, utterance.rate_hz // 100))
-    samples: NDArray[np.float32] = resample(padded, utterance.rate_hz, SAMPLE_RATE_HZ).numpy()
-    return samples[: utterance.samples]
-
-
 def _parse_labels(where: str, utterance: Utterance, tokens: list[bytes]) -> NDArray[np.int64]:
     try:
         labels = np.fromiter(map(_LABELS.__getitem__, tokens), np.int64, len(tokens))
     except KeyError:
         number = next(i for i, token in enumerate(tokens) if token not in _LABELS)
         found = f"label {number + 1} is '{tokens[number].decode(errors='replace')}'"
-        raise DataError(where, found, f"integers 0 to {NUM_PHONES - 1}", _RESTORE) from None
+        raise DataError(where, found, f"integers 0 to {NUM_PHONES - 1}", RESTORE) from None
     expected = num_labels(utterance.samples)
     if len(labels) != expected:
         found = f"{len(labels):,} labels for the {utterance.samples:,} samples of '{utterance.id}'"
-        raise DataError(where, found, f"{expected:,}, one per 10 ms", _RESTORE)
+        raise DataError(where, found, f"{expected:,}, one per 10 ms", RESTORE)
     return labels
