@@ -272,7 +272,7 @@ def console_errors(page: Path, profile: Path) -> list[str]:
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command = [CHROMIUM, *quiet, f"--user-data-dir={profile}", "--enable-logging=stderr"]
     done = subprocess.run(
-        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=600
     )
     assert "</html>" in done.stdout
     return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
