@@ -131,13 +131,13 @@ def _check_reads(part: type[EncoderModule], kind: str) -> None:
         raise KindError(found, "a class made from gimstage.SequenceModule")
 
 
-_loaded: dict[tuple[Path, int, int], ModuleType] = {}
+_loaded: dict[tuple[Path, tuple[tuple[int, int], ...]], ModuleType] = {}
 
 
 def _imported(name: str, kind: str, folder: Path | None) -> ModuleType:
     path = module_file(name, folder)
     try:
-        return _from_file(name, path) if path and folder else importlib.import_module(name)
+        return _from_file(name, path, folder) if path and folder else importlib.import_module(name)
     except ModuleNotFoundError as error:
         if path is None and error.name == name.split(".")[0]:
             beside = (
@@ -163,12 +163,14 @@ def _fails(kind: str, path: Path | None, error: BaseException) -> KindError:
     )
 
 
-def _from_file(name: str, path: Path) -> ModuleType:
-    """A module beside a recipe, under a name that two recipes never share; again if it changed."""
-    state = path.stat()
-    key = path.resolve(), state.st_mtime_ns, state.st_size
+def _from_file(name: str, path: Path, folder: Path) -> ModuleType:
+    """A module beside a recipe, under a name that two recipes never share.
+
+    It is loaded again if it, or a file beside it, which it may import, has changed.
+    """
+    states = [beside.stat() for beside in sorted(path.parent.glob("*.py"))]
+    key = path.resolve(), tuple((state.st_mtime_ns, state.st_size) for state in states)
     if key not in _loaded:
-        folder = path.parent if path.name != "__init__.py" else path.parent.parent
         unique = f"_gimstage_outside_{len(_loaded)}_{name.replace('.', '_')}"
         spec = importlib.util.spec_from_file_location(unique, path)
         assert spec is not None
@@ -187,9 +189,17 @@ def _from_file(name: str, path: Path) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Lets a recipe's module import others beside it, while it is itself imported."""
+    """Lets a recipe's module import others beside it, while it is itself imported.
+
+    Afterwards nobody else finds those under their names, which another recipe's may have too.
+    """
+    before = set(sys.modules)
+    importlib.invalidate_caches()  # a file may have come since anybody last looked there
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        for name in sys.modules.keys() - before:
+            if module_file(name.partition(".")[0], folder):
+                del sys.modules[name]

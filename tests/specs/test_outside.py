@@ -354,6 +354,20 @@ def test_a_module_beside_a_recipe_may_import_its_neighbours(edit: Edit, folder: 
     assert str(folder) not in sys.path
 
 
+def test_neighbours_of_one_name_are_each_recipes_own(edit: Edit, folder: Path) -> None:
+    edit("own.py", "algorithm = 1  #", "from beside_it import VERSION as algorithm  #")
+    (folder / "beside_it.py").write_text("VERSION = 3\n")
+    other = Path(shutil.copytree(folder, folder.with_name("other")))
+    (other / "beside_it.py").write_text("VERSION = 44\n")
+
+    def version(place: Path) -> int:
+        return Recipe.load(place).chain(1).last.spec.algorithms["own:Conv2d"]
+
+    assert [version(folder), version(other)] == [3, 44]
+    (folder / "beside_it.py").write_text("VERSION = 555\n")
+    assert version(folder) == 555
+
+
 def test_a_module_of_an_installed_package_is_found_too(
     edit: Edit, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
