@@ -4,7 +4,6 @@ What is damaged or unfinished is left out with a note that names the file; nothi
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.names import ModuleKey, RunName
-from gimstage.report.stageruns import StageRun
+from gimstage.report.stageruns import StageRun, is_finite
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest, ProbeManifest, ProbeRow
 from gimstage.train.metrics import Line
@@ -167,8 +166,7 @@ def read_metrics(path: Path, notes: Notes) -> tuple[Line, ...]:
 def _line(text: str) -> Line | None:
     try:
         line: Line = json.loads(text)
-        step, loss = line["step"], line["loss"]
-        whole = isinstance(step, int) and math.isfinite(loss)
-    except (ValueError, TypeError, KeyError, IndexError):
+        whole = type(line["step"]) is int and is_finite(line["loss"])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None
     return line if whole else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeGuard
 
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
@@ -106,7 +106,7 @@ class StageRun:
         """
         for line in self.lines if position in self.chances else ():
             value = self._entry(line, position).get(key)
-            if isinstance(value, int | float) and math.isfinite(value):
+            if is_finite(value):
                 yield line["step"], value
 
     def _entry(self, line: Line, position: int) -> Mapping[str, Any]:
@@ -122,3 +122,11 @@ def module_kind(module: EncoderTable) -> str:
     """A module's kind, and how often it is updated if not at every step."""
     every = module.update_every or 1
     return module.kind if every == 1 else f"{module.kind} (every {every} steps)"
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether a value out of a JSON file is a number, and none too large for a float."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
