@@ -115,7 +115,7 @@ _NO_TABLES = ("model_attributes_type", "model_type")
 def _misshapen(path: Path, keys: list[str], value: Any) -> RecipeError:
     """Something else where a table or an array of tables should be."""
     found = json.dumps(value, ensure_ascii=False, default=str)
-    place, expected = _place(path, keys, None), f"a table, [{' '.join(keys)}]"
+    place, expected = _place(path, keys, None), f"a table, [{'.'.join(keys)}]"
     if keys == ["modules"]:
         expected = "[[modules]], once for each module; or [module] for one"
         if isinstance(value, dict):

@@ -44,3 +44,14 @@ def test_a_number_that_is_no_decimal_names_no_stage(tmp_path: Path) -> None:
         f'{stage} input: "²"; expected "data", the number of a stage, "RECIPE/data" or '
         '"RECIPE/NUMBER"'
     )
+
+
+def test_a_value_where_a_table_inside_another_should_be(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(RECIPES / "tiny", tmp_path / "tiny"))
+    stage = folder / "1_first.toml"
+    stage.write_text(stage.read_text().replace("[objective]", "[objective]\ncontext = 1"))
+    with pytest.raises(RecipeError) as error:
+        Recipe.load(folder)
+    assert str(error.value) == (
+        f"{stage} [objective] context: 1; expected a table, [objective.context]"
+    )
