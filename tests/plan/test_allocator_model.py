@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gimstage.plan.allocator import BLOCK, MIB, Block, CachingAllocator, rounded_up
@@ -45,6 +45,15 @@ class Plain:
         stretches[at][1] = 1
         return number, sum(length for length, _ in stretches[:at])
 
+    def size(self, number: int, first: int) -> int:
+        """The size of the block that begins there."""
+        begins = 0
+        for length, _ in self.segments[number][1]:
+            if begins == first:
+                return length
+            begins += length
+        raise AssertionError("no block begins there")
+
     def _fitting(self, size: int, small: bool) -> list[tuple[int, int, int]]:
         return [
             (length, number, at)
@@ -66,11 +75,16 @@ class Plain:
 
 
 @given(turns)
-def test_it_reserves_what_a_plain_search_through_all_segments_does(turns: list[int]) -> None:
+@example([MIB, MIB - BLOCK, 1])  # the rest of a segment of small blocks is one unit
+@example([9 * MIB, 10 * MIB, MIB + 1])  # that of larger ones just enough not to be split off
+def test_it_reserves_and_gives_what_a_plain_search_through_all_segments_does(
+    turns: list[int],
+) -> None:
     model, plain, held = CachingAllocator(), Plain(), []
     for turn in turns:
         if turn > 0:
             held.append((model.allocate(turn), plain.allocate(turn)))
+            assert held[-1][0].size == plain.size(*held[-1][1])
         elif held:
             block, place = held.pop(turn % len(held))
             model.free(block)

@@ -48,7 +48,7 @@ def clouds(count: int, *, views: int = 1, spread: float = 1.0) -> tuple[Any, Any
 
 
 def test_the_papers_probe_is_a_plain_loop_over_epochs_views_and_batches() -> None:
-    (train, labels), (test, right) = clouds(40, views=2), clouds(60)
+    (train, labels), (test, right) = clouds(40, views=2, spread=3), clouds(2000, spread=3)
     with initialising(PAPER.seed):
         linear = nn.Linear(5, 3)
     adam = torch.optim.Adam(linear.parameters(), lr=PAPER.learning_rate)
