@@ -8,6 +8,7 @@ that an earlier one did not write have a default.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -151,6 +152,11 @@ class Manifest(Record):
             reading = Reading(None, trust=trust, folders=self.outside)
             return restored_chain(self.identity, self.stage, reading)
         except ValueError as error:
+            if own := _outside_complaint(error):
+                found = f"kind {own.found}"
+                raise StaleCacheError(
+                    f"stage {self.stage}", found, expected=own.expected, cure=own.cure
+                ) from error
             reason = _complaint(error) if isinstance(error, ValidationError) else str(error)
             raise StaleCacheError(
                 f"stage {self.stage}",
@@ -281,6 +287,16 @@ def _unreadable(path: Path, reason: str) -> DamagedCacheError:
 
 
 _EXPECTED = {"model_type": "a table", "dict_type": "a table", "list_type": "a list"}
+
+
+def _outside_complaint(error: ValueError) -> KindError | None:
+    """What is wrong with the first part from outside the package; None where none is."""
+    complaints = error.errors(include_url=False) if isinstance(error, ValidationError) else []
+    for each in complaints:
+        reason = each.get("ctx", {}).get("error")
+        if isinstance(reason, KindError) and re.match(r'"[^"]*:', reason.found):
+            return reason
+    return None
 
 
 def _complaint(error: ValidationError) -> str:
