@@ -173,12 +173,9 @@ def sequence_store(
     row_bytes = array(chunk_rows).row_bytes
     shard_rows = pick_shard_rows(shape[0], row_bytes=row_bytes, chunk_rows=chunk_rows)
     entries = len(stored.source)
+    columns = ["source_sample", "start_frame", "frames", *(["label"] if labels is not None else [])]
     small = [
         small_layout("offsets", (entries + 1,), "int64", "boundary"),
-        small_layout("source_sample", (entries,), "int64", "entry"),
-        small_layout("start_frame", (entries,), "int64", "entry"),
-        small_layout("frames", (entries,), "int64", "entry"),
+        *(small_layout(name, (entries,), "int64", "entry") for name in columns),
     ]
-    if labels is not None:
-        small.append(small_layout("label", (entries,), "int64", "entry"))
     return StoreForm([array(shard_rows)], small, {"rows_per_10_ms": rows_per_frame})
