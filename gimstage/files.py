@@ -1,14 +1,22 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and files that are read without being trusted.
 
 This file imports nothing of gimstage.
 """
 
 import json
+import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+DEEPEST = 64  # levels of a JSON document; how many Python bears depends on who calls
+
+
+class UnreadableError(Exception):
+    """A file or a document is not what was asked for; the message says in what way."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -38,15 +46,90 @@ def appearing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """The document in a file that `write_json` wrote; None where there is no such file."""
+def read_regular(path: Path, *, most_bytes: int) -> bytes:
+    """All bytes of what should be a file, whatever it is: no pipe is waited for.
+
+    Args:
+        path: the file; links are followed.
+        most_bytes: the most that such a file may hold.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        UnreadableError: it is no regular file, or a larger one.
+        OSError: the system cannot read it, or may not.
+    """
+    if path.is_symlink() and not path.exists():
+        raise UnreadableError("a link that leads nowhere")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "no regular file")
+    if status.st_size > most_bytes:
+        raise UnreadableError(f"{status.st_size:,} bytes, more than {most_bytes:,}")
+    with open(path, "rb", opener=_without_waiting) as file:
+        return file.read(status.st_size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may have become a pipe since it was looked at."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The document in a text that may be anything, its numbers finite, its strings Unicode.
+
+    Raises:
+        UnreadableError: it is no such document, or nested deeper than `DEEPEST`.
+    """
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        document = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        if "\\u" in text:  # may be half of a surrogate pair, which nothing can print
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        raise UnreadableError(f"no JSON: {error}") from error
+    except UnicodeError as error:
+        raise UnreadableError("no UTF-8") from error
+    except ValueError as error:  # of int(), which refuses to take all day
+        raise UnreadableError("a number of too many digits") from error
+    except RecursionError as error:
+        raise UnreadableError("nested too deep") from error
+    _refuse_deep(document)
+    return document
+
+
+def _no_number(text: str) -> None:
+    raise UnreadableError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise UnreadableError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _refuse_deep(document: Any) -> None:
+    level = [document]
+    for _ in range(DEEPEST + 1):
+        outer = [each for each in level if isinstance(each, (dict, list))]
+        if not outer:
+            return
+        values = (each.values() if isinstance(each, dict) else each for each in outer)
+        level = [each for inner in values for each in inner]
+    raise UnreadableError("nested too deep")
+
+
+def read_json(path: Path, *, most_bytes: int) -> Any:
+    """The document in a file of JSON; arguments and errors as of `read_regular`, `parse_json`."""
+    return parse_json(read_regular(path, most_bytes=most_bytes))
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document as indented JSON, whole or not at all."""
+    """Write a document as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError: a number in it is not finite.
+    """
     with appearing(path) as partial:
-        partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        partial.write_text(text + "\n", "utf-8")

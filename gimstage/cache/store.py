@@ -1,6 +1,5 @@
 """A store as a folder of files: what its metadata says, and whether every file is whole."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,23 @@ from gimstage.cache.shards import (
     without_crc,
 )
 from gimstage.errors import CacheError, DamagedCacheError
+from gimstage.files import UnreadableError, read_json
+
+METADATA_BYTES = 1 << 24  # of a zarr.json, far more than any has
 
 
 def read_document(path: Path) -> Metadata:
     """One zarr.json.
 
     Raises:
-        DamagedCacheError: it is not a JSON object.
+        DamagedCacheError: it is missing, or not a JSON object.
     """
     try:
-        metadata = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DamagedCacheError(str(path), "not JSON", cure=REBUILD) from error
+        metadata = read_json(path, most_bytes=METADATA_BYTES)
+    except FileNotFoundError as error:
+        raise DamagedCacheError(str(path), "the file is missing", cure="extract again") from error
+    except UnreadableError as error:
+        raise DamagedCacheError(str(path), f"not readable: {error}", cure=REBUILD) from error
     if not isinstance(metadata, dict):
         raise DamagedCacheError(str(path), "not a JSON object", cure=REBUILD)
     return metadata

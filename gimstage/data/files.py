@@ -1,7 +1,7 @@
 """Reading and making data sets so that failure is a message, and remembering what files contain.
 
 Serves the data sources: the system's errors become `DataError`, a new folder appears whole, and
-the digest of a large file is computed once. Imports `errors`, nothing else of gimstage.
+the digest of a large file is computed once. Imports `errors` and `files`, nothing else of gimstage.
 """
 
 import hashlib
@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gimstage.errors import DataError
+from gimstage.files import UnreadableError, read_json
+
+MEMO_BYTES = 1 << 27  # of what is remembered: about 600,000 files
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +67,12 @@ def _entry(path: Path, known: dict[str, tuple[int, int, str]]) -> tuple[int, int
 
 def _load(memo: Path) -> dict[str, tuple[int, int, str]]:
     try:
-        stored = json.loads(memo.read_bytes())
+        stored = read_json(memo, most_bytes=MEMO_BYTES)
         return {
             str(path): (int(size), int(mtime_ns), str(digest))
             for path, (size, mtime_ns, digest) in stored.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, UnreadableError, ValueError, TypeError, AttributeError):
         return {}
 
 

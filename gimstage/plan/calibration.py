@@ -6,7 +6,6 @@ Speeds of stages are keyed by the fingerprint of what is computed, without its s
 module is simply not in there yet.
 """
 
-import json
 import os
 import tempfile
 import time
@@ -18,7 +17,7 @@ import torch
 
 from gimstage.device import device_name, module_to_device, to_fastest_layout
 from gimstage.errors import DamagedCacheError
-from gimstage.files import write_json
+from gimstage.files import UnreadableError, read_json, write_json
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import fingerprint, seedless
 from gimstage.stack import new_learners, stand_in_labels, whole_module
@@ -27,6 +26,7 @@ from gimstage.train.step import Batch, training_step
 SAMPLES = 2  # of a measured step; small, so that it fits any device
 DISK_BYTES = 256_000_000
 _BLOCK = 1 << 22
+_MOST_BYTES = 1 << 24  # of a calibration, far more than any has
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ def read_calibration(path: Path) -> Calibration | None:
     Raises:
         DamagedCacheError: the file is not one that `calibrate` wrote.
     """
-    if not path.exists():
-        return None
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        stored = read_json(path, most_bytes=_MOST_BYTES)
         stages = {key: (float(a), float(b)) for key, (a, b) in stored.pop("stages").items()}
         read, write = (float(stored.pop(f"{verb}_bytes_per_s")) for verb in ("read", "write"))
         if not (read > 0 and write > 0):
             raise ValueError("a speed that nothing can be divided by")
         return Calibration(**stored, read_bytes_per_s=read, write_bytes_per_s=write, stages=stages)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except FileNotFoundError:
+        return None
+    except (UnreadableError, ValueError, TypeError, KeyError, AttributeError) as error:
         cure = "delete it, and calibrate again"
         raise DamagedCacheError(str(path), "not a calibration", cure=cure) from error
 

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from gimstage.files import write_json
+from gimstage.files import UnreadableError, read_regular, write_json
 from gimstage.plan.memory import Peak
 from gimstage.recipe.identity import fingerprint, seedless
 
+MOST_BYTES = 1 << 25  # of the file, far more than it ever has
 PACKAGE = Path(__file__).resolve().parents[1]
 
 _known: dict[str, Peak] = {}
@@ -69,8 +70,8 @@ def kept_in(path: Path) -> Iterator[None]:
 def _read(path: Path) -> dict[str, Peak]:
     """The predictions in a file: none where it is missing, or not as it was written."""
     try:
-        document = _File.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
+        document = _File.model_validate_json(read_regular(path, most_bytes=MOST_BYTES))
+    except (OSError, UnreadableError, ValueError):
         return {}
     held = document.sha256 == fingerprint(document.model_dump()["peaks"])
     return document.peaks if held else {}

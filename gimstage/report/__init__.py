@@ -18,12 +18,11 @@
 Nothing is trained, probed or encoded here.
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
 from gimstage.errors import GimstageError
-from gimstage.files import appearing, write_json
+from gimstage.files import UnreadableError, appearing, read_json, write_json
 from gimstage.progress import Watch
 from gimstage.report.collect import Report, collect
 from gimstage.report.document import all_figures, as_json, compose
@@ -39,6 +38,7 @@ from gimstage.report.tables import paper_tables
 __all__ = ["Report", "collect", "summary", "write_report"]
 
 FIGURES, MARKDOWN, JSON, PAGE = "figures", "report.md", "report.json", "index.html"
+REPORT_BYTES = 1 << 25  # of an earlier report.json, far more than any has
 
 
 def write_report(
@@ -105,8 +105,9 @@ def _draw(
 
 def _earlier(path: Path) -> set[str]:
     """The figures of the report that lies there, so that none of them outlives it."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        names = {str(figure["name"]) for figure in json.loads(path.read_text())["figures"]}
+    with suppress(OSError, UnreadableError, TypeError, KeyError):
+        report = read_json(path, most_bytes=REPORT_BYTES)
+        names = {str(figure["name"]) for figure in report["figures"]}
         return {name for name in names if name == Path(name).name}
     return set()
 

@@ -3,19 +3,19 @@
 What is damaged or unfinished is left out with a note that names the file; nothing here fails.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gimstage.cache import FeatureReader
 from gimstage.errors import CacheError, StaleCacheError
+from gimstage.files import UnreadableError, parse_json, read_regular
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.stageruns import StageRun, is_finite
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest, ProbeManifest, ProbeRow
-from gimstage.train.metrics import Line
+from gimstage.train.metrics import METRICS_BYTES, Line
 
 Notes = list[str]
 
@@ -142,16 +142,17 @@ def _samples(folder: RunFolder, manifest: Manifest) -> int | None:
 def read_metrics(path: Path, notes: Notes) -> tuple[Line, ...]:
     """The whole lines of a metrics file, steps ascending; a note says which others there are."""
     try:
-        text = path.read_text("utf-8", errors="replace")
+        data = read_regular(path, most_bytes=METRICS_BYTES)
     except FileNotFoundError:
         notes.append(f"{path}: missing; its stage has no curve")
         return ()
-    except OSError as error:
-        notes.append(f"{path}: cannot be read ({error.strerror}); its stage has no curve")
+    except (OSError, UnreadableError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        notes.append(f"{path}: cannot be read ({reason}); its stage has no curve")
         return ()
     lines: list[Line] = []
     bad: list[int] = []
-    for number, written in enumerate(text.splitlines(), start=1):
+    for number, written in enumerate(data.splitlines(), start=1):
         line = _line(written)
         if line is None or (lines and line["step"] <= lines[-1]["step"]):
             bad.append(number)
@@ -163,10 +164,10 @@ def read_metrics(path: Path, notes: Notes) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _line(text: str) -> Line | None:
+def _line(text: bytes) -> Line | None:
     try:
-        line: Line = json.loads(text)
+        line: Line = parse_json(text)
         whole = type(line["step"]) is int and is_finite(line["loss"])
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+    except (UnreadableError, TypeError, KeyError, IndexError):
         return None
     return line if whole else None

@@ -1,13 +1,14 @@
 """The raw data behind a run, found again by its fingerprint: nothing else may be drawn from."""
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
+from gimstage.data.files import MEMO_BYTES
 from gimstage.data.kinds import data_folders
 from gimstage.errors import DataError
+from gimstage.files import UnreadableError, read_json
 from gimstage.inputs import DataSet, find_data
 from gimstage.runs.manifest import Manifest
 
@@ -38,8 +39,8 @@ def _folders(root: Path, data: Path | None) -> Iterator[Path]:
         yield data
     yield from sorted((root / "data").glob("demo-*"))
     try:
-        files = [Path(name) for name in json.loads((root / "data/fingerprints.json").read_text())]
-    except (OSError, ValueError, TypeError):
+        files = list(map(Path, read_json(root / "data/fingerprints.json", most_bytes=MEMO_BYTES)))
+    except (OSError, UnreadableError, TypeError):
         return
     levels = zip_longest(*map(data_folders, files))  # the lowest folders of all files first
     yield from (folder for level in levels for folder in level if folder)

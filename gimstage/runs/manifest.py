@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.files import UnreadableError, read_json
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
 from gimstage.recipe.restored import restored_chain
@@ -22,6 +23,7 @@ from gimstage.specs.base import KindError
 from gimstage.specs.outside import Reading
 
 FORMAT = 1
+MOST_BYTES = 1 << 25  # of a manifest: about 300,000 files
 
 
 class Record(BaseModel):
@@ -257,11 +259,14 @@ def read_record(path: Path) -> Manifest | ProbeManifest | None:
 def _document(path: Path) -> dict[str, Any] | None:
     """The JSON object in a manifest of a known format."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = read_json(path, most_bytes=MOST_BYTES)
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except UnreadableError as error:
         raise _unreadable(path, str(error)) from error
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+        raise CacheError(str(path), found, cure="see what it is and who may read it") from error
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise _unreadable(path, "no format number inside")
     if document["format"] > FORMAT:

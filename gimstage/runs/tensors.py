@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gimstage.errors import CheckpointError, DamagedCacheError
-from gimstage.files import appearing
+from gimstage.files import UnreadableError, appearing, parse_json
 
 _CURE = "delete it; the stage is then trained again"
 
@@ -44,9 +44,9 @@ def read_header(path: Path) -> dict[str, Any] | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            header: dict[str, Any] = json.loads((file.metadata() or {})["gimstage"])
+            header: dict[str, Any] = parse_json((file.metadata() or {})["gimstage"])
             return header
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, UnreadableError) as error:
         raise DamagedCacheError(str(path), f"not readable: {error}", cure=_CURE) from error
 
 

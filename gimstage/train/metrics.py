@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from gimstage.errors import TrainingError
-from gimstage.files import appearing
+from gimstage.files import UnreadableError, appearing, parse_json, read_regular
 
 LINES = 200  # of a whole training, about
+METRICS_BYTES = 1 << 26  # of a file, far more than any has
 
 Line = dict[str, Any]
 
@@ -174,16 +175,19 @@ def _summary(means: Sequence[Sequence[float]], validation: Sequence[tuple[float,
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The lines of a metrics file; none where there is no file."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    return [line for line in map(_parsed, text.splitlines()) if line]
+    """The lines of a metrics file; none where there is no such file."""
+    try:
+        data = read_regular(path, most_bytes=METRICS_BYTES)
+    except (FileNotFoundError, UnreadableError):
+        return []
+    return [line for line in map(_parsed, data.splitlines()) if line]
 
 
-def _parsed(text: str) -> Line | None:
+def _parsed(text: bytes) -> Line | None:
     """A line of the file; None for one that was cut off when the process was killed."""
     try:
-        line = json.loads(text)
-    except ValueError:
+        line = parse_json(text)
+    except UnreadableError:
         return None
     return line if isinstance(line, dict) else None
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gimstage.device import device_name
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
-from gimstage.files import read_json, write_json
+from gimstage.files import UnreadableError, read_json, write_json
 from gimstage.inputs import DataSet, Source, output_source
 from gimstage.plan.cost import require_steps
 from gimstage.plan.fit import Setting, choose, plain_setting
@@ -40,6 +40,8 @@ from gimstage.stack import new_module
 from gimstage.train.loop import Training
 from gimstage.train.metrics import read_lines
 from gimstage.work.base import Settings, Work, versions
+
+MEMORY_BYTES = 1 << 16  # of memory.json, far more than it has
 
 _log = logging.getLogger(__name__)
 
@@ -235,8 +237,8 @@ def training_record(metrics: Path, samples: int) -> TrainingRecord:
 
 def memory_record(path: Path) -> MemoryRecord | None:
     """What `memory.json` says; None where it is lost, or says something else."""
-    with suppress(ValidationError):
-        return MemoryRecord.model_validate(read_json(path))
+    with suppress(OSError, UnreadableError, ValidationError):
+        return MemoryRecord.model_validate(read_json(path, most_bytes=MEMORY_BYTES))
     return None
 
 

@@ -45,6 +45,7 @@ def test_what_is_read_has_rising_steps_and_finite_losses(file: Path, written: li
     [
         '{"step": 2, "loss": 1e999}',
         '{"step": 2, "loss": NaN}',
+        '{"step": 2, "loss": 1, "validation_loss": 1e999}',
         '{"step": 2, "loss": "low"}',
         '{"step": 2, "loss": ' + "9" * 400 + "}",
         '{"step": 2, "loss": ' + "9" * 5000 + "}",
@@ -57,7 +58,7 @@ def test_what_is_read_has_rising_steps_and_finite_losses(file: Path, written: li
         '{"step": 2, "lo',
         "",
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_line_that_says_no_loss_is_left_out_and_counted(file: Path, line: str) -> None:
     found, notes = read(file, '{"step": 1, "loss": 1}', line, '{"step": 3, "loss": 1}')
@@ -72,10 +73,10 @@ def test_whole_metrics_leave_no_note(file: Path) -> None:
 def test_a_folder_in_place_of_metrics_leaves_no_curve(tmp_path: Path) -> None:
     notes: Notes = []
     assert read_metrics(tmp_path, notes) == ()
-    assert notes == [f"{tmp_path}: cannot be read (Is a directory); its stage has no curve"]
+    assert notes == [f"{tmp_path}: cannot be read (a folder); its stage has no curve"]
 
 
-@pytest.mark.parametrize("value", ["1e999", "null", '"low"', "9" * 400, "[1]", "true"])
+@pytest.mark.parametrize("value", ["null", '"low"', "9" * 400, "[1]", "true"])
 def test_a_validation_loss_that_is_no_number_has_no_point(tmp_path: Path, value: str) -> None:
     path = write_stage(tmp_path, "small/1", own=several("isolated", "resnet", "resnet"))
     modules = f'[{{"loss": 1.0, "validation_loss": {value}}}, {{"loss": 1.0}}]'

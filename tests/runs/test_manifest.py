@@ -105,7 +105,12 @@ def test_a_manifest_of_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        (
+            "{",
+            "no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        ),
+        ("[" * 100_000, "nested too deep"),
+        ('{"format": 1, "stage": NaN}', "NaN is no number"),
         ("[]", "no format number inside"),
         ("{}", "no format number inside"),
         ('{"format": "1"}', "no format number inside"),
