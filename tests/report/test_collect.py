@@ -83,8 +83,8 @@ def test_a_damaged_manifest_is_left_out_with_a_note_that_names_it(runs: Path) ->
     report = collect(runs)
     assert [*report.groups[0].runs[1].stages] == [1, 3]
     assert report.notes == (
-        f"{path}: not readable: no JSON: Unterminated string starting at: line 1 column 15 (char 14); "
-        f"delete {path} and run the stage again",
+        f"{path}: not readable: no JSON: Unterminated string starting at: line 1 column 15 "
+        f"(char 14); delete {path} and run the stage again",
     )
 
 
