@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 Shape = tuple[int, ...]
 Reads = Literal["patch", "sequence", "grid"]
@@ -198,6 +197,9 @@ def counted_multiply_adds(run: Callable[[Tensor], Any], shape: Shape) -> int:
         run: the pass; its weights lie on the "meta" device.
         shape: the shape of the input, with an axis for the batch.
     """
+    # Imported here alone: it brings the Triton compiler along, 50 MB that few runs need.
+    from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run(torch.empty(shape, device="meta"))
     return max(int(counter.get_total_flops()) // 2, math.prod(shape))
