@@ -13,7 +13,6 @@ from gimstage.errors import BudgetError
 from gimstage.plan.cost import plan_stage, plan_stages
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.recipe import Recipe
-from gimstage.report import collect, summary, write_report
 from gimstage.session.display import open_console, shown_progress, stopped_by
 from gimstage.session.options import Options
 from gimstage.session.results import Plan, ProbeRows, ReportPage, States, TrainedStage
@@ -251,6 +250,8 @@ def report_on(
         GimstageError: there is no such run, or none at all, or `out` cannot be written to.
         Interrupted: a stop was asked for; the report of before is still there.
     """
+    from gimstage.report import collect, summary, write_report  # of no use to other commands
+
     report = collect(runs, names)
     page = write_report(report, out=out, data=data, watch=watch)
     return ReportPage(page, summary(report))
