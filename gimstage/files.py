@@ -46,6 +46,21 @@ def appearing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def require_regular(path: Path) -> os.stat_result:
+    """What the system says of a file, which may be reached through links.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        UnreadableError: it is no regular file.
+    """
+    if path.is_symlink() and not path.exists():
+        raise UnreadableError("a link that leads nowhere")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "no regular file")
+    return status
+
+
 def read_regular(path: Path, *, most_bytes: int) -> bytes:
     """All bytes of what should be a file, whatever it is: no pipe is waited for.
 
@@ -58,11 +73,7 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
         UnreadableError: it is no regular file, or a larger one.
         OSError: the system cannot read it, or may not.
     """
-    if path.is_symlink() and not path.exists():
-        raise UnreadableError("a link that leads nowhere")
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "no regular file")
+    status = require_regular(path)
     if status.st_size > most_bytes:
         raise UnreadableError(f"{status.st_size:,} bytes, more than {most_bytes:,}")
     with open(path, "rb", opener=_without_waiting) as file:

@@ -1,12 +1,12 @@
 """Frozen stacks: loaded from their manifests, or of random weights."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.homes import at
+from helpers.manifests import rewrite
 
 import gimstage
 from gimstage.draws import generator
@@ -47,7 +47,7 @@ def test_load_gives_the_frozen_stack_from_its_manifests_alone(home: Path) -> Non
 
 def test_load_refuses_a_stack_whose_parts_do_not_belong_together(home: Path) -> None:
     manifest = home / "runs/tiny/1/manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"weights_sha256": "0" * 64}))
+    rewrite(manifest, weights_sha256="0" * 64, files=[])
     with pytest.raises(StaleCacheError) as error:
         gimstage.load(home / "runs/tiny/3")
     assert str(error.value) == (

@@ -17,18 +17,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, get_args
 
 from gimstage.cache import FeatureReader, verify
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
-from gimstage.files import sync_folder, write_json
+from gimstage.files import UnreadableError, require_regular, sync_folder, write_json
 from gimstage.runs.manifest import (
     FORMAT,
     FeaturesRecord,
+    KeptFile,
+    KeptName,
     Manifest,
     ProbeManifest,
     read_manifest,
     read_record,
+    with_digest,
 )
 
 LOCK = "lock"  # name of the file by which a folder is held
@@ -129,13 +132,14 @@ class RunFolder:
             manifest = self.manifest()
             if manifest is not None:
                 try:
-                    check_weights(self, manifest)
+                    check_files(self, manifest)
                 except DamagedCacheError:
                     self.weights.unlink(missing_ok=True)
 
     def commit(self, manifest: Manifest | ProbeManifest) -> None:
         """Write the manifest, the last act of a stage or probe."""
-        write_json(self.manifest_path, {"format": FORMAT, **manifest.document()})
+        document = with_digest({"format": FORMAT, **manifest.document()})
+        write_json(self.manifest_path, document)
 
     def check_features(
         self,
@@ -238,10 +242,25 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_weights(
+def kept_files(folder: RunFolder, sha256: Callable[[Path], str] = file_sha256) -> list[KeptFile]:
+    """What a stage's manifest says of the files beside it, of those that are there.
+
+    Args:
+        folder: the folder of the stage.
+        sha256: gives the digest of a file.
+    """
+    named = [(name, folder.path / name) for name in get_args(KeptName)]
+    return [
+        KeptFile(path=name, bytes=path.stat().st_size, sha256=sha256(path))
+        for name, path in named
+        if path.exists()
+    ]
+
+
+def check_files(
     folder: RunFolder, manifest: Manifest, sha256: Callable[[Path], str] = file_sha256
 ) -> None:
-    """Compare a stage's weights with its manifest, every byte.
+    """Compare the files beside a stage's manifest with it, every byte; features are not looked at.
 
     Args:
         folder: the folder of the stage.
@@ -249,17 +268,34 @@ def check_weights(
         sha256: gives the digest of a file.
 
     Raises:
-        DamagedCacheError: a file is missing or of other bytes.
+        DamagedCacheError: the first file that is missing or of other bytes.
     """
-    check_digest(folder.weights, manifest.weights_sha256, sha256)
-    check_digest(folder.objective, manifest.objective_sha256, sha256)
+    for damage in damaged_files(folder, manifest, sha256):
+        raise damage
+
+
+def damaged_files(
+    folder: RunFolder, manifest: Manifest, sha256: Callable[[Path], str] = file_sha256
+) -> Iterator[DamagedCacheError]:
+    """What is wrong with each file that `check_files` would not let pass; the same arguments."""
+    for name, digest in manifest.digests.items():
+        try:
+            check_digest(folder.path / name, digest, sha256)
+        except DamagedCacheError as error:
+            yield error
 
 
 def check_digest(path: Path, digest: str, sha256: Callable[[Path], str] = file_sha256) -> None:
-    """Compare a file with the digest that its manifest names; the rest is as of `check_weights`."""
+    """Compare a file with the digest that its manifest names; the rest is as of `check_files`."""
     cure = "run the stage again"
-    if not path.exists():
-        raise DamagedCacheError(str(path), "missing", "the file its manifest names", cure)
+    try:
+        require_regular(path)
+    except FileNotFoundError:
+        expected = "the file its manifest names"
+        raise DamagedCacheError(str(path), "missing", expected, cure) from None
+    except UnreadableError as error:
+        expected = "the file its manifest names"
+        raise DamagedCacheError(str(path), str(error), expected, cure) from error
     if sha256(path) != digest:
         raise DamagedCacheError(str(path), "other bytes than its manifest names", cure=cure)
 

@@ -4,26 +4,35 @@
                             └─► ProbeManifest   of a probe
 
 What is there has the types it was written with. Keys of a later release are not looked at; those
-that an earlier one did not write have a default.
+that an earlier one did not write have a default. From format 2 on a manifest carries the SHA-256 of
+all else in it, and lists the files it vouches for; format 1 did neither.
 """
 
-import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import UnreadableError, read_json
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import Identity
+from gimstage.recipe.identity import Identity, fingerprint
 from gimstage.recipe.restored import restored_chain
-from gimstage.specs.base import KindError
+from gimstage.runs.complaints import complaint, outside_complaint
+from gimstage.specs.base import Natural
 from gimstage.specs.outside import Reading
 
-FORMAT = 1
+FORMAT = 2
+DIGEST = "sha256"  # the key of a manifest's own digest
 MOST_BYTES = 1 << 25  # of a manifest: about 300,000 files
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+KeptName = Literal["weights.safetensors", "objective.safetensors", "metrics.jsonl", "memory.json"]
+# Nothing that leads out of a store: a file of the group, or of an array in it.
+StoredPath = Annotated[str, Field(pattern=r"^(\w+/)?(zarr\.json|c[.0-9]*)$")]
 
 
 class Record(BaseModel):
@@ -45,18 +54,33 @@ class TrainingRecord(Record):
     `samples` counts those of the split that were trained on; unknown of an older release.
     """
 
-    samples: int | None = None
-    steps: int | None
+    samples: Natural | None = None
+    steps: Natural | None
     seconds: float | None
     first: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
+
+    @field_validator("first", "last")
+    @classmethod
+    def _line_has_a_loss(cls, line: dict[str, Any] | None) -> dict[str, Any] | None:
+        if line is not None and type(line.get("loss")) not in (int, float):
+            raise ValueError("no loss inside")
+        return line
+
+
+class KeptFile(Record):
+    """A file beside the manifest: its name, its size and the SHA-256 of its bytes."""
+
+    path: KeptName
+    bytes: Natural
+    sha256: Sha256
 
 
 class StoredFile(Record):
     """A file of features.zarr: its path inside, its size and the digest of its bytes."""
 
-    path: str
-    bytes: int
+    path: StoredPath
+    bytes: Natural
     crc32c: str
 
 
@@ -73,9 +97,9 @@ class FeaturesRecord(Record):
     """What features.zarr holds, and the files it consists of."""
 
     arrays: list[str]
-    shape: list[int]
+    shape: list[Natural]
     encoding: str
-    bytes: int
+    bytes: Natural
     seconds: float
     fidelity: FidelityRecord
     shards: list[StoredFile]
@@ -89,21 +113,22 @@ class FeaturesRecord(Record):
 class MemoryRecord(Record):
     """GPU memory of a training: the setting, the prediction, the measurement on a GPU, in bytes."""
 
-    budget_bytes: int | None = None
-    micro_batch: int | None = None
+    budget_bytes: Natural | None = None
+    micro_batch: Natural | None = None
     checkpointing: bool | None = None
-    predicted_allocated_bytes: int | None = None
-    predicted_reserved_bytes: int
-    measured_allocated_bytes: int | None = None
-    measured_reserved_bytes: int | None = None
+    predicted_allocated_bytes: Natural | None = None
+    predicted_reserved_bytes: Natural
+    measured_allocated_bytes: Natural | None = None
+    measured_reserved_bytes: Natural | None = None
 
 
 class Manifest(Record):
     """The commit record of a stage.
 
     `stage` is its key, `RECIPE/NUMBER`; `identity` all that decided its numbers, `fingerprint` the
-    identity's SHA-256. `features` is None where none are stored. `outside` says beside which recipe
-    modules of parts from outside the package were found, by the parts' kind.
+    identity's SHA-256. `files` lists those beside it that it vouches for: of format 1, weights
+    and objective alone. `features` is None where none are stored. `outside` says beside which
+    recipe modules of parts from outside the package were found, by the parts' kind.
     """
 
     stage: str
@@ -114,6 +139,7 @@ class Manifest(Record):
     upstream: Upstream | None
     upstream_weights_sha256: str | None
     outside: dict[str, str] = {}
+    files: list[KeptFile] = []
     training: TrainingRecord
     features: FeaturesRecord | None
     memory: MemoryRecord | None = None
@@ -124,6 +150,22 @@ class Manifest(Record):
     @classmethod
     def _identity_names_data(cls, identity: Identity) -> Identity:
         return _naming_data(identity, str)
+
+    @field_validator("files")
+    @classmethod
+    def _files_agree(cls, files: list[KeptFile], info: ValidationInfo) -> list[KeptFile]:
+        for file in files:
+            key = f"{file.path.removesuffix('.safetensors')}_sha256"
+            if info.data.get(key, file.sha256) != file.sha256:
+                raise ValueError(f"{file.path} has another digest than {key}")
+        return files
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every file beside the manifest that it vouches for, by its name."""
+        trained = {"weights": self.weights_sha256, "objective": self.objective_sha256}
+        named = {f"{name}.safetensors": digest for name, digest in trained.items()}
+        return named | {file.path: file.sha256 for file in self.files}
 
     @property
     def data(self) -> Identity:
@@ -154,12 +196,12 @@ class Manifest(Record):
             reading = Reading(None, trust=trust, folders=self.outside)
             return restored_chain(self.identity, self.stage, reading)
         except ValueError as error:
-            if own := _outside_complaint(error):
+            if own := outside_complaint(error):
                 found = f"kind {own.found}"
                 raise StaleCacheError(
                     f"stage {self.stage}", found, expected=own.expected, cure=own.cure
                 ) from error
-            reason = _complaint(error) if isinstance(error, ValidationError) else str(error)
+            reason = complaint(error) if isinstance(error, ValidationError) else str(error)
             raise StaleCacheError(
                 f"stage {self.stage}",
                 f"trained by another release, whose recipes this one cannot read: {reason}",
@@ -181,11 +223,11 @@ class ProbeRow(Record):
     stage: str
     task: str
     protocol: str
-    accuracy: float
-    chance: float
-    random_init: float | None
-    train_samples: int
-    test_samples: int
+    accuracy: Share
+    chance: Share
+    random_init: Share | None
+    train_samples: Natural
+    test_samples: Natural
     settings: dict[str, Any] = {}
 
 
@@ -205,6 +247,8 @@ class ProbeManifest(Record):
     @field_validator("identity")
     @classmethod
     def _identity_names_data(cls, identity: Identity) -> Identity:
+        if not isinstance(identity.get("weights", {}), dict):
+            raise ValueError("weights is no table")
         return _naming_data(identity, dict)
 
     @property
@@ -257,9 +301,9 @@ def read_record(path: Path) -> Manifest | ProbeManifest | None:
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a manifest of a known format."""
+    """The JSON object in a manifest of a known format, its digest checked where it has one."""
     try:
-        document = read_json(path, most_bytes=MOST_BYTES)
+        document: Any = read_json(path, most_bytes=MOST_BYTES)
     except FileNotFoundError:
         return None
     except UnreadableError as error:
@@ -267,65 +311,35 @@ def _document(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         found = f"cannot be read ({error.strerror})"
         raise CacheError(str(path), found, cure="see what it is and who may read it") from error
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+    number = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or type(number) is not int or number < 1:
         raise _unreadable(path, "no format number inside")
-    if document["format"] > FORMAT:
+    # Before the number is believed: every later format carries its digest in the same way.
+    if (number > 1 or DIGEST in document) and document != with_digest(document):
+        raise _unreadable(path, "its content is not what its own sha256 says")
+    if number > FORMAT:
         raise CacheError(
             str(path),
-            f"format {document['format']}",
+            f"format {number}",
             expected=f"at most {FORMAT}",
             cure="upgrade gimstage",
         )
     return document
 
 
+def with_digest(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's document with the SHA-256 of everything else in it, the order of keys aside."""
+    content = {key: value for key, value in document.items() if key != DIGEST}
+    return content | {DIGEST: fingerprint(content)}
+
+
 def _validated(path: Path, document: dict[str, Any], kind: type[R]) -> R:
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise _unreadable(path, _complaint(error)) from error
+        raise _unreadable(path, complaint(error)) from error
 
 
 def _unreadable(path: Path, reason: str) -> DamagedCacheError:
     cure = f"delete {path} and run the stage again"
     return DamagedCacheError(str(path), f"not readable: {reason}", cure=cure)
-
-
-_EXPECTED = {"model_type": "a table", "dict_type": "a table", "list_type": "a list"}
-
-
-def _outside_complaint(error: ValueError) -> KindError | None:
-    """What is wrong with the first part from outside the package; None where none is."""
-    complaints = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-    for each in complaints:
-        reason = each.get("ctx", {}).get("error")
-        if isinstance(reason, KindError) and re.match(r'"[^"]*:', reason.found):
-            return reason
-    return None
-
-
-def _complaint(error: ValidationError) -> str:
-    """All keys that lack; where none does, the first that holds something else than it should."""
-    complaints = error.errors(include_url=False)
-    lacking = sorted(_key(each["loc"]) for each in complaints if each["type"] == "missing")
-    if lacking:
-        return f"no {', '.join(lacking)} inside"
-    first = complaints[0]
-    reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, KindError):
-        return f"{_key(first['loc'])}.kind is {reason.found}"
-    if first["type"] == "value_error":
-        return f"{_key(first['loc'])}: {reason}"
-    if first["type"] == "extra_forbidden":
-        return f"{_key(first['loc'])} is {_shown(first['input'])}, which is no key here"
-    expected = _EXPECTED.get(first["type"], first["msg"].removeprefix("Input should be "))
-    return f"{_key(first['loc'])} is {_shown(first['input'])} instead of {expected}"
-
-
-def _key(place: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, place))
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeVar
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
-from gimstage.runs.folder import RunFolder, check_weights
+from gimstage.runs.folder import RunFolder, check_files
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.snapshot import Snapshot
 from gimstage.runs.tensors import read_header
@@ -139,7 +139,7 @@ class Runs:
             return "stale", tuple(changes)
         output = chain.last.spec.output
         try:
-            check_weights(folder, manifest, self.snapshot.sha256)
+            check_files(folder, manifest, self.snapshot.sha256)
             if output.store == "features" and manifest.features is not None:
                 folder.check_features(manifest.features, full=False)
         except DamagedCacheError as error:

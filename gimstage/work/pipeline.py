@@ -24,7 +24,7 @@ from gimstage.probe import Row
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.runs.folder import check_weights, folder_bytes
+from gimstage.runs.folder import check_files, folder_bytes
 from gimstage.runs.manifest import MemoryRecord
 from gimstage.runs.state import Runs, Status
 from gimstage.work.base import Settings, finish
@@ -236,7 +236,7 @@ class Pipeline:
             manifest = folder.manifest()
             if manifest is None:
                 continue
-            check_weights(folder, manifest)
+            check_files(folder, manifest)
             kept = chain.last.spec.output.store == "features" or folder.features.exists()
             if stored := manifest.features is not None and kept:
                 folder.check_features(manifest.features, full=True)

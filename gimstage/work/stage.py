@@ -25,7 +25,7 @@ from gimstage.plan.predictions import kept_in
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
-from gimstage.runs.folder import features_usable, folder_bytes
+from gimstage.runs.folder import features_usable, folder_bytes, kept_files
 from gimstage.runs.manifest import (
     FeaturesRecord,
     FidelityRecord,
@@ -104,6 +104,7 @@ class StageWork(Work[FeaturesRecord | None]):
                 upstream=upstream.as_upstream() if upstream else None,
                 upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
                 outside=chain.outside,
+                files=kept_files(folder, self.runs.snapshot.sha256),
                 training=training_record(folder.metrics, len(self.data.samples(chain).trained)),
                 features=features,
                 memory=memory_record(folder.memory),

@@ -8,7 +8,7 @@ import pytest
 from helpers.homes import at, edit
 
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
-from gimstage.runs.folder import RunFolder, check_weights
+from gimstage.runs.folder import RunFolder, check_files
 
 
 def test_a_second_process_on_a_stage_is_refused(fresh: Path) -> None:
@@ -51,13 +51,13 @@ def test_weights_of_other_bytes_are_named(home: Path, name: str) -> None:
     path, manifest = getattr(folder, name), folder.manifest()
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(DamagedCacheError) as caught:
-        check_weights(folder, manifest)
+        check_files(folder, manifest)
     assert str(caught.value) == (
         f"{path}: other bytes than its manifest names; run the stage again"
     )
     path.unlink()
     with pytest.raises(DamagedCacheError) as caught:
-        check_weights(folder, manifest)
+        check_files(folder, manifest)
     assert str(caught.value) == (
         f"{path}: missing; expected the file its manifest names; run the stage again"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.manifests import write_probe, write_stage
+from helpers.manifests import rewrite, stored_features, write_probe, write_stage
 from pydantic import ValidationError
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
@@ -15,9 +15,16 @@ from gimstage.runs.manifest import Manifest, ProbeManifest
 
 STAGE_KEYS = [
     *("format", "stage", "fingerprint", "identity", "weights_sha256", "objective_sha256"),
-    *("upstream", "upstream_weights_sha256", "training", "features", "memory", "device"),
-    "versions",
+    *("upstream", "upstream_weights_sha256", "files", "training", "features", "memory", "device"),
+    *("versions", "sha256"),
 ]
+
+
+TRAINED = {"steps": 1, "seconds": 1.0, "first": None, "last": None}
+FILE = {"path": "metrics.jsonl", "bytes": 1, "sha256": "0" * 64}
+AT_LEAST_0 = "greater than or equal to 0"
+A_DIGEST = "String should match pattern '^[0-9a-f]{64}$'"
+A_NAME = "'weights.safetensors', 'objective.safetensors', 'metrics.jsonl' or 'memory.json'"
 
 
 def stage(runs: Path, **changes: Any) -> RunFolder:
@@ -95,11 +102,12 @@ def test_what_an_older_release_did_not_write_is_unknown(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
-    folder = stage(tmp_path, format=2)
+    folder = stage(tmp_path)
+    rewrite(folder.manifest_path, format=3)
     with pytest.raises(CacheError) as caught:
         folder.manifest()
     path = folder.manifest_path
-    assert str(caught.value) == f"{path}: format 2; expected at most 1; upgrade gimstage"
+    assert str(caught.value) == f"{path}: format 3; expected at most 2; upgrade gimstage"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,12 @@ def test_a_manifest_of_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> Non
         ("[]", "no format number inside"),
         ("{}", "no format number inside"),
         ('{"format": "1"}', "no format number inside"),
+        ('{"format": true}', "no format number inside"),
+        ('{"format": -1}', "no format number inside"),
+        ('{"format": 1.0}', "no format number inside"),
+        ('{"format": 2}', "its content is not what its own sha256 says"),
+        ('{"format": 3}', "its content is not what its own sha256 says"),
+        ('{"format": 1, "sha256": "0"}', "its content is not what its own sha256 says"),
     ],
 )
 def test_what_is_no_manifest_at_all_is_not_readable(tmp_path: Path, text: str, reason: str) -> None:
@@ -142,12 +156,90 @@ def test_all_keys_that_lack_are_named(tmp_path: Path) -> None:
         ({"identity": {}}, "identity: no data inside"),
         ({"identity": {"data": {}, "data_sha256": 7}}, "identity: no data_sha256 inside"),
         ({"device": ["x" * 50]}, f'device is ["{"x" * 37}… instead of a valid string'),
+        ({"training": TRAINED | {"steps": -1}}, f"training.steps is -1 instead of {AT_LEAST_0}"),
+        ({"training": TRAINED | {"last": {}}}, "training.last: no loss inside"),
+        ({"training": TRAINED | {"first": {"loss": "1"}}}, "training.first: no loss inside"),
+        ({"files": {}}, "files is {} instead of a list"),
+        ({"files": [FILE | {"sha256": "x"}]}, f'files.0.sha256 is "x" instead of {A_DIGEST}'),
+        ({"files": [FILE | {"bytes": True}]}, "files.0.bytes is true instead of a valid integer"),
+        ({"files": [FILE | {"path": "../x"}]}, f'files.0.path is "../x" instead of {A_NAME}'),
+        (
+            {"files": [FILE | {"path": "weights.safetensors"}]},
+            "files: weights.safetensors has another digest than weights_sha256",
+        ),
     ],
 )
 def test_what_has_another_type_is_named_and_shown(
     tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     assert refusal(stage(tmp_path, **changes)) == reason
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", ".", "..", "../zarr.json", "/etc/zarr.json", "features/../../zarr.json", "a/b/c.0"),
+        *("features/", "/c.0", "features/zarr.json.part", "features/c/0", "manifest.json"),
+    ],
+)
+def test_nothing_outside_a_store_is_a_file_of_it(tmp_path: Path, path: str) -> None:
+    shards = [{"path": path, "bytes": 1, "crc32c": "0" * 8}]
+    reason = refusal(stage(tmp_path, features=stored_features([1], 1, shards)))
+    assert reason.startswith(f'features.shards.0.path is "{path}" instead of String should match')
+
+
+def test_every_flipped_bit_of_a_manifest_is_found_or_without_effect(tmp_path: Path) -> None:
+    folder = stage(tmp_path)
+    manifest = folder.manifest()
+    assert manifest is not None
+    folder.commit(manifest)
+    content = folder.manifest_path.read_bytes()
+    kept = 0
+    for bit in range(0, 8 * len(content), 7):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        folder.manifest_path.write_bytes(flipped)
+        try:
+            assert folder.manifest() == manifest
+            kept += 1
+        except DamagedCacheError:
+            pass
+    assert kept < len(content) / 50  # white space
+
+
+def test_a_digit_of_an_accuracy_cannot_change_unseen(tmp_path: Path) -> None:
+    folder = RunFolder(write_probe(tmp_path, "small/probe", {"1": 0.15}))
+    rewrite(folder.manifest_path, format=2)
+    text = folder.manifest_path.read_text()
+    folder.manifest_path.write_text(text.replace("0.15", "0.55"))
+    path = folder.manifest_path
+    with pytest.raises(DamagedCacheError) as caught:
+        folder.probe_manifest()
+    assert str(caught.value) == (
+        f"{path}: not readable: its content is not what its own sha256 says; "
+        f"delete {path} and run the stage again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"accuracy": 1.5}, "rows.0.accuracy is 1.5 instead of less than or equal to 1"),
+        ({"accuracy": 10**400}, "rows.0.accuracy is"),
+        ({"chance": -0.1}, f"rows.0.chance is -0.1 instead of {AT_LEAST_0}"),
+        ({"test_samples": True}, "rows.0.test_samples is true instead of a valid integer"),
+        ({"stage": None}, "rows.0.stage is null instead of a valid string"),
+    ],
+)
+def test_a_row_of_a_probe_that_cannot_be_is_named(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    folder = RunFolder(write_probe(tmp_path, "small/probe", {"1": 0.5}))
+    rows = json.loads(folder.manifest_path.read_text())["rows"]
+    rewrite(folder.manifest_path, rows=[rows[0] | changes])
+    with pytest.raises(DamagedCacheError) as caught:
+        folder.probe_manifest()
+    assert str(caught.value).startswith(f"{folder.manifest_path}: not readable: {reason}")
 
 
 def test_a_probe_is_no_stage(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.homes import CPU, at, bits, edit, states, why
+from helpers.manifests import rewrite
 
 import gimstage
 from gimstage.errors import CacheError, StaleCacheError
@@ -60,11 +61,6 @@ def test_other_data_makes_every_stage_stale(home: Path) -> None:
         file.write(b"\x07\x08\x09")
     assert states(home)[:3] == ["stale"] * 3
     assert why(home, 1)[0].startswith("data_sha256: ")
-
-
-def rewrite(path: Path, **changes: object) -> None:
-    """Change entries of a manifest."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_retraining_below_makes_what_was_trained_on_it_stale(home: Path) -> None:
@@ -122,10 +118,10 @@ def test_features_without_a_manifest_are_not_trusted(home: Path) -> None:
 
 def test_a_manifest_of_a_newer_format_is_refused(home: Path) -> None:
     path = home / "runs/tiny/1/manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    rewrite(path, format=99)
     with pytest.raises(CacheError) as error:
         at(home).runs.folder("tiny/1").manifest()
-    assert str(error.value) == f"{path}: format 99; expected at most 1; upgrade gimstage"
+    assert str(error.value) == f"{path}: format 99; expected at most 2; upgrade gimstage"
     assert states(home)[0] == "stale"
     with pytest.raises(CacheError):
         at(home).train_stage(1)
