@@ -24,7 +24,7 @@ from gimstage.cache.encodings import (
 )
 from gimstage.cache.format import ArrayLayout, SmallLayout, StoreLayout, pick_shard_rows
 from gimstage.cache.reader import FeatureReader
-from gimstage.cache.store import verify
+from gimstage.cache.store import damage_of, verify
 from gimstage.cache.writer import FeatureWriter
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "SmallLayout",
     "StoreLayout",
     "check_values",
+    "damage_of",
     "fidelity",
     "pick_shard_rows",
     "register",

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from gimstage.cache.format import ABSENT, CRC_BYTES, ArrayLayout
 from gimstage.errors import DamagedCacheError
+from gimstage.files import UnreadableError, require_regular
 
-REBUILD = "delete the file and extract again"
+REBUILD = "run the stage again"
 
 
 def crc32c(data: NDArray[Any] | bytes, crc: int = 0) -> int:
@@ -86,15 +87,27 @@ def open_shard(store: Path, array: ArrayLayout, shard: int) -> Shard:
         DamagedCacheError: the file is missing, cut, or its index does not hold.
     """
     path = store / array.path(shard)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise DamagedCacheError(str(path), "the file is missing", cure="extract again") from None
+    require_file(path)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return Shard(path, fd, *_read_index(path, fd, array, shard))
     except BaseException:
         os.close(fd)
         raise
+
+
+def require_file(path: Path) -> os.stat_result:
+    """What the system says of a file of a store.
+
+    Raises:
+        DamagedCacheError: it is missing, or something else lies there.
+    """
+    try:
+        return require_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DamagedCacheError(str(path), "the file is missing", cure=REBUILD) from None
+    except UnreadableError as error:
+        raise DamagedCacheError(str(path), str(error), "a file", REBUILD) from error
 
 
 def _read_index(

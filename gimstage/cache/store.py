@@ -1,19 +1,21 @@
 """A store as a folder of files: what its metadata says, and whether every file is whole."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.cache.format import Metadata, SmallLayout, StoreLayout
+from gimstage.cache.format import ArrayLayout, Metadata, SmallLayout, StoreLayout
 from gimstage.cache.parse import parse_store
 from gimstage.cache.shards import (
     REBUILD,
     Digest,
     crc32c,
     open_shard,
+    require_file,
     shard_digest,
     without_crc,
 )
@@ -32,7 +34,7 @@ def read_document(path: Path) -> Metadata:
     try:
         metadata = read_json(path, most_bytes=METADATA_BYTES)
     except FileNotFoundError as error:
-        raise DamagedCacheError(str(path), "the file is missing", cure="extract again") from error
+        raise DamagedCacheError(str(path), "the file is missing", cure=REBUILD) from error
     except UnreadableError as error:
         raise DamagedCacheError(str(path), f"not readable: {error}", cure=REBUILD) from error
     if not isinstance(metadata, dict):
@@ -85,23 +87,69 @@ def verify(
     Raises:
         DamagedCacheError: names the first file that is missing, cut, altered or not listed.
     """
+    for damage in damage_of(path, shards, full=full, read=read):
+        raise damage
+
+
+def damage_of(
+    path: str | Path,
+    shards: Iterable[Mapping[str, Any]],
+    *,
+    full: bool = True,
+    read: Callable[[int], None] = lambda count: None,
+) -> Iterator[DamagedCacheError]:
+    """What is wrong with each file that `verify` would not let pass; the same arguments.
+
+    Where metadata is damaged nobody can tell what the other files are: of them, only their sizes
+    are looked at.
+    """
     store, listed = Path(path), {entry["path"]: entry for entry in shards}
-    for name in listed:  # metadata first: it says what the other files are
-        if name.endswith("zarr.json"):
-            _check_file(store / name, listed[name])
-    layout = read_layout(store)
+    metadata = [name for name in listed if name.endswith("zarr.json")]
+    checks = [partial(_check_file, store / name, listed[name]) for name in metadata]
+    damage = list(_failures(checks))
+    yield from damage
+    try:
+        layout = read_layout(store) if not damage else None
+    except CacheError as error:
+        layout = None
+        yield DamagedCacheError(error.where, error.found, error.expected, REBUILD)
+    if layout is None:
+        rest = [name for name in listed if name not in metadata]
+        yield from _failures(partial(_check_size, store / n, listed[n]["bytes"]) for n in rest)
+        return
     sharded = {array.path(i): (array, i) for array in layout.arrays for i in range(array.shards)}
-    for name in layout.paths:
-        if name not in listed:
-            raise DamagedCacheError(str(store / name), "not in the manifest", cure="extract again")
-        if name in sharded:
-            _check_size(store / name, listed[name]["bytes"])
-            shard = open_shard(store, *sharded[name])
-            if full:
-                _check_digest(store / name, listed[name], shard_digest(shard))
-        else:
-            _check_file(store / name, listed[name])
-        read(listed[name]["bytes"])
+    for name in dict.fromkeys((*layout.paths, *listed)):
+        check = partial(_check, store, name, listed.get(name), sharded.get(name), full=full)
+        yield from _failures([check])
+        read(listed.get(name, {}).get("bytes", 0))
+
+
+def _failures(checks: Iterable[Callable[[], None]]) -> Iterator[DamagedCacheError]:
+    for check in checks:
+        try:
+            check()
+        except DamagedCacheError as error:
+            yield error
+
+
+def _check(
+    store: Path,
+    name: str,
+    entry: Mapping[str, Any] | None,
+    shard: tuple[ArrayLayout, int] | None,
+    *,
+    full: bool,
+) -> None:
+    """Compare one file with its entry in the manifest, by size and index or every byte."""
+    if entry is None:
+        raise DamagedCacheError(str(store / name), "not in the manifest", cure=REBUILD)
+    if shard is None:
+        _check_file(store / name, entry)
+        return
+    _check_size(store / name, entry["bytes"])
+    opened = open_shard(store, *shard)
+    if full:
+        _check_digest(store / name, entry, shard_digest(opened))
 
 
 def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
@@ -117,10 +165,9 @@ def _check_digest(path: Path, entry: Mapping[str, Any], digest: str) -> None:
 
 
 def _check_size(path: Path, nbytes: int) -> None:
-    if not path.is_file():
-        raise DamagedCacheError(str(path), "the file is missing", cure="extract again")
-    if path.stat().st_size != nbytes:
-        raise DamagedCacheError(str(path), f"{path.stat().st_size} bytes", str(nbytes), REBUILD)
+    size = require_file(path).st_size
+    if size != nbytes:
+        raise DamagedCacheError(str(path), f"{size} bytes", str(nbytes), REBUILD)
 
 
 def file_digest(path: Path) -> str:
@@ -129,7 +176,12 @@ def file_digest(path: Path) -> str:
     Raises:
         DamagedCacheError: an array's crc does not hold.
     """
-    data, digest = path.read_bytes(), Digest()
-    whole = path.name == "zarr.json"
-    digest.add(crc32c(data if whole else without_crc(data, where=str(path))))
+    data = path.read_bytes()
+    return content_digest(data if path.name == "zarr.json" else without_crc(data, where=str(path)))
+
+
+def content_digest(data: bytes) -> str:
+    """The digest of a small file's content, its own crc cut off."""
+    digest = Digest()
+    digest.add(crc32c(data))
     return str(digest)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import FeatureReader
+from gimstage.cache.shards import REBUILD
 from gimstage.data.librispeech import SpeechSplit
 from gimstage.errors import DamagedCacheError
 from gimstage.inputs.base import Source, encoded_again, pinned
@@ -98,7 +99,7 @@ class RowSource(SequenceSource):
                 str(path),
                 f"offsets from {self.offsets[0]} to {self.offsets[-1]}",
                 f"ascending from 0 to the {rows} rows of features",
-                "delete the store and extract again",
+                REBUILD,
             )
 
     def buffer(self, count: int, size: int) -> Tensor:

@@ -25,7 +25,7 @@ def test_a_missing_shard_is_an_error_not_zeros(tmp_path: Path, engine: Any) -> N
     path.unlink()
     with pytest.raises(DamagedCacheError) as caught:
         stores.read_all(FeatureReader(tmp_path, engine=engine))
-    assert str(caught.value) == f"{path}: the file is missing; extract again"
+    assert str(caught.value) == f"{path}: the file is missing; run the stage again"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -37,7 +37,7 @@ def test_a_window_that_ends_in_a_missing_shard_is_an_error(tmp_path: Path, engin
     reader = FeatureReader(tmp_path, engine=engine)
     with pytest.raises(DamagedCacheError) as caught:
         reader.read("features", torch.empty(1, 9, 5).half(), np.array([[8]]))
-    assert str(caught.value) == f"{path}: the file is missing; extract again"
+    assert str(caught.value) == f"{path}: the file is missing; run the stage again"
 
 
 def rewrite_entry(path: Path, layout: ArrayLayout, entry: tuple[int, int]) -> int:
@@ -61,7 +61,7 @@ def test_an_absent_chunk_is_an_error_not_zeros(tmp_path: Path, encoding: Any, en
         stores.read_all(FeatureReader(tmp_path, engine=engine))
     assert str(caught.value) == (
         f"{path}: chunk 1 is absent; expected 3 whole chunks in the first {end} bytes; "
-        "delete the file and extract again"
+        "run the stage again"
     )
 
 
@@ -79,7 +79,7 @@ def test_an_index_entry_that_points_astray_is_refused(
         stores.read_all(FeatureReader(tmp_path))
     assert str(caught.value) == (
         f"{path}: chunk 1 has {entry[1]} bytes at {entry[0]}; "
-        "expected 3 whole chunks in the first 132 bytes; delete the file and extract again"
+        "expected 3 whole chunks in the first 132 bytes; run the stage again"
     )
 
 
@@ -90,9 +90,7 @@ def test_a_damaged_index_is_refused(tmp_path: Path) -> None:
     stores.flip(path, -9)
     with pytest.raises(DamagedCacheError) as caught:
         stores.read_all(FeatureReader(tmp_path))
-    assert str(caught.value) == (
-        f"{path}, index: checksum does not match; delete the file and extract again"
-    )
+    assert str(caught.value) == (f"{path}, index: checksum does not match; run the stage again")
 
 
 def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
@@ -102,9 +100,7 @@ def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     os.truncate(path, 100)
     with pytest.raises(DamagedCacheError) as caught:
         stores.read_all(FeatureReader(tmp_path))
-    assert str(caught.value) == (
-        f"{path}: 100 bytes; expected 184; delete the file and extract again"
-    )
+    assert str(caught.value) == (f"{path}: 100 bytes; expected 184; run the stage again")
 
 
 def test_a_shard_cut_while_it_is_open_is_an_error(tmp_path: Path) -> None:
@@ -116,7 +112,7 @@ def test_a_shard_cut_while_it_is_open_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DamagedCacheError) as caught:
         reader.read("features", torch.empty(1, 1, 5).half(), np.array([[0]]))
     assert str(caught.value) == (
-        f"{path}: the file ends at byte 3; expected 7 more; delete the file and extract again"
+        f"{path}: the file ends at byte 3; expected 7 more; run the stage again"
     )
 
 
@@ -133,8 +129,7 @@ def test_a_flipped_bit_in_a_compressed_chunk_is_found_while_reading(
     with pytest.raises(DamagedCacheError) as caught:
         stores.read_all(FeatureReader(tmp_path))
     assert str(caught.value) == (
-        f"{path}, chunk {0 if byte >= 0 else 2}: checksum does not match; "
-        "delete the file and extract again"
+        f"{path}, chunk {0 if byte >= 0 else 2}: checksum does not match; run the stage again"
     )
 
 
@@ -153,7 +148,7 @@ def test_a_damaged_small_array_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedCacheError) as caught:
         FeatureReader(tmp_path).small("label")
     assert str(caught.value) == (
-        f"{tmp_path}/label/c.0: checksum does not match; delete the file and extract again"
+        f"{tmp_path}/label/c.0: checksum does not match; run the stage again"
     )
 
 
@@ -162,4 +157,4 @@ def test_a_missing_small_array_is_an_error_not_zeros(tmp_path: Path) -> None:
     (tmp_path / "label" / "c.0").unlink()
     with pytest.raises(DamagedCacheError) as caught:
         FeatureReader(tmp_path).small("label")
-    assert str(caught.value) == f"{tmp_path}/label/c.0: the file is missing; extract again"
+    assert str(caught.value) == f"{tmp_path}/label/c.0: the file is missing; run the stage again"

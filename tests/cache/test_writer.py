@@ -326,5 +326,6 @@ def test_metadata_that_is_not_json_is_damage(tmp_path: Path) -> None:
     with pytest.raises(DamagedCacheError) as caught:
         FeatureWriter(tmp_path, stores.audio())
     assert str(caught.value) == (
-        f"{tmp_path}/zarr.json: not JSON; delete the file and extract again"
+        f"{tmp_path}/zarr.json: not readable: no JSON: Expecting property name enclosed in double "
+        "quotes: line 1 column 2 (char 1); run the stage again"
     )
