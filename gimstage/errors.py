@@ -3,7 +3,8 @@
     GimstageError
     ├── RecipeError            a TOML file says something it cannot mean
     ├── DataError              the data set on disk is not what its format promises
-    │   └── NoLabelsError      it is, but it has no labels of the kind asked for
+    │   ├── NoLabelsError      it is, but it has no labels of the kind asked for
+    │   └── ChangedDataError   its bytes are not those that were to be trained on
     ├── CacheError             what a stage or probe left on disk cannot be used
     │   ├── StaleCacheError    it is not there yet, or made by another recipe, upstream or data
     │   └── DamagedCacheError  a file lacks bytes, or holds the wrong ones
@@ -54,6 +55,10 @@ class DataError(GimstageError):
 
 class NoLabelsError(DataError):
     """The data has no labels of the kind asked for."""
+
+
+class ChangedDataError(DataError):
+    """A file of the data holds other bytes than those that a result is said to come from."""
 
 
 class CacheError(GimstageError):

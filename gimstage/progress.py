@@ -17,7 +17,7 @@ class Progress:
         task: what is worked on, such as "demo/2 train".
         done: units finished.
         total: units in all.
-        unit: "steps", "samples", "rows" or "inputs".
+        unit: "steps", "samples", "rows", "inputs" or "bytes".
         samples_per_s: speed of this process since it began; rows per second where the unit is rows.
         loss: latest mean loss, where there is one.
         bytes_per_s: read (training) or written (extraction) by this process since it began.
@@ -61,3 +61,28 @@ class Watch:
         """Raise `Interrupted` if a stop was asked for."""
         if self.stop.is_set():
             raise Interrupted
+
+
+def counted_bytes(watch: Watch, task: str, total: int) -> Callable[[int], None]:
+    """What to call with every so many bytes that were read, to have a watch hear of it.
+
+    Args:
+        watch: hears of progress, asks to stop.
+        task: names the work, such as "demo/2 verify".
+        total: bytes in all.
+
+    Returns:
+        A function of the bytes that were read since its last call; it raises Interrupted where a
+        stop was asked for.
+    """
+    began, done = perf_counter(), 0
+
+    def read(count: int) -> None:
+        nonlocal done
+        done += count
+        watch.leave_if_asked()
+        if watch.due() or done == total:
+            speed = done / max(perf_counter() - began, 1e-9)
+            watch.report(Progress(task, done, total, "bytes", bytes_per_s=speed))
+
+    return read

@@ -22,7 +22,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.files import digests, reading
+from gimstage.data.files import reading
 from gimstage.data.utterances import (
     CALLER,
     RESTORE,
@@ -183,33 +183,27 @@ def refuse_unseen_speakers(root: Path, train: _Utterances, test: _Utterances) ->
         raise DataError(str(root), found, "every speaker of 'test' in 'train' too", cure)
 
 
-def fingerprint(root: Path, split: str, memo: Path) -> str:
-    """Identity of a split: sha256 over the ids in order and the content of their files, in hex.
+def files(root: Path, split: str) -> dict[str, Path]:
+    """The files whose ids, in this order, and contents are the identity of a split.
 
     Args:
         root: a folder in LibriSpeech's layout; neither its place nor its phones count.
         split: "train" or "test".
-        memo: a JSON file that remembers each file's digest under its path, size and time of
-            change, so that gigabytes are read once. Rebuilt where it cannot be understood.
 
     Raises:
-        DataError: a file is missing, unreadable or out of place, or the lists do not fit the files.
+        DataError: a file is missing or out of place, or the lists do not fit the files.
     """
     audio, texts = _walk(root)
-    ids = _lists(root, audio, texts, split)[split]
-    contents = digests([audio[id_] for id_ in ids], memo)
-    lines = [f"{id_} {digest}\n" for id_, digest in zip(ids, contents, strict=True)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return {id_: audio[id_] for id_ in _lists(root, audio, texts, split)[split]}
 
 
-def phones_fingerprint(root: Path, memo: Path) -> str | None:
-    """Identity of the phone labels: the sha256 of their file, in hex; None where there is none.
+def phone_file(root: Path) -> Path | None:
+    """The file of phone labels, whose content is their identity; None where there is none.
 
     Raises:
-        DataError: the folder or the file is unreadable, or there are two of it.
+        DataError: the folder is unreadable, or there are two of it.
     """
-    path = _walk(root)[1].get(_PHONES)
-    return digests([path], memo)[0] if path else None
+    return _walk(root)[1].get(_PHONES)
 
 
 def num_labels(samples: int) -> int:

@@ -11,7 +11,6 @@ An image is three planes (red, green, blue) of 96×96 uint8, each stored column 
 Shapes: N samples on disk, B batch, y x pixels. Imports `errors` and `data.files` only.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gimstage.data.files import digests, reading
+from gimstage.data.files import reading
 from gimstage.errors import DataError, NoLabelsError, nearest
 
 IMAGE_PX = 96
@@ -174,8 +173,8 @@ def normalise(
     return pixels.to(torch.float32).div_(255).sub_(shift).div_(scale)
 
 
-def fingerprint(root: Path, split: str, memo: Path) -> str:
-    """Identity of a split: sha256 over the names and contents of its files, in hexadecimal.
+def files(root: Path, split: str) -> dict[str, Path]:
+    """The files whose names and contents are the identity of a split.
 
     The labelled splits count images, labels and class names; "unlabeled" only its images, so that
     naming a class leaves what was learned without labels valid.
@@ -183,21 +182,16 @@ def fingerprint(root: Path, split: str, memo: Path) -> str:
     Args:
         root: a folder in STL-10's layout; its own place and name do not count.
         split: "train", "test" or "unlabeled".
-        memo: a JSON file that remembers each file's digest under its path, size and time of
-            change, so that gigabytes are read once. Rebuilt where it cannot be understood.
 
     Raises:
-        DataError: the split is unknown, or a file is missing or unreadable.
+        DataError: the split is unknown.
     """
     _refuse_unknown(root, split)
     paths = [root / f"{split}_X.bin"]
     if LABELLED[split]:
         paths.append(root / f"{split}_y.bin")
         paths += [path for path in [root / _NAMES] if path.exists()]
-    lines = [
-        f"{path.name} {digest}\n" for path, digest in zip(paths, digests(paths, memo), strict=True)
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return {path.name: path for path in paths}
 
 
 def _gray(crops: torch.Tensor) -> torch.Tensor:

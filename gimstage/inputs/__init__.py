@@ -1,6 +1,7 @@
 """What a stage reads: raw data, the stored features of the stage before, or those recomputed.
 
 base      what all of it has in common; reading ahead; the draws of training
+reread    that data still is what its fingerprint says, before it is trained on and after
 handoff   from a module's features to the values that the next stage reads
 images    pixels and stored patch grids
 speech    samples and stored rows of utterances
@@ -17,6 +18,7 @@ from gimstage.inputs.base import (
     Source,
     TrainingDraws,
     encoded_again,
+    memo_path,
     prefetched,
     to_device,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "WaveSource",
     "Places",
     "find_data",
+    "memo_path",
     "encoded_again",
     "output_source",
     "prefetched",

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gimstage.data.digests import Digests
 from gimstage.device import to_fastest_layout
 from gimstage.draws import generator
 from gimstage.errors import DataError
@@ -150,6 +151,11 @@ def _epoch_order(num_samples: int, seed: int, epoch: int) -> Ints:
     return np.asarray(order.numpy(), dtype=np.int64)
 
 
+def memo_path(runs: Path) -> Path:
+    """Where it is remembered what the files of data hold, below the runs folder."""
+    return runs / "data" / "fingerprints.json"
+
+
 class DataSet(ABC):
     """The data of a recipe, found on disk, and what depends on its kind.
 
@@ -162,6 +168,7 @@ class DataSet(ABC):
 
     def __init__(self, spec: DataSpec, root: Path) -> None:
         self.spec, self.root = spec, root
+        self._digests: dict[Path, Digests] = {}
 
     @classmethod
     @abstractmethod
@@ -237,12 +244,32 @@ class DataSet(ABC):
         """What features.zarr of the last stage holds, but for what its encoding adds."""
 
     @abstractmethod
+    def files(self, split: str) -> dict[str, Path]:
+        """The files that hold a split, by the names that its fingerprint counts, in its order.
+
+        Raises:
+            DataError: there is no such split, or a file of it is missing or out of place.
+        """
+
+    @property
+    def phone_file(self) -> Path | None:
+        """Where the phone labels are; None where there are none."""
+        return None
+
+    def digests(self, runs: Path) -> Digests:
+        """What the files hold, as it is remembered below the runs folder."""
+        memo = memo_path(runs)
+        if memo not in self._digests:
+            self._digests[memo] = Digests(memo)
+        return self._digests[memo]
+
     def fingerprint(self, split: str, runs: Path) -> str:
-        """SHA-256 of a split's content, remembered below the runs folder."""
+        """SHA-256 of a split's content, remembered below the runs folder; raises as `files`."""
+        return self.digests(runs).fingerprint(self.files(split))
 
     def phones_fingerprint(self, runs: Path) -> str | None:
         """SHA-256 of the phone labels; None where there are none."""
-        return None
+        return self.digests(runs).of([self.phone_file])[0] if self.phone_file else None
 
     @abstractmethod
     def draws(self, chain: Chain) -> TrainingDraws:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gimstage.cache import FeatureReader
 from gimstage.data.demo import write_demo
-from gimstage.data.stl10 import ImageSplit, fingerprint, normalise, open_split
+from gimstage.data.stl10 import ImageSplit, files, normalise, open_split
 from gimstage.inputs.base import (
     DataSet,
     Places,
@@ -187,9 +187,9 @@ class Images(DataSet):
         labels = None if self.labels is None else len(self.labels)
         return grid_store(self.stored, chain.shapes()[-1], chain.last.spec.output, labels=labels)
 
-    def fingerprint(self, split: str, runs: Path) -> str:
-        """SHA-256 of a split's content, remembered below the runs folder."""
-        return fingerprint(self.root, split, runs / "data" / "fingerprints.json")
+    def files(self, split: str) -> dict[str, Path]:
+        """Images, and labels and names of classes where the split has any."""
+        return files(self.root, split)
 
     def live(self) -> LiveViews:
         """The fresh crops that stage 1 is trained on."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gimstage.data.librispeech import SpeechSplit, fingerprint, open_split, phones_fingerprint
+from gimstage.data.librispeech import SpeechSplit, files, open_split, phone_file
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
@@ -48,6 +48,7 @@ class Speech(DataSet):
     def __init__(self, spec: SpeechDataSpec, root: Path) -> None:
         super().__init__(spec, root)
         self._splits: dict[str, SpeechSplit] = {}
+        self._files: dict[str, dict[str, Path]] = {}
         self._kept: dict[str, Ints] = {}
 
     @classmethod
@@ -140,13 +141,16 @@ class Speech(DataSet):
             labels=len(self.labels),
         )
 
-    def fingerprint(self, split: str, runs: Path) -> str:
-        """SHA-256 of a split's content, remembered below the runs folder."""
-        return fingerprint(self.root, split, runs / "data" / "fingerprints.json")
+    def files(self, split: str) -> dict[str, Path]:
+        """The audio files of a split by utterance, looked for once."""
+        if split not in self._files:
+            self._files[split] = files(self.root, split)
+        return self._files[split]
 
-    def phones_fingerprint(self, runs: Path) -> str | None:
-        """SHA-256 of the phone labels; None where there are none."""
-        return phones_fingerprint(self.root, runs / "data" / "fingerprints.json")
+    @cached_property
+    def phone_file(self) -> Path | None:
+        """Where the phone labels are; None where the folder has none."""
+        return phone_file(self.root)
 
     @cached_property
     def phones(self) -> dict[int, Ints]:

@@ -5,11 +5,10 @@ from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
-from gimstage.data.files import MEMO_BYTES
+from gimstage.data.digests import remembered_files
 from gimstage.data.kinds import data_folders
 from gimstage.errors import DataError
-from gimstage.files import UnreadableError, read_json
-from gimstage.inputs import DataSet, find_data
+from gimstage.inputs import DataSet, find_data, memo_path
 from gimstage.runs.manifest import Manifest
 
 
@@ -38,9 +37,6 @@ def _folders(root: Path, data: Path | None) -> Iterator[Path]:
     if data is not None:
         yield data
     yield from sorted((root / "data").glob("demo-*"))
-    try:
-        files = list(map(Path, read_json(root / "data/fingerprints.json", most_bytes=MEMO_BYTES)))
-    except (OSError, UnreadableError, TypeError):
-        return
-    levels = zip_longest(*map(data_folders, files))  # the lowest folders of all files first
+    files = map(data_folders, remembered_files(memo_path(root)))
+    levels = zip_longest(*files)  # the lowest folders of all files first
     yield from (folder for level in levels for folder in level if folder)

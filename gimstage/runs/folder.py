@@ -136,6 +136,12 @@ class RunFolder:
                 except DamagedCacheError:
                     self.weights.unlink(missing_ok=True)
 
+    def drop_unfinished(self) -> None:
+        """Remove a training under way, and features that no manifest vouches for."""
+        shutil.rmtree(self.training.path, ignore_errors=True)
+        if not self.manifest_path.exists():
+            shutil.rmtree(self.features, ignore_errors=True)
+
     def commit(self, manifest: Manifest | ProbeManifest) -> None:
         """Write the manifest, the last act of a stage or probe."""
         document = with_digest({"format": FORMAT, **manifest.document()})

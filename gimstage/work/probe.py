@@ -7,6 +7,7 @@ from torch import nn
 from gimstage.device import module_to_device
 from gimstage.errors import CacheError, DataError
 from gimstage.inputs import DataSet
+from gimstage.inputs.reread import Reread
 from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, Stacks, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
@@ -70,9 +71,13 @@ class ProbeWork(Work[list[Row]]):
             "weights": {chain.last.key: self._weights(chain) for chain in self.chains},
         } | self._classifiers()
 
+    @property
+    def _splits(self) -> tuple[str, ...]:
+        return tuple(sorted({self.spec.train_split, self.spec.test_split}))
+
     def _data_sha256(self) -> Identity:
-        root, splits = self.runs.root, {self.spec.train_split, self.spec.test_split}
-        digests: Identity = {name: self.data.fingerprint(name, root) for name in sorted(splits)}
+        root = self.runs.root
+        digests: Identity = {name: self.data.fingerprint(name, root) for name in self._splits}
         if self.spec.task == "phone":
             digests["phones"] = self.data.phones_fingerprint(root)
         return digests
@@ -130,6 +135,8 @@ class ProbeWork(Work[list[Row]]):
             GimstageError: a stage it reads is not done, or the data has no labels for it.
             Interrupted: a stop was asked for; the next call begins anew.
         """
+        reread = Reread(self.data, self._splits, self.spec.task == "phone", self.runs.root)
+        reread.compare(self.watch, f"{self.key} verify")
         self.folder.withdraw()
         stacks, probe = self._stacks(), self.open()
         rows = probe.rows(self.recipe.name, self.name, stacks)
@@ -138,6 +145,7 @@ class ProbeWork(Work[list[Row]]):
             for chain in self.chains:
                 classifiers |= own_classifiers(self.runs, chain)
             rows += probe.own_rows(self.recipe.name, stacks, classifiers)
+        reread.recheck()
         return rows
 
     def commit(self, rows: list[Row]) -> None:

@@ -7,22 +7,24 @@ shards of features.zarr one by one, manifest.json last of all.
 import logging
 import time
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
 from gimstage.device import device_name
+from gimstage.errors import ChangedDataError
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
 from gimstage.files import UnreadableError, read_json, write_json
 from gimstage.inputs import DataSet, Source, output_source
+from gimstage.inputs.reread import Reread
 from gimstage.plan.cost import require_steps
 from gimstage.plan.fit import Setting, choose, plain_setting
 from gimstage.plan.memory import Budget
 from gimstage.plan.predictions import kept_in
-from gimstage.progress import Progress, Watch
+from gimstage.progress import Watch, counted_bytes
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
 from gimstage.runs.folder import features_usable, folder_bytes, kept_files
@@ -78,6 +80,7 @@ class StageWork(Work[FeaturesRecord | None]):
 
         Raises:
             GimstageError: the stage before is not done, or the data or the numbers are bad.
+            ChangedDataError: the data is not what its fingerprint says, or no longer.
             Interrupted: a stop was asked for; the next call goes on from there.
         """
         if self.chain.upstream is not None:
@@ -85,10 +88,17 @@ class StageWork(Work[FeaturesRecord | None]):
         self.folder.drop_damaged_weights()
         cap_memory(self.settings.device, self.settings.budget)
         source = output_source(self.runs, self.data, self.chain.upstream, self.settings.device)
-        self._verify_input(self.chain.upstream)
-        self._train(source)
-        self.folder.withdraw()
-        return self._extract(source)
+        try:
+            self._reread.compare(self.watch, f"{self.chain.last.key} verify")
+            self._verify_input(self.chain.upstream)
+            self._train(source)
+            self.folder.withdraw()
+            features = self._extract(source)
+            self._reread.recheck()
+        except ChangedDataError:
+            self.folder.drop_unfinished()  # since when the data are others, nobody knows
+            raise
+        return features
 
     def commit(self, features: FeaturesRecord | None) -> None:
         """Write the manifest; the stage is done."""
@@ -113,6 +123,13 @@ class StageWork(Work[FeaturesRecord | None]):
             )
         )
 
+    @cached_property
+    def _reread(self) -> Reread:
+        """The data that the stage or its labels come from."""
+        chains = [*self.chain.below(), self.chain]
+        phones = any("frame" in chain.label_kinds for chain in chains)
+        return Reread(self.data, (self.chain.data.train_split,), phones, self.runs.root)
+
     def _setting(self) -> Setting:
         """How to take the training step, and what memory that is predicted to take.
 
@@ -136,18 +153,7 @@ class StageWork(Work[FeaturesRecord | None]):
         if features is None or not features_usable(folder, manifest):
             self._verify_input(chain.upstream)
             return
-        total, done = features.bytes, 0
-        began = time.perf_counter()
-
-        def read(count: int) -> None:
-            nonlocal done
-            done += count
-            self.watch.leave_if_asked()
-            if self.watch.due() or done == total:
-                speed = done / max(time.perf_counter() - began, 1e-9)
-                task = f"{chain.last.key} verify"
-                self.watch.report(Progress(task, done, total, "bytes", bytes_per_s=speed))
-
+        read = counted_bytes(self.watch, f"{chain.last.key} verify", features.bytes)
         folder.check_features(features, full=True, read=read)
 
     def _train(self, source: Source) -> None:
@@ -173,9 +179,14 @@ class StageWork(Work[FeaturesRecord | None]):
                 workers=self.settings.workers,
                 checkpoint_every_s=self.settings.checkpoint_every_s,
                 watch=self.watch,
-                finishing=partial(self._record_memory, setting),
+                finishing=partial(self._finishing, setting),
             )
         folder.install()
+
+    def _finishing(self, setting: Setting) -> None:
+        """Called after the last step, before the weights are left."""
+        self._reread.recheck()
+        self._record_memory(setting)
 
     def _record_memory(self, setting: Setting) -> None:
         """Leave budget, setting, prediction, and on a GPU what was measured, beside the weights."""

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
+from helpers.digests import fingerprint
 from helpers.sounds import SAMPLES, TRAIN, place, refusal, tone, write
 
-from gimstage.data.librispeech import fingerprint, open_split, refuse_unseen_speakers
+from gimstage.data.librispeech import files, open_split, refuse_unseen_speakers
 
 
 def warnings(caplog):
@@ -204,45 +205,44 @@ def test_speakers_that_train_never_saw_are_refused(root, train_list):
 
 
 def test_the_fingerprint_does_not_depend_on_place_or_time(tmp_path, root):
-    memo = tmp_path / "memo.json"
-    before = fingerprint(root, "train", memo)
+    before = fingerprint(files(root, "train"))
     os.utime(place(root, "84-1-0000"), ns=(1, 1))
-    assert fingerprint(root.rename(tmp_path / "elsewhere"), "train", memo) == before
+    assert fingerprint(files(root.rename(tmp_path / "elsewhere"), "train")) == before
 
 
-def test_the_fingerprint_depends_on_the_audio(tmp_path, root):
-    before = fingerprint(root, "train", tmp_path / "memo.json")
+def test_the_fingerprint_depends_on_the_audio(root):
+    before = fingerprint(files(root, "train"))
     write(root, "84-1-0000", tone(SAMPLES))
-    assert fingerprint(root, "train", tmp_path / "memo.json") != before
+    assert fingerprint(files(root, "train")) != before
 
 
-def test_the_fingerprint_depends_on_the_order_of_the_list(tmp_path, root, train_list):
-    before = fingerprint(root, "train", tmp_path / "memo.json")
+def test_the_fingerprint_depends_on_the_order_of_the_list(root, train_list):
+    before = fingerprint(files(root, "train"))
     train_list.write_text("\n".join(TRAIN[::-1]))
-    assert fingerprint(root, "train", tmp_path / "memo.json") != before
+    assert fingerprint(files(root, "train")) != before
 
 
-def test_the_fingerprint_depends_on_who_speaks(tmp_path, root, train_list):
+def test_the_fingerprint_depends_on_who_speaks(root, train_list):
     write(root, "84-1-0001", tone(SAMPLES))
     write(root, "19-2-0001", tone(SAMPLES))
     train_list.write_text("84-1-0001")
-    before = fingerprint(root, "train", tmp_path / "memo.json")
+    before = fingerprint(files(root, "train"))
     train_list.write_text("19-2-0001")
-    assert fingerprint(root, "train", tmp_path / "memo.json") != before
+    assert fingerprint(files(root, "train")) != before
 
 
-def test_other_utterances_and_phones_do_not_touch_the_fingerprint(tmp_path, root):
-    before = fingerprint(root, "train", tmp_path / "memo.json")
+def test_other_utterances_and_phones_do_not_touch_the_fingerprint(root):
+    before = fingerprint(files(root, "train"))
     write(root, "19-3-0000", tone(SAMPLES))
     (root / "converted_aligned_phones.txt").write_text("")
-    assert fingerprint(root, "train", tmp_path / "memo.json") == before
+    assert fingerprint(files(root, "train")) == before
 
 
-def test_a_fingerprint_says_nothing_aloud(tmp_path, unlisted, caplog):
-    fingerprint(unlisted, "train", tmp_path / "memo.json")
+def test_a_fingerprint_says_nothing_aloud(unlisted, caplog):
+    fingerprint(files(unlisted, "train"))
     assert warnings(caplog) == []
 
 
-def test_the_fingerprint_of_an_unknown_split_is_refused(tmp_path, root):
-    message = refusal(fingerprint, root, "val", tmp_path / "memo.json")
+def test_the_fingerprint_of_an_unknown_split_is_refused(root):
+    message = refusal(files, root, "val")
     assert message == f"{root}: there is no split 'val'; choose from: test, train"

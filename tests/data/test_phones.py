@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.sounds import LABELS, refusal, tone, write
 
-from gimstage.data.librispeech import num_labels, open_split, phones_fingerprint
+from gimstage.data.librispeech import num_labels, open_split
+from gimstage.data.librispeech import phone_file as find_phones
 
 
 @pytest.mark.parametrize(
@@ -97,13 +98,11 @@ def test_an_utterance_labelled_twice_is_refused(root, phone_file):
     )
 
 
-def test_the_fingerprint_of_the_phones_is_that_of_their_file(tmp_path, root, phone_file):
-    before = phones_fingerprint(root, tmp_path / "memo.json")
+def test_the_file_of_the_phones_is_found_wherever_it_lies(root, phone_file):
+    assert find_phones(root) == phone_file
     moved = phone_file.rename(root / phone_file.name)
-    assert phones_fingerprint(root, tmp_path / "memo.json") == before
-    moved.write_text("84-1-0001 0\n")
-    assert phones_fingerprint(root, tmp_path / "memo.json") != before
+    assert find_phones(root) == moved
 
 
-def test_there_is_no_fingerprint_of_phones_that_are_absent(tmp_path, root):
-    assert phones_fingerprint(root, tmp_path / "memo.json") is None
+def test_there_is_no_file_of_phones_that_are_absent(root):
+    assert find_phones(root) is None

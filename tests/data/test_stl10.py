@@ -6,9 +6,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.digests import fingerprint
 from PIL import Image
 
-from gimstage.data.stl10 import fingerprint, normalise, open_split
+from gimstage.data.stl10 import files, normalise, open_split
 from gimstage.errors import DataError
 
 
@@ -216,27 +217,24 @@ def test_class_names_that_name_nothing_or_one_twice_are_refused(folder, text, me
 
 
 def test_the_fingerprint_does_not_depend_on_place_or_time(tmp_path, folder):
-    memo = tmp_path / "memo.json"
-    before = fingerprint(folder, "train", memo)
+    before = fingerprint(files(folder, "train"))
     os.utime(folder / "train_X.bin", ns=(1, 1))
-    assert fingerprint(folder.rename(tmp_path / "elsewhere"), "train", memo) == before
+    assert fingerprint(files(folder.rename(tmp_path / "elsewhere"), "train")) == before
 
 
 @pytest.mark.parametrize("name", ["train_X.bin", "train_y.bin", "class_names.txt"])
-def test_the_fingerprint_depends_on_every_file_of_the_split(tmp_path, folder, name):
-    memo = tmp_path / "memo.json"
-    before = fingerprint(folder, "train", memo)
+def test_the_fingerprint_depends_on_every_file_of_the_split(folder, name):
+    before = fingerprint(files(folder, "train"))
     (folder / name).write_bytes((folder / name).read_bytes()[::-1])
-    assert fingerprint(folder, "train", memo) != before
+    assert fingerprint(files(folder, "train")) != before
 
 
-def test_the_names_of_classes_do_not_touch_the_unlabeled_images(tmp_path, folder):
-    memo = tmp_path / "memo.json"
-    before = fingerprint(folder, "unlabeled", memo)
+def test_the_names_of_classes_do_not_touch_the_unlabeled_images(folder):
+    before = fingerprint(files(folder, "unlabeled"))
     (folder / "class_names.txt").write_text("other\n")
-    assert fingerprint(folder, "unlabeled", memo) == before
+    assert fingerprint(files(folder, "unlabeled")) == before
 
 
-def test_the_fingerprint_of_an_unknown_split_is_refused(tmp_path, folder):
-    message = refusal(fingerprint, folder, "val", tmp_path / "memo.json")
+def test_the_fingerprint_of_an_unknown_split_is_refused(folder):
+    message = refusal(files, folder, "val")
     assert message == f"{folder}: there is no split 'val'; choose from: test, train, unlabeled"

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.digests import fingerprint
 from helpers.manifests import (
     IMAGES,
     SPEECH,
@@ -18,7 +19,8 @@ from helpers.manifests import (
 from torch import Tensor
 
 from gimstage.data.demo import write_demo
-from gimstage.data.stl10 import fingerprint, normalise, open_split
+from gimstage.data.stl10 import files, normalise, open_split
+from gimstage.inputs import memo_path
 from gimstage.progress import Watch
 from gimstage.report import collect, patches
 from gimstage.report.drawing import Drawing
@@ -43,7 +45,7 @@ def runs(tmp_path: Path) -> Path:
     runs = tmp_path / "runs"
     root = runs / "data/demo-6-10-10-1"
     write_demo(root, unlabeled=SAMPLES, train=10, test=10, seed=1)
-    sha = fingerprint(root, "unlabeled", runs / "data/fingerprints.json")
+    sha = fingerprint(files(root, "unlabeled"), memo_path(runs))
     features = random(SAMPLES, 1, GRID, GRID, CHANNELS, 2, 2)
     features *= torch.tensor(SCALES)[:, None, None]
     for number in (1, 2, 3):
@@ -136,7 +138,7 @@ def test_data_elsewhere_is_found_where_it_was_read(runs: Path, tmp_path: Path) -
     (runs / "data/demo-6-10-10-1").rename(tmp_path / "elsewhere")
     memo = runs / "data/fingerprints.json"
     memo.unlink()
-    fingerprint(tmp_path / "elsewhere", "unlabeled", memo)
+    fingerprint(files(tmp_path / "elsewhere", "unlabeled"), memo)
     assert drawn(runs)[0]
 
 
@@ -185,7 +187,7 @@ def test_a_snippet_has_its_frame_in_the_middle(
         wave = np.zeros(130 * FRAME_SAMPLES, np.float32)
         wave[click] = 0.5
         soundfile.write(root / f"1/1/1-1-{number}.flac", wave, 16_000)
-    sha = librispeech.fingerprint(root, "train", tmp_path / "runs/data/fingerprints.json")
+    sha = fingerprint(librispeech.files(root, "train"))
     count = len(librispeech.open_split(root, "train"))
     rows = torch.zeros(count * 130, 1)
     rows[50::130] = 1

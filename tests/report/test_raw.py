@@ -1,14 +1,16 @@
 """The data behind a run: found where it lies, and only if its bytes are the same."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
+from helpers.digests import fingerprint
 from helpers.manifests import IMAGES, write_stage
 
 from gimstage.data.demo import write_demo
-from gimstage.data.stl10 import fingerprint
+from gimstage.data.digests import Digests
+from gimstage.data.stl10 import files
+from gimstage.inputs import memo_path
 from gimstage.report.raw import find_raw
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
@@ -30,16 +32,25 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(runs: Path, images: Path, tmp_path: Path) -> Manifest:
     """That of a stage which was trained on the images, though not by a run that remembers where."""
-    sha = fingerprint(images, "unlabeled", tmp_path / "memo.json")
+    sha = fingerprint(files(images, "unlabeled"))
     folder = write_stage(runs, "small/1", data=IMAGES, data_sha256=sha)
     found = RunFolder(folder).manifest()
     assert found is not None
     return found
 
 
-def remember(runs: Path, *files: Path) -> None:
-    (runs / "data").mkdir(parents=True)
-    (runs / "data/fingerprints.json").write_text(json.dumps({str(f): [0, 0, ""] for f in files}))
+def remember(runs: Path, *paths: Path) -> None:
+    """As if a run had read files, of which some are gone since."""
+    digests = Digests(memo_path(runs))
+    for path in paths:
+        gone = not path.exists()
+        if gone:
+            path.parent.mkdir()
+            path.touch()
+        digests.of([path])
+        if gone:
+            shutil.rmtree(path.parent)
+    digests.keep()
 
 
 def test_data_is_found_where_it_is_said_to_be(manifest: Manifest, runs: Path, images: Path) -> None:

@@ -1,0 +1,118 @@
+"""Whether data is what its fingerprint says: read, compared, and looked at again afterwards.
+
+A fingerprint is told from sizes and times of files, where those were read once before. Bytes that
+changed under them, on a failing disk or in a careless copy, are found here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gimstage.data.digests import combined, read_digest, unread_bytes
+from gimstage.errors import ChangedDataError
+from gimstage.inputs.base import DataSet
+from gimstage.progress import Watch, counted_bytes
+from gimstage.runs.manifest import Manifest, ProbeManifest
+
+PHONES = "phones"  # what the labels of phones are called beside splits
+
+
+@dataclass(frozen=True)
+class Reread:
+    """The files that a stage or a probe reads, for as long as it is worked on.
+
+    Args:
+        data: the data set.
+        splits: the names of the splits that are read.
+        phones: whether the labels of phones are.
+        runs: the runs folder.
+    """
+
+    data: DataSet
+    splits: tuple[str, ...]
+    phones: bool
+    runs: Path
+
+    @property
+    def _paths(self) -> list[Path]:
+        paths = [path for split in self.splits for path in self.data.files(split).values()]
+        return paths + [path for path in [self.data.phone_file] if path and self.phones]
+
+    def compare(self, watch: Watch, task: str) -> None:
+        """Read every byte, unless this process has, and compare it with the fingerprint.
+
+        Args:
+            watch: hears of progress, asks to stop.
+            task: what this is called there.
+
+        Raises:
+            ChangedDataError: a file holds other bytes than the fingerprint was made of.
+            Interrupted: a stop was asked for.
+        """
+        heard = counted_bytes(watch, task, unread_bytes(self._paths))
+        digests = self.data.digests(self.runs)
+        digests.compare(self._paths, heard)
+        digests.keep()
+
+    def recheck(self) -> None:
+        """Read those files again that were touched since; raises as `compare`."""
+        self.data.digests(self.runs).compare(self._paths)
+
+
+def verify_data(
+    data: DataSet, records: Iterable[Manifest | ProbeManifest], *, runs: Path, watch: Watch
+) -> None:
+    """Compare every byte of the data with what finished stages and probes say they were made of.
+
+    Nothing that is remembered of the files is trusted. Memory does not grow with the data, and a
+    file is read once, however many records are about it.
+
+    Args:
+        data: the data set, as the recipe finds it now.
+        records: the manifests, of whatever state.
+        runs: the runs folder, where it is remembered what single files held.
+        watch: hears of progress under the task "data verify", asks to stop.
+
+    Raises:
+        ChangedDataError: the data is other than a record says; names the file where that is known.
+        DataError: a file is missing or unreadable.
+        Interrupted: a stop was asked for.
+    """
+    named = [(record, *pair) for record in records for pair in _named(record)]
+    parts = {name: _files(data, name) for _, name, _ in named}
+    paths = {path for files in parts.values() for path in files.values()}
+    heard = counted_bytes(watch, "data verify", unread_bytes(paths))
+    digests = {path: read_digest(path, heard) for path in sorted(paths)}
+    for record, name, expected in named:
+        files = parts[name]
+        own = {key: digests[path] for key, path in files.items()}
+        read = own.get(PHONES, "") if name == PHONES else combined(own)
+        if read != expected:
+            data.digests(runs).compare(files.values())  # names a file, if what it held is known
+            key = record.stage if isinstance(record, Manifest) else record.probe
+            raise ChangedDataError(
+                f"{data.root}, {_title(name)}",
+                f"SHA-256 {read[:12]}…" if read else "missing",
+                f"{expected[:12]}…, which {key} was made of",
+                "restore the data from its source, or name its folder with --data",
+            )
+
+
+def _named(record: Manifest | ProbeManifest) -> Iterator[tuple[str, str]]:
+    """What of the data a record names, and the digest it says that has."""
+    if isinstance(record, ProbeManifest):
+        yield from ((name, sha) for name, sha in record.data_sha256.items() if sha)
+        return
+    yield record.data["train_split"], record.data_sha256
+    if sha := record.identity.get("phones_sha256"):
+        yield PHONES, sha
+
+
+def _files(data: DataSet, name: str) -> Mapping[str, Path]:
+    if name == PHONES:
+        return {PHONES: data.phone_file} if data.phone_file else {}
+    return data.files(name)
+
+
+def _title(name: str) -> str:
+    return "labels of phones" if name == PHONES else f"split '{name}'"
