@@ -1,18 +1,24 @@
-"""Files that appear whole or not at all, and files that are read without being trusted.
+"""Files that appear whole or not at all, are read without trust, and set aside where damaged.
 
 This file imports nothing of gimstage.
 """
 
 import json
+import logging
 import math
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+DAMAGED = ".damaged"  # follows the names of files that were set aside
 DEEPEST = 64  # levels of a JSON document; how many Python bears depends on who calls
+
+
+_log = logging.getLogger(__name__)
 
 
 class UnreadableError(Exception):
@@ -144,3 +150,33 @@ def write_json(path: Path, document: Any) -> None:
     with appearing(path) as partial:
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
         partial.write_text(text + "\n", "utf-8")
+
+
+def set_aside(path: Path, reason: str, then: str) -> None:
+    """Rename what is damaged to NAME.damaged, in place of an earlier one, and say so in the log.
+
+    Args:
+        path: the file, link or folder; of one that is missing there is only something to say.
+        reason: what is wrong with it.
+        then: what is done about it.
+    """
+    if os.path.lexists(path):
+        aside = path.with_name(path.name + DAMAGED)
+        remove(aside)
+        path.rename(aside)
+        sync_folder(path.parent)
+        reason = f"{reason}; set aside as {aside.name}"
+    _log.warning("%s: %s; %s", path, reason, then)
+
+
+def asides(folder: Path) -> list[Path]:
+    """What was set aside in a folder and in those below it, sorted."""
+    return sorted(folder.rglob(f"*{DAMAGED}"))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

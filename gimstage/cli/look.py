@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gimstage.cli.base import (
     RUNS,
     answer,
     guarded,
+    notice,
     open_session,
     option,
     watching,
@@ -75,17 +77,33 @@ def _shown(name: str, value: Any) -> str:
 @with_options(RECIPE)
 @guarded
 def verify(as_json: bool, **options: Any) -> None:
-    """Read every byte of every finished stage and compare it with its manifest."""
+    """Read every byte of every finished stage and probe, and of the data they came from."""
+    from gimstage.work.verify import damage_in
+
     pipeline = open_session(quiet=True, **options).pipeline()
-    checked = pipeline.verify()
-    document = {"recipe": pipeline.recipe.name, "verified": checked}
-    answer(document, verify_line(pipeline.recipe.name, checked), as_json=as_json)
+    verified, name = pipeline.verify(), pipeline.recipe.name
+    damage = list(damage_in(verified))
+    document: dict[str, Any] = {"recipe": name, "verified": [each.as_json() for each in verified]}
+    if damage:
+        message = "\n".join(map(str, damage))
+        document["error"] = {"type": type(damage[0]).__name__, "message": message}
+    answer(document, verified_table(name, document["verified"]), as_json=as_json)
+    if damage and not as_json:
+        for error in damage:
+            notice(f"error {error}")
+    sys.exit(1 if damage else 0)
 
 
-def verify_line(recipe: str, checked: Sequence[Mapping[str, Any]]) -> str:
-    """One line on what was verified."""
-    names = ", ".join(entry["stage"] for entry in checked) or "none"
-    return f"{recipe}: every byte of the finished stages is as its manifest says (stages: {names})"
+def verified_table(recipe: str, verified: Sequence[Mapping[str, Any]]) -> Table:
+    """What was read of every stage and probe of a recipe, and what was found."""
+    rows = []
+    for each in verified:
+        damaged = len(each["damage"])
+        found = [f"{damaged} damaged" if damaged else "as its manifest says"]
+        found += [f"set aside earlier: {path}" for path in each["set_aside"]]
+        name = str(each.get("stage", each.get("probe")))
+        rows.append((name, ", ".join(each["read"]) or "nothing", "\n".join(found)))
+    return Table(f"{recipe}: every byte read", ("stage or probe", "read", "found"), rows)
 
 
 @click.command()

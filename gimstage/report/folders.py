@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gimstage.cache import FeatureReader
-from gimstage.errors import CacheError, StaleCacheError
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import UnreadableError, parse_json, read_regular
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.stageruns import StageRun, is_finite
-from gimstage.runs.folder import RunFolder
+from gimstage.runs.folder import RunFolder, check_digest
 from gimstage.runs.manifest import Manifest, ProbeManifest, ProbeRow
 from gimstage.train.metrics import METRICS_BYTES, Line
 
@@ -98,14 +98,27 @@ def _record(folder: RunFolder, notes: Notes) -> Manifest | ProbeManifest | None:
 
 
 def _stage(folder: RunFolder, manifest: Manifest, notes: Notes) -> StageRun:
+    lines = read_metrics(folder.metrics, notes)
+    _note_damage(folder, manifest, notes)
     return StageRun(
         folder=folder,
         number=int(folder.path.name),
         manifest=manifest,
         chain=_chain(folder, manifest, notes),
         samples=_samples(folder, manifest),
-        lines=read_metrics(folder.metrics, notes),
+        lines=lines,
     )
+
+
+def _note_damage(folder: RunFolder, manifest: Manifest, notes: Notes) -> None:
+    """Note which of the small files that are shown is not what the manifest vouches for."""
+    lost = not folder.metrics.is_file()  # which has a note already
+    for path in [folder.memory] if lost else [folder.metrics, folder.memory]:
+        if digest := manifest.digests.get(path.name):
+            try:
+                check_digest(path, digest)
+            except (DamagedCacheError, OSError) as error:
+                notes.append(str(error))
 
 
 def _chain(folder: RunFolder, manifest: Manifest, notes: Notes) -> Chain | None:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, get_args
 
-from gimstage.cache import FeatureReader, verify
+from gimstage.cache import FeatureReader, damage_of
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
-from gimstage.files import UnreadableError, require_regular, sync_folder, write_json
+from gimstage.files import UnreadableError, asides, require_regular, sync_folder, write_json
 from gimstage.runs.manifest import (
     FORMAT,
     FeaturesRecord,
@@ -164,7 +164,24 @@ class RunFolder:
         Raises:
             DamagedCacheError: names the first file that is missing, cut, altered or not listed.
         """
-        verify(self.features, features.files, full=full, read=read)
+        for damage in self.damaged_features(features, full=full, read=read):
+            raise damage
+
+    def damaged_features(
+        self,
+        features: FeaturesRecord,
+        *,
+        full: bool,
+        read: Callable[[int], None] = lambda count: None,
+    ) -> Iterator[DamagedCacheError]:
+        """What is wrong with each file that `check_features` would not let pass."""
+        return damage_of(self.features, features.files, full=full, read=read)
+
+    @property
+    def asides(self) -> list[Path]:
+        """The files that were damaged and set aside, which the next commit removes."""
+        linked = self.features if self.features.is_symlink() else None
+        return asides(self.path) + (asides(linked) if linked else [])
 
     def open_features(self) -> FeatureReader:
         """A reader of the features, after every shard's size and index were checked.

@@ -4,7 +4,7 @@ import logging
 import shutil
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from gimstage.errors import (
     NoLabelsError,
@@ -24,12 +24,13 @@ from gimstage.probe import Row
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.runs.folder import check_files, folder_bytes
+from gimstage.runs.folder import folder_bytes
 from gimstage.runs.manifest import MemoryRecord
 from gimstage.runs.state import Runs, Status
 from gimstage.work.base import Settings, finish
 from gimstage.work.probe import ProbeWork
 from gimstage.work.stage import StageWork
+from gimstage.work.verify import Verification, Verified
 
 _log = logging.getLogger(__name__)
 
@@ -223,25 +224,13 @@ class Pipeline:
         self.root.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self.root).free
 
-    def verify(self) -> list[dict[str, Any]]:
-        """Read every byte of every finished stage; which stages were read, features or not.
+    def verify(self) -> list[Verified]:
+        """Read every byte of every finished stage and probe, and of the data they came from.
 
         Raises:
-            DamagedCacheError: a file is missing or of other bytes than its manifest names.
+            StaleCacheError: none is finished.
         """
-        checked = []
-        for number in self.recipe.stages:
-            chain = self.recipe.chain(number)
-            folder = self.runs.stage_folder(chain)
-            manifest = folder.manifest()
-            if manifest is None:
-                continue
-            check_files(folder, manifest)
-            kept = chain.last.spec.output.store == "features" or folder.features.exists()
-            if stored := manifest.features is not None and kept:
-                folder.check_features(manifest.features, full=True)
-            checked.append({"stage": str(number), "features": stored})
-        return checked
+        return Verification(self.recipe, self.data, runs=self.runs, watch=self.watch).all()
 
     def statuses(self) -> list[Status]:
         """The state of every stage, in order."""

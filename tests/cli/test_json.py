@@ -109,11 +109,13 @@ def test_extracting_what_was_never_trained_is_refused(fresh: Path) -> None:
 
 
 def test_where_nothing_is_finished_nothing_is_verified(fresh: Path) -> None:
-    found = document("verify", *options(fresh))
-    assert found == {"recipe": "tiny", "verified": []}
-    assert gimstage("verify", *options(fresh)).stdout == (
-        "tiny: every byte of the finished stages is as its manifest says (stages: none)\n"
-    )
+    result = gimstage("verify", *options(fresh), "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"] == {
+        "type": "StaleCacheError",
+        "message": f"{fresh}/runs/tiny: nothing to verify; expected a finished stage; "
+        "finish one with `gimstage run`, or name the folder of its runs with --runs",
+    }
 
 
 def test_the_status_of_what_never_ran_is_missing_all_over(fresh: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from helpers.commands import gimstage
 
 from gimstage.cli.data import SHEET_ROWS, _speech_notes, data_table, download_progress, speech_table
-from gimstage.cli.look import inspect_table, verify_line
+from gimstage.cli.look import inspect_table, verified_table
 from gimstage.data.check import check
 from gimstage.data.check_speech import check_speech
 from gimstage.data.demo import write_demo
@@ -48,14 +48,15 @@ def test_a_fact_is_shown_in_the_words_that_suit_it(name: str, value: Any, words:
     assert table.rows == [(name.replace("_", " "), words)]
 
 
-@pytest.mark.parametrize(
-    ("stages", "names"), [([], "none"), (["1"], "1"), (["1", "2", "3"], "1, 2, 3")]
-)
-def test_what_was_verified_is_named(stages: list[str], names: str) -> None:
-    checked = [{"stage": name, "features": True} for name in stages]
-    assert verify_line("tiny", checked) == (
-        f"tiny: every byte of the finished stages is as its manifest says (stages: {names})"
-    )
+def test_what_was_verified_is_named_with_what_was_found() -> None:
+    whole = {"stage": "1", "read": ["manifest.json", "data"], "damage": [], "set_aside": []}
+    damaged = {"probe": "probe", "read": [], "damage": ["x: cut", "y: cut"], "set_aside": ["z"]}
+    table = verified_table("tiny", [whole, damaged])
+    assert table.title == "tiny: every byte read"
+    assert table.rows == [
+        ("1", "manifest.json, data", "as its manifest says"),
+        ("probe", "nothing", "2 damaged\nset aside earlier: z"),
+    ]
 
 
 def test_images_are_counted_by_split_and_label(images: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import document, gimstage, options
 from helpers.homes import RECIPES, STAGES
+from helpers.manifests import BESIDE
 
 TINY = RECIPES / "tiny"
 
@@ -111,7 +112,13 @@ def test_inspect_describes_and_draws(home: Path, tmp_path: Path) -> None:
 
 def test_verify_reads_everything_and_finds_a_flipped_bit(home: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(home, tmp_path / "copy"))
-    assert document("verify", *options(copy))["verified"][2] == {"stage": "3", "features": True}
+    assert document("verify", *options(copy))["verified"][2] == {
+        "stage": "3",
+        "read": ["manifest.json", *BESIDE, "features.zarr", "data"],
+        "features": True,
+        "damage": [],
+        "set_aside": [],
+    }
     shard = next((copy / "runs/tiny/3/features.zarr/features").glob("c*"))
     content = bytearray(shard.read_bytes())
     content[1000] ^= 1

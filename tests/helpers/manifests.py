@@ -50,6 +50,7 @@ REST: dict[str, dict[str, Any]] = {
 }
 TRAIN_REST = {"learning_rate": 1e-3, "precision": "float32"}
 OUTPUT = {"encoding": "float32", "relu": True}
+BESIDE = ["weights.safetensors", "objective.safetensors", "metrics.jsonl", "memory.json"]
 DIMS = ("sample", "view", "row", "column", "channel", "y", "x")
 UNLABELED, TRAIN, TEST = "e" * 64, "a" * 64, "b" * 64
 

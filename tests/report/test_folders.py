@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.manifests import several, write_stage
+from helpers.manifests import rewrite, several, write_stage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gimstage.report.collect import collect
 from gimstage.report.folders import Notes, read_metrics
 from gimstage.report.losses import curve
+from gimstage.runs.folder import RunFolder, kept_files
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 anything = st.recursive(plain, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
@@ -84,3 +85,28 @@ def test_a_validation_loss_that_is_no_number_has_no_point(tmp_path: Path, value:
     (group,) = collect(tmp_path).groups
     assert curve(group, 1, "validation_loss") is None
     assert curve(group, 1, "loss") is not None
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "memory.json"])
+def test_a_file_of_other_bytes_than_its_manifest_names_has_a_note(
+    tmp_path: Path, name: str
+) -> None:
+    folder = write_stage(tmp_path, "small/1")
+    (folder / "memory.json").write_text('{"x": 2.5}')
+    files = [file.model_dump() for file in kept_files(RunFolder(folder))]
+    rewrite(folder / "manifest.json", format=2, files=files)
+    assert collect(tmp_path).notes == ()
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.replace("2.", "3.", 1))
+    assert collect(tmp_path).notes == (
+        f"{folder / name}: other bytes than its manifest names; run the stage again",
+    )
+
+
+def test_a_lost_record_of_memory_has_a_note(tmp_path: Path) -> None:
+    folder = write_stage(tmp_path, "small/1")
+    lost = {"path": "memory.json", "bytes": 2, "sha256": "0" * 64}
+    rewrite(folder / "manifest.json", format=2, files=[lost])
+    assert collect(tmp_path).notes == (
+        f"{folder}/memory.json: missing; expected the file its manifest names; run the stage again",
+    )

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from helpers.homes import at, states
+from helpers.manifests import BESIDE
 
 from gimstage.errors import DamagedCacheError
 from gimstage.runs.folder import check_files
-
-BESIDE = ["weights.safetensors", "objective.safetensors", "metrics.jsonl", "memory.json"]
 
 
 def as_the_release_before(home: Path) -> list[Path]:
