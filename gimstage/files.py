@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 DAMAGED = ".damaged"  # follows the names of files that were set aside
 DEEPEST = 64  # levels of a JSON document; how many Python bears depends on who calls
@@ -67,8 +67,8 @@ def require_regular(path: Path) -> os.stat_result:
     return status
 
 
-def read_regular(path: Path, *, most_bytes: int) -> bytes:
-    """All bytes of what should be a file, whatever it is: no pipe is waited for.
+def open_regular(path: Path, *, most_bytes: int) -> BinaryIO:
+    """Open what should be a file, whatever it is: no pipe is waited for.
 
     Args:
         path: the file; links are followed.
@@ -82,8 +82,13 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
     status = require_regular(path)
     if status.st_size > most_bytes:
         raise UnreadableError(f"{status.st_size:,} bytes, more than {most_bytes:,}")
-    with open(path, "rb", opener=_without_waiting) as file:
-        return file.read(status.st_size)
+    return open(path, "rb", opener=_without_waiting)
+
+
+def read_regular(path: Path, *, most_bytes: int) -> bytes:
+    """All bytes of what should be a file; arguments and errors as of `open_regular`."""
+    with open_regular(path, most_bytes=most_bytes) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from gimstage.device import to_fastest_layout
 from gimstage.draws import initialising
-from gimstage.errors import StaleCacheError
+from gimstage.errors import DamagedCacheError, StaleCacheError
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
-from gimstage.runs.folder import RunFolder, check_digest
+from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
 from gimstage.runs.tensors import read_tensors
@@ -90,10 +90,8 @@ def own_classifiers(runs: Runs, chain: Chain) -> dict[str, nn.Module]:
         DamagedCacheError: its objective is damaged.
     """
     digest, path = runs.require(chain).objective_sha256, runs.stage_folder(chain).objective
-    check_digest(path, digest)  # anew: days may have passed since the stage was judged
     learners, keys = new_learners(chain), chain.last.module_keys
-    objective = whole_objective(learners)
-    objective.load_state_dict(read_tensors(path))
+    load_weights(whole_objective(learners), path, sha256=digest)
     return {
         keys[learner.position - chain.first_position]: classifier.requires_grad_(False)
         for learner in learners
@@ -187,10 +185,29 @@ def trained_stack(runs: Runs, chain: Chain) -> Stack:
 def trained_module(runs: Runs, chain: Chain) -> EncoderModule:
     """The last stage's module as trained; raises as `trained_stack`."""
     digest, path = runs.require(chain).weights_sha256, runs.stage_folder(chain).weights
-    check_digest(path, digest)  # anew: days may have passed since the stage was judged
     module = new_module(chain)
-    module.load_state_dict(read_tensors(path))
+    load_weights(module, path, sha256=digest)
     return module
+
+
+def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
+    """Fill a module, or an objective, with what a file holds of it, once that is checked.
+
+    Args:
+        module: what is filled.
+        path: the file, which is read once.
+        sha256: as of `read_tensors`.
+
+    Raises:
+        DamagedCacheError: the file is missing or damaged, or of another module.
+        CacheError: it may not be read.
+    """
+    tensors = read_tensors(path, sha256=sha256).tensors
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        found = f"weights of another module: {' '.join(str(error).split())}"
+        raise DamagedCacheError(str(path), found, cure="run the stage again") from error
 
 
 def _stack(chain: Chain, modules: list[EncoderModule]) -> Stack:
@@ -212,7 +229,7 @@ def stack_from_manifests(folder: Path, *, trust: bool = False) -> Stack:
     modules = finished[-1][1].chain(trust=trust).new_modules()
     names: list[str] = []
     for module, (place, manifest) in zip(modules, finished, strict=True):
-        module.load_state_dict(read_tensors(place.weights))
+        load_weights(module, place.weights, sha256=manifest.weights_sha256)
         names += manifest.chain().last.module_keys
     return Stack(modules, names)
 

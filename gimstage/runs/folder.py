@@ -126,16 +126,6 @@ class RunFolder:
         with suppress(DamagedCacheError):
             self.record()
 
-    def drop_damaged_weights(self) -> None:
-        """Remove weights of other bytes than the manifest names: nobody must go on from them."""
-        with suppress(CacheError):
-            manifest = self.manifest()
-            if manifest is not None:
-                try:
-                    check_files(self, manifest)
-                except DamagedCacheError:
-                    self.weights.unlink(missing_ok=True)
-
     def drop_unfinished(self) -> None:
         """Remove a training under way, and features that no manifest vouches for."""
         shutil.rmtree(self.training.path, ignore_errors=True)

@@ -16,7 +16,7 @@ from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.runs.folder import RunFolder, check_files
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.snapshot import Snapshot
-from gimstage.runs.tensors import read_header
+from gimstage.runs.tensors import read_header, read_tensors
 
 State = Literal["missing", "partial", "done", "stale", "damaged"]
 Verdict = tuple[State, tuple[str, ...]]
@@ -159,7 +159,7 @@ class Runs:
             header = read_header(folder.training.state)
         except DamagedCacheError as error:
             return "damaged", (str(error),)
-        if header and header["fingerprint"] == self.training_fingerprint(chain):
+        if header and header.get("fingerprint") == self.training_fingerprint(chain):
             return "partial", ("training interrupted; it continues from its checkpoint",)
         leftovers = (folder.weights, folder.training.path, folder.features, folder.metrics)
         if any(path.exists() for path in leftovers):
@@ -179,22 +179,37 @@ class Runs:
         return self.snapshot.sha256(path) if path.exists() else None
 
     def trained(self, chain: Chain) -> bool:
-        """Whether the weights of exactly this training lie there, the objective's too.
+        """Whether the weights of exactly this training lie there whole, the objective's too.
 
         Raises:
-            DamagedCacheError: one of the files is not readable.
+            DamagedCacheError: one of the files is damaged.
         """
         folder, wanted = self.stage_folder(chain), self.training_fingerprint(chain)
-        return all(_is_of(path, wanted) for path in (folder.objective, folder.weights))
+        paths = (folder.objective, folder.weights)
+        if not all(_is_of(path, wanted) for path in paths):
+            return False
+        manifest, _ = record_or_verdict(folder.manifest)
+        if manifest is not None:
+            check_files(folder, manifest)
+        else:
+            for path in paths:
+                read_tensors(path)  # which checks them
+        return True
 
     def to_install(self, chain: Chain) -> bool:
         """Whether exactly this training has reached its end and only waits to be installed.
 
         Raises:
-            DamagedCacheError: its weights are not readable.
+            DamagedCacheError: its weights are damaged.
         """
-        training = self.stage_folder(chain).training
-        return _is_of(training.weights, self.training_fingerprint(chain))
+        folder, wanted = self.stage_folder(chain), self.training_fingerprint(chain)
+        ready = folder.training.objective  # until it is moved, before the weights are
+        paths = (ready if ready.exists() else folder.objective, folder.training.weights)
+        if not all(_is_of(path, wanted) for path in paths):
+            return False
+        for path in paths:
+            read_tensors(path)  # which checks them
+        return True
 
     def _upstream_changes(self, chain: Chain, manifest: Manifest) -> list[str]:
         """The stage before must be done, and be the very one this stage was trained on."""
@@ -228,6 +243,6 @@ class Runs:
 
 
 def _is_of(path: Path, fingerprint: str) -> bool:
-    """Whether a file of tensors is there and of this training."""
+    """Whether a file of tensors is there and says that it is of this training."""
     header = read_header(path)
-    return header is not None and header["fingerprint"] == fingerprint
+    return header is not None and header.get("fingerprint") == fingerprint

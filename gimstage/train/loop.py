@@ -86,10 +86,10 @@ class Training:
             CheckpointError: it is of this training but does not hold what training needs.
         """
         header = read_header(self.folder.state)
-        if header is None or header["fingerprint"] != self.fingerprint:
+        if header is None or header.get("fingerprint") != self.fingerprint:
             self.metrics.resume(0, None)
             return
-        tensors = read_tensors(self.folder.state)
+        tensors = read_tensors(self.folder.state).tensors
         try:
             for name, value in (self.named | self.kept).items():
                 value.data.copy_(tensors[name])

@@ -6,6 +6,7 @@ shards of features.zarr one by one, manifest.json last of all.
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from gimstage.device import device_name
-from gimstage.errors import ChangedDataError
+from gimstage.errors import ChangedDataError, DamagedCacheError
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
 from gimstage.files import UnreadableError, read_json, write_json
@@ -27,6 +28,7 @@ from gimstage.plan.predictions import kept_in
 from gimstage.progress import Watch, counted_bytes
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
+from gimstage.runs.damage import set_aside
 from gimstage.runs.folder import features_usable, folder_bytes, kept_files
 from gimstage.runs.manifest import (
     FeaturesRecord,
@@ -36,9 +38,8 @@ from gimstage.runs.manifest import (
     StoredFile,
     TrainingRecord,
 )
-from gimstage.runs.state import Runs, Status
-from gimstage.runs.tensors import read_tensors
-from gimstage.stack import new_module
+from gimstage.runs.state import Runs, Status, record_or_verdict
+from gimstage.stack import load_weights, new_module
 from gimstage.train.loop import Training
 from gimstage.train.metrics import read_lines
 from gimstage.work.base import Settings, Work, versions
@@ -85,15 +86,16 @@ class StageWork(Work[FeaturesRecord | None]):
         """
         if self.chain.upstream is not None:
             self.runs.require(self.chain.upstream)
-        self.folder.drop_damaged_weights()
         cap_memory(self.settings.device, self.settings.budget)
         source = output_source(self.runs, self.data, self.chain.upstream, self.settings.device)
         try:
             self._reread.compare(self.watch, f"{self.chain.last.key} verify")
             self._verify_input(self.chain.upstream)
             self._train(source)
+            manifest, _ = record_or_verdict(self.folder.manifest)  # none names what is just trained
             self.folder.withdraw()
-            features = self._extract(source)
+            vouched = manifest.weights_sha256 if manifest else None
+            features = self._extract(source, vouched=vouched)
             self._reread.recheck()
         except ChangedDataError:
             self.folder.drop_unfinished()  # since when the data are others, nobody knows
@@ -159,9 +161,9 @@ class StageWork(Work[FeaturesRecord | None]):
     def _train(self, source: Source) -> None:
         """Leave the trained weights in the stage's folder; until then, what was there stays."""
         chain, folder = self.chain, self.folder
-        if self.runs.trained(chain):
+        if self._whole(self.runs.trained):
             return
-        if not self.runs.to_install(chain):
+        if not self._whole(self.runs.to_install):
             setting = self._setting()
             training = Training(
                 chain,
@@ -188,6 +190,18 @@ class StageWork(Work[FeaturesRecord | None]):
         self._reread.recheck()
         self._record_memory(setting)
 
+    def _whole(self, lie_there: Callable[[Chain], bool]) -> bool:
+        """Whether trained weights lie there whole; damaged ones are set aside.
+
+        Args:
+            lie_there: where they are looked for: `Runs.trained` or `Runs.to_install`.
+        """
+        try:
+            return lie_there(self.chain)
+        except DamagedCacheError as error:
+            set_aside(Path(error.where), error.found, "the stage is trained again")
+            return False
+
     def _record_memory(self, setting: Setting) -> None:
         """Leave budget, setting, prediction, and on a GPU what was measured, beside the weights."""
         budget = self.settings.budget
@@ -201,13 +215,18 @@ class StageWork(Work[FeaturesRecord | None]):
         }
         write_json(self.folder.training.memory, record)
 
-    def _extract(self, source: Source) -> FeaturesRecord | None:
-        """Store what the stage hands on; its part of the manifest."""
+    def _extract(self, source: Source, *, vouched: str | None) -> FeaturesRecord | None:
+        """Store what the stage hands on; its part of the manifest.
+
+        Args:
+            source: what the stage reads.
+            vouched: SHA-256 of the weights by a manifest; None where they vouch for themselves.
+        """
         chain, folder = self.chain, self.folder
         if chain.last.spec.output.store == "none":
             return None
         module = new_module(chain)
-        module.load_state_dict(read_tensors(folder.weights))
+        load_weights(module, folder.weights, sha256=vouched)
         work = extraction(
             chain,
             module,

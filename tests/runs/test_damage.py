@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from helpers.homes import StopAfter, at, bits, edit, states
+from safetensors.torch import save_file
 
 from gimstage.errors import DamagedCacheError, TrainingError
 from gimstage.progress import Interrupted
-from gimstage.runs.folder import RunFolder
+from gimstage.runs.folder import RunFolder, file_sha256
+from gimstage.runs.tensors import read_tensors
+from gimstage.work.stage import StageWork
 
 
 def flip_last_bit(path: Path) -> None:
@@ -91,6 +94,61 @@ def test_a_training_killed_while_it_is_installed_is_installed_later(
             at(fresh).train_stage(1)
     at(fresh).run()
     assert bits(fresh) == bits(finished)
+
+
+@pytest.mark.parametrize("name", ["weights", "objective"])
+@pytest.mark.parametrize("installed", [False, True])
+def test_weights_that_lost_a_bit_before_a_manifest_names_them_are_trained_again(
+    fresh: Path,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    installed: bool,
+) -> None:
+    def killed(self: StageWork | RunFolder, *_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StageWork, "_extract", killed)
+        if not installed:
+            patched.setattr(RunFolder, "install", killed)
+        with pytest.raises(KeyboardInterrupt):
+            at(fresh).train_stage(1)
+    path = fresh / "runs/tiny/1" / ("" if installed else "checkpoint") / f"{name}.safetensors"
+    flip_last_bit(path)
+    at(fresh).run()
+    assert caplog.messages == [
+        f"{path}: other bytes than were written; set aside as {name}.safetensors.damaged, "
+        "the stage is trained again"
+    ]
+    assert bits(fresh) == bits(finished)
+
+
+def without_checksum(path: Path) -> None:
+    """Make a file of tensors one of an earlier release."""
+    stored = read_tensors(path)
+    save_file(stored.tensors, path, metadata={"gimstage": json.dumps(stored.header)})
+
+
+def test_a_stage_of_an_earlier_release_is_done_and_its_features_are_stored_anew(home: Path) -> None:
+    stage = home / "runs/tiny/3"
+    for name in ("weights", "objective"):
+        without_checksum(stage / f"{name}.safetensors")
+    document = json.loads((stage / "manifest.json").read_text()) | {
+        "format": 1,
+        "weights_sha256": file_sha256(stage / "weights.safetensors"),
+        "objective_sha256": file_sha256(stage / "objective.safetensors"),
+    }
+    later = ("files", "sha256")
+    document = {key: value for key, value in document.items() if key not in later}
+    (stage / "manifest.json").write_text(json.dumps(document))
+    assert states(home)[:3] == ["done"] * 3
+    weights = (stage / "weights.safetensors").read_bytes()
+    edit(home, "3_*.toml", '"float16"', '"round5"')
+    assert at(home).train_stage(3)
+    assert (stage / "weights.safetensors").read_bytes() == weights
+    assert states(home)[:3] == ["done"] * 3
 
 
 def test_features_that_lost_a_bit_are_not_trained_on(home: Path) -> None:

@@ -63,23 +63,6 @@ def test_weights_of_other_bytes_are_named(home: Path, name: str) -> None:
     )
 
 
-def test_damaged_weights_are_dropped_and_whole_ones_kept(home: Path) -> None:
-    folder = at(home).runs.folder("tiny/1")
-    folder.drop_damaged_weights()
-    assert folder.weights.exists()
-    folder.weights.write_bytes(b"x")
-    folder.drop_damaged_weights()
-    assert not folder.weights.exists()
-
-
-def test_weights_that_no_manifest_names_are_kept(home: Path) -> None:
-    folder = at(home).runs.folder("tiny/1")
-    folder.withdraw()
-    folder.weights.write_bytes(b"x")
-    folder.drop_damaged_weights()
-    assert folder.weights.exists()
-
-
 def test_a_training_is_installed_with_its_weights_last(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.training.path.mkdir()
