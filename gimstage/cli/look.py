@@ -43,7 +43,7 @@ def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options
     """Describe the features of stage NUMBER; draw some of their channels."""
     from gimstage.inspection import describe, draw
 
-    pipeline = open_session(quiet=True, **options).pipeline()
+    pipeline = open_session(quiet=True, **options).look()
     chain = pipeline.recipe.chain(number)
     manifest = pipeline.runs.require(chain)
     folder = pipeline.runs.stage_folder(chain)
@@ -80,7 +80,7 @@ def verify(as_json: bool, **options: Any) -> None:
     """Read every byte of every finished stage and probe, and of the data they came from."""
     from gimstage.work.verify import damage_in
 
-    pipeline = open_session(quiet=True, **options).pipeline()
+    pipeline = open_session(quiet=True, **options).look()
     verified, name = pipeline.verify(), pipeline.recipe.name
     damage = list(damage_in(verified))
     document: dict[str, Any] = {"recipe": name, "verified": [each.as_json() for each in verified]}

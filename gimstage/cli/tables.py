@@ -70,8 +70,11 @@ def tables(
     recipes = _choose(folders or _small(), seeds, options["data"], quiet=as_json)
     with watching(quiet=as_json) as watch:
         campaign = _open(recipes, watch, **options)
-        campaign.estimate()
-        to_do = campaign_answer(campaign.runs)
+        if dry_run:
+            campaign.look()
+        else:
+            campaign.estimate()
+        to_do = campaign_answer(campaign.runs, knows_disk=campaign.knows_disk)
         report = None
         if not dry_run:
             if not as_json:
@@ -138,12 +141,19 @@ def _result(campaign: Campaign, report: ReportPage | None) -> Answer[CampaignRun
     return Answer(campaign.runs, *shown, *_troubles(campaign.runs))
 
 
-def campaign_answer(runs: Sequence[CampaignRun]) -> Answer[CampaignRun]:
-    """What is left to do of every recipe and seed, and the time it is thought to take."""
+def campaign_answer(runs: Sequence[CampaignRun], *, knows_disk: bool) -> Answer[CampaignRun]:
+    """What is left to do of every recipe and seed, and the time it is thought to take.
+
+    Args:
+        runs: every recipe with every seed.
+        knows_disk: whether the speed of the disk was measured.
+    """
     total = format_duration(sum(run.estimated_s or 0 for run in runs))
     notes = [f"{total} in all, measured on this machine; fitting the classifiers is not in it"]
     if any(run.state == "part done" for run in runs):
         notes.append("a stage or probe that has begun counts whole")
+    if not knows_disk:
+        notes.append("the disk is not in it: `gimstage plan --calibrate` measures its speed")
     table = Table(
         "the paper's tables",
         ("recipe", "seed", "state", "still to do"),
