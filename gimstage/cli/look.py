@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gimstage.cli.arguments import Place
 from gimstage.cli.base import (
     DATA,
     JSON,
@@ -30,7 +31,7 @@ from gimstage.sizes import format_bytes
 @click.argument("number", type=int)
 @option(
     "--png",
-    type=click.Path(path_type=Path),
+    type=Place(),
     is_flag=False,
     flag_value=Path(),
     default=None,
@@ -108,9 +109,7 @@ def verified_table(recipe: str, verified: Sequence[Mapping[str, Any]]) -> Table:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RUN]...")
-@option(
-    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
-)
+@option("--out", type=Place(), default=Path("report"), help="Folder to write to.")
 @with_options([RUNS, DATA, JSON])
 @guarded
 def report(names: tuple[str, ...], out: Path, runs: Path, data: Path | None, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gimstage.cli.arguments import Place
 from gimstage.cli.base import (
     COMPUTE,
     DATA,
@@ -39,18 +40,16 @@ SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines a
 def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
     """The seeds meant by "2,3" or "2 3"."""
     words = re.split(r"\s*,\s*|\s+", text.strip())
-    if not all(re.fullmatch(r"\d{1,18}", word) for word in words):
+    if not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
         message = f"{text!r}; expected whole numbers from 0, such as 2,3"
         raise click.BadParameter(message, context, option)
     return list(dict.fromkeys(map(int, words)))
 
 
 @click.command()
-@click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=Place())
 @click.option("--seeds", required=True, callback=_seeds, help="Such as 2,3; S runs as NAME@S.")
-@option(
-    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
-)
+@option("--out", type=Place(), default=Path("report"), help="Folder to write to.")
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and how long it takes.")
 @with_options([RUNS, DATA, JSON], COMPUTE)
 @guarded
