@@ -21,7 +21,7 @@ options  = --recipe stages/$(1) --runs $(RUNS) $(SEED:%=--seed %) $(ARGS)
 stages   = $(shell ls stages/$(1) 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)_.*\.toml$$/\1/p' | sort -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all tables test lint bench bench-memory clean
+.PHONY: help setup all tables test trust lint bench bench-memory clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,6 +60,9 @@ tables: setup ## run the small recipes that suit DATA with all SEEDS, report the
 
 test: setup lint ## check style and types, then run every test
 	$(BIN)/pytest
+
+trust: setup ## kill, flip, fill up, forge: a thousand faults of each kind; ARGS='--only flips'
+	PYTHONPATH=tests OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m trust $(ARGS)
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .

@@ -18,8 +18,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gimstage.bounds import Blocks, Positive
-from gimstage.modules.base import EncoderModule, Shape
+from gimstage.modules.base import EncoderModule, Positive, Shape
 
 
 class _PreActivationBlock(nn.Module, ABC):
@@ -112,7 +111,7 @@ class ResNetModule(EncoderModule, kind="resnet"):
         *,
         in_channels: int,
         width: Positive,
-        blocks: Blocks,
+        blocks: Positive,
         stride: Annotated[int, Ge(1), Le(2)],
         block: Literal["bottleneck", "basic"],
         stem_channels: Positive | None,

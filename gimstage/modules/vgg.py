@@ -17,10 +17,12 @@ This file imports nothing of gimstage but the base of modules.
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.bounds import DropoutShare, Kernel, Padding, Positive
 from gimstage.modules.base import (
+    DropoutShare,
     EncoderModule,
+    Natural,
     Outputs,
+    Positive,
     Shape,
 )
 
@@ -54,9 +56,9 @@ class VGGLayer(EncoderModule, kind="vgg_layer"):
         *,
         in_channels: int,
         channels: Positive,
-        kernel: Kernel,
-        stride: Kernel,
-        padding: Padding,
+        kernel: Positive,
+        stride: Positive,
+        padding: Natural,
         max_pool: bool,
         dropout: DropoutShare,
     ) -> None:

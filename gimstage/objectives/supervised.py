@@ -10,14 +10,13 @@ from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from gimstage.bounds import MOST, Natural
-from gimstage.modules.base import Shape
+from gimstage.modules.base import Natural, Shape
 from gimstage.objectives.base import Labels, Objective, Result
 
-Classes = Annotated[int, Ge(2), Le(MOST)]
+Classes = Annotated[int, Ge(2)]
 
 
 def checked_labels(labels: Tensor | None, shape: tuple[int, ...], num_classes: int) -> Tensor:

@@ -4,6 +4,7 @@ Arithmetic on the recipe's shapes, and a trace of a step without numbers; trains
 """
 
 import math
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from gimstage.cache import ENCODINGS, StoreLayout
 from gimstage.errors import BudgetError, DataError
 from gimstage.extract.layout import planned_layout
-from gimstage.files import free_bytes
 from gimstage.inputs import DataSet
 from gimstage.modality import modality_of
 from gimstage.modules import multiply_adds
@@ -314,7 +314,8 @@ def require_disk(
     Raises:
         BudgetError: free disk or `max_disk` is too small.
     """
-    free = free_bytes(root)
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
     cure = 'choose a smaller encoding, fewer stored views, or store = "none"; see `gimstage plan`'
     if needed_bytes > free:
         raise BudgetError(

@@ -12,14 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import (
-    UNKNOWN,
-    Identity,
-    differences,
-    fingerprint,
-    known_fingerprint,
-    supplemented,
-)
+from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.runs.folder import RunFolder, check_files
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.snapshot import Snapshot
@@ -81,9 +74,8 @@ class Runs:
 
     Args:
         root: the runs folder.
-        data_sha256: fingerprint of the split the stages are trained on; UNKNOWN where it is not
-            there, and whatever a stage was trained on is then taken to be that.
-        phones_sha256: the SHA-256 of the phone labels, or UNKNOWN; None where there are none.
+        data_sha256: fingerprint of the split the stages are trained on.
+        phones_sha256: the SHA-256 of the phone labels; None where there are none.
         snapshot: what was found out so far.
     """
 
@@ -134,13 +126,10 @@ class Runs:
         wanted, folder = self.features_identity(chain), self.stage_folder(chain)
         manifest, verdict = record_or_verdict(folder.manifest)
         if manifest is not None:
-            wanted = supplemented(wanted, manifest.identity)
             verdict = self._verdict(chain, manifest, wanted)
         elif verdict[0] == "missing":
             verdict = self._begun(chain, folder)
-        return Judgement(
-            Status(str(chain.last.number), *verdict, known_fingerprint(wanted)), manifest
-        )
+        return Judgement(Status(str(chain.last.number), *verdict, fingerprint(wanted)), manifest)
 
     def _verdict(self, chain: Chain, manifest: Manifest, wanted: Identity) -> Verdict:
         """The state of a stage with a manifest."""
@@ -174,8 +163,6 @@ class Runs:
             return "partial", ("training interrupted; it continues from its checkpoint",)
         leftovers = (folder.weights, folder.training.path, folder.features, folder.metrics)
         if any(path.exists() for path in leftovers):
-            if self.data_sha256 == UNKNOWN:
-                return "partial", ("begun; its data is not there to say whether it goes on",)
             return "partial", ("begun, but nothing to go on from; it starts anew",)
         return "missing", ()
 

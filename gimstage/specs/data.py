@@ -6,19 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import field_validator, model_validator
 
-from gimstage.bounds import (
-    Frames,
-    Images,
-    Level,
-    Positive,
-    Seed,
-    Share,
-    Spread,
-    StoredCount,
-    Voices,
-)
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import LATER, TRAINING, Spec
+from gimstage.specs.base import LATER, TRAINING, Positive, Rate, Seed, Share, Spec
 from gimstage.views import LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
@@ -46,7 +35,7 @@ class StoredViewsSpec(Spec):
 
     kind: Literal["grid", "crops"]
     patches: Positive | None = None
-    count: StoredCount
+    count: Positive
     seed: Seed
 
     @model_validator(mode="after")
@@ -61,9 +50,9 @@ class DemoSpec(Spec):
     """`[demo]`: how many synthetic images of each split are written, from which seed."""
 
     seed: Seed
-    unlabeled: Images
-    train: Images
-    test: Images
+    unlabeled: Positive
+    train: Positive
+    test: Positive
 
 
 class ValidationSpec(Spec):
@@ -112,8 +101,8 @@ class ImageDataSpec(_DataSpec):
     source: Literal["stl10", "demo_images"]
     train_split: Literal["unlabeled", "train", "test"]
     channels: Literal["gray", "rgb"]
-    mean: list[Level]
-    std: list[Spread]
+    mean: list[float]
+    std: list[Rate]
     views: ViewsSpec
     stored_views: Annotated[StoredViewsSpec, TRAINING]
     demo: Annotated[DemoSpec | None, TRAINING] = None
@@ -150,7 +139,7 @@ class ImageDataSpec(_DataSpec):
 class CropSpec(Spec):
     """`[views]` of speech: the length of the crops trained on, in frames of 10 ms."""
 
-    crop_frames: Frames
+    crop_frames: Positive
 
 
 class StoredSpansSpec(Spec):
@@ -161,7 +150,7 @@ class StoredSpansSpec(Spec):
     """
 
     kind: Literal["utterances", "crops"]
-    count: StoredCount | None = None
+    count: Positive | None = None
     seed: Seed | None = None
 
     @model_validator(mode="after")
@@ -179,9 +168,9 @@ class SpeechDemoSpec(Spec):
     """`[demo]`: how many synthetic speakers and utterances of each are written, from which seed."""
 
     seed: Seed
-    speakers: Voices
-    train: Voices
-    test: Voices
+    speakers: Positive
+    train: Positive
+    test: Positive
 
 
 class SpeechDataSpec(_DataSpec):
@@ -191,8 +180,8 @@ class SpeechDataSpec(_DataSpec):
     layout = "librispeech"
     source: Literal["librispeech", "demo_speech"]
     train_split: Literal["train", "test"]
-    mean: Level
-    std: Spread
+    mean: float
+    std: Rate
     views: CropSpec
     stored_views: Annotated[StoredSpansSpec, TRAINING]
     demo: Annotated[SpeechDemoSpec | None, TRAINING] = None

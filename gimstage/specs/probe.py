@@ -6,23 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from gimstage.bounds import (
-    MOST,
-    DropoutShare,
-    Epochs,
-    LearningRate,
-    Natural,
-    Positive,
-    Seed,
-    Share,
-    Steps,
-    Strength,
-)
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import LATER, Spec
+from gimstage.specs.base import LATER, Natural, Positive, Rate, Seed, Share, Spec
 
-Refs = Annotated[list[int | str], Field(max_length=1_000)]
-Strengths = Annotated[list[Strength], Field(min_length=1, max_length=1_000)]
+Refs = list[int | str]
+Strengths = Annotated[list[Rate], Field(min_length=1)]
 
 PROTOCOLS = ("paper", "converged", "hidden")
 
@@ -30,9 +18,9 @@ PROTOCOLS = ("paper", "converged", "hidden")
 class PaperProtocol(Spec):
     """`[paper]`: Adam on raw codes, fresh crops as training data."""
 
-    learning_rate: LearningRate
+    learning_rate: Rate
     batch_size: Positive
-    epochs: Epochs
+    epochs: Positive
     views: Positive
     seed: Seed
 
@@ -54,12 +42,12 @@ class HiddenProtocol(Spec):
     """
 
     hidden_channels: Positive
-    dropout: DropoutShare
-    learning_rate: LearningRate
-    batch_size: Annotated[int, Field(ge=2, le=MOST)]  # batch normalisation needs two samples
-    epochs: Epochs
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Rate
+    batch_size: Annotated[int, Field(ge=2)]  # batch normalisation needs two samples
+    epochs: Positive
     decay_factor: Share
-    decay_epochs: Annotated[list[Epochs], Field(max_length=1_000)]
+    decay_epochs: list[Positive]
     views: Positive
     seed: Seed
 
@@ -79,15 +67,15 @@ class HiddenProtocol(Spec):
 class FramePaper(Spec):
     """`[paper]` of phones: Adam, an utterance a step, in the order of the split."""
 
-    learning_rate: LearningRate
-    epochs: Epochs
+    learning_rate: Rate
+    epochs: Positive
     seed: Seed
 
 
 class FrameConverged(Spec):
     """`[converged]` of phones: as for crops, on so many frames drawn from the training split."""
 
-    frames: Steps
+    frames: Positive
     l2: Strengths
     validation_share: Share
     seed: Seed
@@ -103,7 +91,7 @@ class MFCCSpec(Spec):
     coefficients: Positive
     mel_bands: Positive
     window_samples: Positive
-    delta_frames: Annotated[int, Field(ge=3, le=MOST)]
+    delta_frames: Annotated[int, Field(ge=3)]
 
     @model_validator(mode="after")
     def _fits(self) -> MFCCSpec:

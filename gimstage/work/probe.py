@@ -11,13 +11,7 @@ from gimstage.inputs.reread import Reread
 from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, Stacks, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import (
-    Identity,
-    differences,
-    fingerprint,
-    known_fingerprint,
-    supplemented,
-)
+from gimstage.recipe.identity import Identity, differences, fingerprint
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.manifest import ProbeManifest, ProbeRow
 from gimstage.runs.state import Runs, Status, record_or_verdict
@@ -114,11 +108,11 @@ class ProbeWork(Work[list[Row]]):
         if manifest is None:
             return Status(self.name, state, why, "")
         try:
-            wanted = supplemented(self.identity(), manifest.identity)
+            wanted = self.identity()
         except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
             return Status(self.name, "stale", (str(error),), "")
         changes = tuple(differences(manifest.identity, wanted))
-        return Status(self.name, "stale" if changes else "done", changes, known_fingerprint(wanted))
+        return Status(self.name, "stale" if changes else "done", changes, fingerprint(wanted))
 
     def open(self) -> ClassProbe | SpeakerProbe | PhoneProbe:
         """The probe, its splits and labels read and checked.

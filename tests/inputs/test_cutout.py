@@ -22,9 +22,7 @@ CUTOUT_PX = 24
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The tiny recipe's synthetic images."""
-    images = Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
-    images.make()
-    return images
+    return Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

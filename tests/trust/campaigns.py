@@ -1,0 +1,7 @@
+"""All campaigns, in the order in which they are run."""
+
+from trust.faults import FAULTS
+from trust.flips import FLIPS
+from trust.kills import KILLS
+
+CAMPAIGNS = {campaign.name: campaign for campaign in (KILLS, FAULTS, FLIPS)}
