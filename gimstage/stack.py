@@ -5,6 +5,7 @@ Shape letters: B batch, C channels, y x map inside a patch, T rows in time.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from gimstage.device import to_fastest_layout
 from gimstage.draws import initialising
-from gimstage.errors import DamagedCacheError, StaleCacheError
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
+from gimstage.runs.finished import Finished
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.state import Runs
@@ -238,9 +240,23 @@ def _finished_from_data_to(folder: Path) -> list[tuple[RunFolder, Manifest]]:
     """The stages up to the one in a folder, the lowest first, as their manifests tie them."""
     stages = [(RunFolder(folder), _finished(folder, None))]
     while (upstream := stages[0][1].upstream) is not None:
-        below, weights = stages[0][0].path.parent.parent / upstream.stage, stages[0][1]
-        stages.insert(0, (RunFolder(below), _finished(below, weights.upstream_weights_sha256)))
+        root, weights = stages[0][0].path.parent.parent, stages[0][1].upstream_weights_sha256
+        stages.insert(0, _finished_below(root, upstream.stage, weights))
     return stages
+
+
+def _finished_below(root: Path, key: str, weights_sha256: str | None) -> tuple[RunFolder, Manifest]:
+    """The stage of a key with such weights, or where else in the runs folder it lies finished."""
+    own = RunFolder(root / key)
+    try:
+        return own, _finished(own.path, weights_sha256)
+    except CacheError:
+        for folder in Finished(root).mentioning(filter(None, [weights_sha256]), beside=own):
+            with suppress(CacheError):
+                manifest = folder.manifest()
+                if manifest is not None and manifest.weights_sha256 == weights_sha256:
+                    return folder, manifest
+        raise
 
 
 def _finished(folder: Path, weights_sha256: str | None) -> Manifest:

@@ -124,10 +124,10 @@ def _report(campaign: Campaign, out: Path) -> ReportPage | None:
     """The report; None where no run has anything to report."""
     from gimstage.session.session import report_on
 
-    names = campaign.reportable
-    if not names:
+    folders = campaign.reportable
+    if not folders:
         return None
-    return report_on(campaign.root, names, out, campaign.data, campaign.watch)
+    return report_on(campaign.root, [], out, campaign.data, campaign.watch, also=folders)
 
 
 def _result(campaign: Campaign, report: ReportPage | None) -> Answer[CampaignRun]:

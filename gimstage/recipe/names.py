@@ -15,8 +15,10 @@ This file imports nothing of gimstage.
 """
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,24 @@ class StageRef:
         """The reference in `N`, `RECIPE/N`, `data` or `RECIPE/data`."""
         recipe, _, word = str(ref).rpartition("/")
         return cls(recipe, int(word) if word.isdecimal() else None)
+
+
+def nameless(identity: Mapping[str, Any], run: RunName) -> dict[str, Any]:
+    """A probe's identity as every run that asks for the same probe would write it.
+
+    Args:
+        identity: as it was written, its stages by their keys.
+        run: who wrote it; its own stages go by their numbers, those of others without their seed.
+    """
+    plain = dict(identity)
+    for name in ("weights", "classifiers"):
+        if isinstance(table := plain.get(name), Mapping):
+            plain[name] = {_nameless(key, run): value for key, value in table.items()}
+    return plain
+
+
+def _nameless(text: str, run: RunName) -> str:
+    with suppress(ValueError):
+        key = ModuleKey.parse(text)
+        return key.number if key.run == run else str(key.seedless())
+    return text

@@ -6,7 +6,7 @@ Runs of one group differ in nothing but their seeds: same data, same stages, sam
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -141,23 +141,27 @@ class Report:
         return {sha: samples for samples, sha in sorted(told)}
 
 
-def collect(runs_root: Path, names: Sequence[str] | None = None) -> Report:
+def collect(
+    runs_root: Path, names: Sequence[str] | None = None, *, also: Collection[str] = ()
+) -> Report:
     """Read every finished stage and probe.
 
     Args:
         runs_root: the runs folder.
         names: the names of recipes, each with all of its seeds, or of single runs as `RECIPE@SEED`;
-            None or none of them for every run there is.
+            None or none of them for every run there is, unless others are named by `also`.
+        also: the names of further folders, each without the other seeds of its recipe.
 
     Raises:
         GimstageError: there is no such run, or none at all.
     """
     notes: Notes = []
     folders = sorted(p for p in _subfolders(runs_root) if _holds_runs(p))
-    chosen = [path for path in folders if not names or _names_of(path) & {*names}]
+    every = not names and not also
+    chosen = [p for p in folders if every or p.name in also or _names_of(p) & {*(names or ())}]
     known = {name for path in folders for name in _names_of(path)}
     for name in names or []:
-        if known and name not in known:
+        if known and name not in known and not also:
             raise GimstageError(f"run '{name}'", f"not in {runs_root}", cure=nearest(name, known))
     runs = [run for run in (read_run(path, notes) for path in chosen) if run is not None]
     if not runs:

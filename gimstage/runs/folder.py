@@ -215,6 +215,20 @@ class RunFolder:
             finally:
                 _overwrite(file, "")
 
+    def is_busy(self) -> bool:
+        """Whether another process works on it just now; nothing is written to find that out."""
+        try:
+            with (self.path / LOCK).open() as file:
+                holder = _holder(file)
+                if holder and holder[1] == socket.gethostname():
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return False
+                return bool(holder)
+        except BlockingIOError:
+            return True
+        except (OSError, ValueError):
+            return False
+
     @contextmanager
     def _held(self, kind: int) -> Iterator[IO[str]]:
         self.path.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import UnreadableError, read_json
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
+from gimstage.recipe.names import RunName, nameless
 from gimstage.recipe.restored import restored_chain
 from gimstage.runs.complaints import complaint, outside_complaint
 from gimstage.specs.base import Natural
@@ -208,9 +209,9 @@ class Manifest(Record):
                 cure="use that release, or run the stage again",
             ) from error
 
-    def as_upstream(self) -> Upstream:
-        """This stage as the manifest of the next one names it."""
-        return Upstream(stage=self.stage, fingerprint=self.fingerprint)
+    def as_upstream(self, key: str) -> Upstream:
+        """This stage as the manifest of the next one names it, by its key in their recipe."""
+        return Upstream(stage=key, fingerprint=self.fingerprint)
 
 
 class ProbeRow(Record):
@@ -239,6 +240,15 @@ class ProbeManifest(Record):
     identity: Identity
     rows: list[ProbeRow]
     versions: dict[str, str] = {}
+
+    @property
+    def nameless(self) -> Identity:
+        """Its identity without the name of its run, to compare with those of others.
+
+        Raises:
+            ValueError: its key names no run.
+        """
+        return nameless(self.identity, RunName.parse(self.probe.rpartition("/")[0]))
 
     def document(self) -> dict[str, Any]:
         """The record as plain JSON values."""

@@ -36,21 +36,31 @@ class Snapshot(Generic[T]):
     """Findings on folders, and the digests of their files."""
 
     def __init__(self) -> None:
-        self._findings: dict[RunFolder, _Finding[T]] = {}
+        self._findings: dict[tuple[RunFolder, str], _Finding[T]] = {}
         self._digests: dict[Path, tuple[Stamp, str]] = {}
 
-    def of(self, folder: RunFolder, below: Iterable[RunFolder], look: Callable[[], T]) -> T:
+    def of(
+        self,
+        folder: RunFolder,
+        below: Iterable[RunFolder],
+        look: Callable[[], T],
+        *,
+        asker: str = "",
+    ) -> T:
         """What was found out about a folder; found out now, if it has not been.
 
         Args:
             folder: the folder.
-            below: the folders that the finding rests on too.
+            below: the folders that the finding rests on too; resting on others, it is another.
             look: finds it out.
+            asker: for what stage, where that is not the folder's own.
         """
-        if folder not in self._findings:
+        key, rests_on = (folder, asker), frozenset(below)
+        finding = self._findings.get(key)
+        if finding is None or finding.below != rests_on:
             stamps = dict(_stamps(folder.path))  # first: a change while looking is a change since
-            self._findings[folder] = _Finding(look(), stamps, frozenset(below))
-        return self._findings[folder].value
+            finding = self._findings[key] = _Finding(look(), stamps, rests_on)
+        return finding.value
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file's bytes, which are read once as long as its stamp stays the same.
@@ -58,14 +68,14 @@ class Snapshot(Generic[T]):
         Raises:
             FileNotFoundError: there is no such file.
         """
-        stamp = _stamp(path.stat())
+        stamp = stamp_of(path.stat())
         if self._digests.get(path, (None,))[0] != stamp:
             self._digests[path] = stamp, file_sha256(path)
         return self._digests[path][1]
 
     def look_again(self) -> None:
         """Forget the findings on folders of which a file has changed, come or gone."""
-        for folder, finding in list(self._findings.items()):
+        for (folder, _), finding in list(self._findings.items()):
             if finding.stamps != dict(_stamps(folder.path)):
                 self._drop(folder)
 
@@ -79,16 +89,16 @@ class Snapshot(Generic[T]):
         self._findings = {
             key: finding
             for key, finding in self._findings.items()
-            if folder != key and folder not in finding.below
+            if folder != key[0] and folder not in finding.below
         }
 
     def touch(self, folder: RunFolder) -> None:
         """Give the folder's manifest the time of now; what was found out stays true."""
-        path, finding = folder.manifest_path, self._findings.get(folder)
-        same = finding is not None and finding.stamps.get(str(path)) == _stamp(path.stat())
+        path, finding = folder.manifest_path, self._findings.get((folder, ""))
+        same = finding is not None and finding.stamps.get(str(path)) == stamp_of(path.stat())
         path.touch()
         if finding is not None and same:
-            finding.stamps[str(path)] = _stamp(path.stat())
+            finding.stamps[str(path)] = stamp_of(path.stat())
 
 
 def _stamps(folder: Path | str) -> Iterator[tuple[str, Stamp]]:
@@ -102,10 +112,11 @@ def _stamps(folder: Path | str) -> Iterator[tuple[str, Stamp]]:
             yield from _stamps(entry.path)
         elif entry.name != LOCK:
             try:
-                yield entry.path, _stamp(entry.stat())
+                yield entry.path, stamp_of(entry.stat())
             except FileNotFoundError:  # gone since: as if it had not been there
                 continue
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Inode, bytes, and when content and entry last changed, in ns."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -2,17 +2,19 @@
 
 A stage's state is read off its folder: *missing* (nothing), *partial* (begun), *done*, *stale*
 (made by another recipe, upstream or data), *damaged* (the manifest promises what is not there).
+Where its own folder is not done, another finished folder of the same fingerprint takes its place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
+from gimstage.runs.finished import Finished
 from gimstage.runs.folder import RunFolder, check_files
 from gimstage.runs.manifest import Manifest
 from gimstage.runs.snapshot import Snapshot
@@ -59,10 +61,19 @@ def record_or_verdict(read: Callable[[], R | None]) -> tuple[R | None, Verdict]:
 
 
 class Judgement(NamedTuple):
-    """What was found out about a stage: its state, and its manifest if it can be read."""
+    """What was found out about a stage.
+
+    Args:
+        status: its state.
+        manifest: its manifest, if one can be read.
+        folder: where it lies.
+        below: where the stages below lie, from which it was made or would be.
+    """
 
     status: Status
     manifest: Manifest | None
+    folder: RunFolder
+    below: frozenset[RunFolder]
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,8 @@ class Runs:
 
     Each stage is judged once, and again after `forget`, or after `look_again` where a file of it
     or of a stage below has changed; so all that a command says is of one moment.
+
+    What is lent is read where it lies; nothing is written there.
 
     Args:
         root: the runs folder.
@@ -84,13 +97,26 @@ class Runs:
     phones_sha256: str | None = None
     snapshot: Snapshot[Judgement] = field(default_factory=Snapshot, repr=False, compare=False)
 
+    @cached_property
+    def finished(self) -> Finished:
+        """Where else a result may lie."""
+        return Finished(self.root)
+
     def folder(self, key: str) -> RunFolder:
-        """The folder of `RECIPE/NUMBER` or of `RECIPE/PROBE`."""
+        """The own folder of `RECIPE/NUMBER` or of `RECIPE/PROBE`."""
         return RunFolder(self.root / key)
 
-    def stage_folder(self, chain: Chain) -> RunFolder:
-        """The folder of a chain's last stage."""
+    def own_folder(self, chain: Chain) -> RunFolder:
+        """The folder that a chain's last stage is trained in."""
         return self.folder(chain.last.key)
+
+    def stage_folder(self, chain: Chain) -> RunFolder:
+        """The folder that a chain's last stage is read from, its own or another of the same."""
+        return self._judgement(chain).folder
+
+    def is_lent(self, chain: Chain) -> bool:
+        """Whether the chain's last stage is done, but not in its own folder."""
+        return self.stage_folder(chain) != self.own_folder(chain)
 
     def weights_identity(self, chain: Chain) -> Identity:
         """What decides the weights of the chain's last stage, data included."""
@@ -117,23 +143,42 @@ class Runs:
     def look_again(self) -> None:
         """Judge those stages anew, when they are next asked for, of which a file has changed."""
         self.snapshot.look_again()
+        self.finished.look_again()
 
     def _judgement(self, chain: Chain) -> Judgement:
-        below = map(self.stage_folder, chain.below())
-        return self.snapshot.of(self.stage_folder(chain), below, partial(self._judge, chain))
+        """What was found out in the stage's own folder, or in the first that holds the same."""
+        below: frozenset[RunFolder] = frozenset()
+        if chain.upstream is not None:
+            before = self._judgement(chain.upstream)
+            below = before.below | {before.folder}
+        folder = self.own_folder(chain)
+        own = self.snapshot.of(folder, below, partial(self._judge, chain, folder, below))
+        return own if own.status.state == "done" else self._lent(chain, own) or own
 
-    def _judge(self, chain: Chain) -> Judgement:
-        wanted, folder = self.features_identity(chain), self.stage_folder(chain)
+    def _lent(self, chain: Chain, own: Judgement) -> Judgement | None:
+        """The same stage, finished in another folder; None where there is none."""
+        for folder in self.finished.mentioning([own.status.fingerprint], beside=own.folder):
+            look = partial(self._judge, chain, folder, own.below)
+            found = self.snapshot.of(folder, own.below, look, asker=chain.last.key)
+            if found.status.state == "done":
+                return found._replace(status=replace(found.status, why=(f"as {folder.path}",)))
+        return None
+
+    def _judge(self, chain: Chain, folder: RunFolder, below: frozenset[RunFolder]) -> Judgement:
+        """What a folder holds, taken for the chain's last stage."""
+        wanted = self.features_identity(chain)
         manifest, verdict = record_or_verdict(folder.manifest)
         if manifest is not None:
-            verdict = self._verdict(chain, manifest, wanted)
+            verdict = self._verdict(chain, folder, manifest, wanted)
         elif verdict[0] == "missing":
             verdict = self._begun(chain, folder)
-        return Judgement(Status(str(chain.last.number), *verdict, fingerprint(wanted)), manifest)
+        status = Status(str(chain.last.number), *verdict, fingerprint(wanted))
+        return Judgement(status, manifest, folder, below)
 
-    def _verdict(self, chain: Chain, manifest: Manifest, wanted: Identity) -> Verdict:
+    def _verdict(
+        self, chain: Chain, folder: RunFolder, manifest: Manifest, wanted: Identity
+    ) -> Verdict:
         """The state of a stage with a manifest."""
-        folder = self.stage_folder(chain)
         changes = differences(manifest.identity, wanted) or self._upstream_changes(chain, manifest)
         if changes:
             return "stale", tuple(changes)
@@ -184,7 +229,7 @@ class Runs:
         Raises:
             DamagedCacheError: one of the files is damaged.
         """
-        folder, wanted = self.stage_folder(chain), self.training_fingerprint(chain)
+        folder, wanted = self.own_folder(chain), self.training_fingerprint(chain)
         paths = (folder.objective, folder.weights)
         if not all(_is_of(path, wanted) for path in paths):
             return False
@@ -202,7 +247,7 @@ class Runs:
         Raises:
             DamagedCacheError: its weights are damaged.
         """
-        folder, wanted = self.stage_folder(chain), self.training_fingerprint(chain)
+        folder, wanted = self.own_folder(chain), self.training_fingerprint(chain)
         ready = folder.training.objective  # until it is moved, before the weights are
         paths = (ready if ready.exists() else folder.objective, folder.training.weights)
         if not all(_is_of(path, wanted) for path in paths):
@@ -229,7 +274,7 @@ class Runs:
             StaleCacheError: it is missing, partial or stale.
             DamagedCacheError: it is damaged.
         """
-        status, manifest = self._judgement(chain)
+        status, manifest = self._judgement(chain)[:2]
         if status.state == "done" and manifest is not None:
             return manifest
         kind = DamagedCacheError if status.state == "damaged" else StaleCacheError

@@ -45,7 +45,7 @@ class TrainedStage:
         if training.first and training.last:
             first, last = training.first["loss"], training.last["loss"]
             losses = f"loss {first:.3f} → {last:.3f} in {training.steps} steps"
-        verb = "done" if self.fresh else "already done"
+        verb = ", ".join(["done" if self.fresh else "already done", *self.status.why])
         return f"stage {self.recipe}/{self.status.name} {verb}: {losses}, {stored}"
 
     def as_json(self) -> dict[str, Any]:

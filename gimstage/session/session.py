@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 
 from gimstage.cache import FeatureReader
-from gimstage.errors import BudgetError
+from gimstage.errors import BudgetError, DataError
 from gimstage.plan.cost import plan_stage, plan_stages
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.recipe import Recipe
@@ -108,7 +108,7 @@ class Session:
         plans, refusal = [], None
         try:
             plans = pipeline.plans()
-            pipeline.require_disk(list(recipe.stages))
+            pipeline.require_disk(pipeline.to_store)
         except BudgetError as error:
             refusal = error
         free, budget = pipeline.free_disk(), pipeline.settings.budget
@@ -213,7 +213,11 @@ class Session:
             Interrupted: a stop was asked for; the report of before is still there.
         """
         with self._watching() as watch:
-            return report_on(self.runs, [self.name], Path(out), self.data, watch)
+            lenders: set[str] = set()
+            with suppress(DataError):  # without its data, what is in its own folder
+                lenders = self.pipeline().lenders()
+            runs = [self.name]
+            return report_on(self.runs, runs, Path(out), self.data, watch, also=lenders)
 
 
 def _trained(pipeline: Pipeline, fresh: dict[int, bool]) -> Answer[TrainedStage]:
@@ -235,7 +239,13 @@ def _trained(pipeline: Pipeline, fresh: dict[int, bool]) -> Answer[TrainedStage]
 
 
 def report_on(
-    runs: Path, names: list[str], out: Path, data: Path | None, watch: Watch
+    runs: Path,
+    names: list[str],
+    out: Path,
+    data: Path | None,
+    watch: Watch,
+    *,
+    also: Collection[str] = (),
 ) -> ReportPage:
     """Write the report of some runs, or of all where no name is given; its page and its rows.
 
@@ -245,6 +255,7 @@ def report_on(
         out: the folder to write to.
         data: where raw data lies that is not where it was when the runs read it.
         watch: hears of progress, asks to stop.
+        also: the names of further folders of runs, each without the other seeds of its recipe.
 
     Raises:
         GimstageError: there is no such run, or none at all, or `out` cannot be written to.
@@ -252,7 +263,7 @@ def report_on(
     """
     from gimstage.report import collect, summary, write_report  # of no use to other commands
 
-    report = collect(runs, names)
+    report = collect(runs, names, also=also)
     page = write_report(report, out=out, data=data, watch=watch)
     return ReportPage(page, summary(report))
 

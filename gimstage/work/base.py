@@ -49,15 +49,20 @@ class Work(ABC, Generic[R]):
 
     Args:
         title: names it in errors.
-        folder: where it is recorded.
+        folder: where it is recorded when it is worked on here.
         reads: the stages that must stay as they are while it is worked on.
         runs: all runs.
+
+    Attributes:
+        place: where its result lies, as the last look at its status has found: its folder, or
+            another that holds the same.
     """
 
     def __init__(
         self, title: str, folder: RunFolder, *, reads: Sequence[Chain], runs: Runs
     ) -> None:
         self.title, self.folder, self.reads, self.runs = title, folder, reads, runs
+        self.place = folder
 
     @abstractmethod
     def identity(self) -> Identity:
@@ -65,7 +70,7 @@ class Work(ABC, Generic[R]):
 
     @abstractmethod
     def status(self) -> Status:
-        """Whether its folder holds the result that the recipe asks for now."""
+        """Whether its folder, or another, holds the result that the recipe asks for now."""
 
     @abstractmethod
     def work(self) -> R:
@@ -117,7 +122,7 @@ def _finish_locked(work: Work[R], room: Callable[[], None]) -> bool:
 
 def _done(work: Work[R]) -> bool:
     done = work.status().state == "done"
-    if done:
+    if done and work.place == work.folder:
         work.runs.snapshot.touch(work.folder)  # for make, which orders by time
     return done
 

@@ -111,10 +111,12 @@ class Campaign:
         return any(run.state == "failed" for run in self.runs)
 
     @property
-    def reportable(self) -> list[str]:
-        """The runs of which a stage or a probe is finished, by name."""
-        names = [run.name for run in self.runs]
-        return [name for name in names if any((self.root / name).glob("*/manifest.json"))]
+    def reportable(self) -> set[str]:
+        """The names of the folders in which stages or probes of the runs are finished."""
+        names = {run.name for run in self.runs}
+        own = {name for name in names if any((self.root / name).glob("*/manifest.json"))}
+        lent = [run.pipeline.lenders() for run in self.runs if run.state == "done" and run.pipeline]
+        return own.union(*lent)
 
     def _attempt(self, run: CampaignRun, do: Callable[[CampaignRun], None]) -> None:
         self.watch.leave_if_asked()

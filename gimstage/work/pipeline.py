@@ -4,7 +4,7 @@ import logging
 import shutil
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from gimstage.errors import (
     NoLabelsError,
@@ -24,10 +24,10 @@ from gimstage.probe import Row
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
-from gimstage.runs.folder import folder_bytes
+from gimstage.runs.folder import RunFolder, folder_bytes
 from gimstage.runs.manifest import MemoryRecord
 from gimstage.runs.state import Runs, Status
-from gimstage.work.base import Settings, finish
+from gimstage.work.base import Settings, Work, finish
 from gimstage.work.probe import ProbeWork
 from gimstage.work.stage import StageWork
 from gimstage.work.verify import Verification, Verified
@@ -122,7 +122,7 @@ class Pipeline:
     def require_disk(self, numbers: list[int]) -> None:
         """Refuse before a byte is written if what these stages store would not fit."""
         chains = {number: self.recipe.chain(number) for number in self.recipe.stages}
-        cached = {n: folder_bytes(self.runs.stage_folder(c).features) for n, c in chains.items()}
+        cached = {n: folder_bytes(self.runs.own_folder(c).features) for n, c in chains.items()}
         pending = {number: stored_bytes(chains[number], self.data) for number in numbers}
         require_disk(
             f"recipe {self.recipe.name}",
@@ -230,7 +230,28 @@ class Pipeline:
         Raises:
             StaleCacheError: none is finished.
         """
-        return Verification(self.recipe, self.data, runs=self.runs, watch=self.watch).all()
+        places = self.places()
+        return Verification(
+            self.recipe, self.data, places=places, runs=self.runs, watch=self.watch
+        ).all()
+
+    @property
+    def to_store(self) -> list[int]:
+        """The stages whose features lie in no other recipe's folder, and so will in their own."""
+        return [n for n in self.recipe.stages if not self.runs.is_lent(self.recipe.chain(n))]
+
+    def places(self) -> dict[RunFolder, RunFolder]:
+        """Where each stage and probe is read from, by its own folder."""
+        works: list[Work[Any]] = [*map(self._stage, self.recipe.stages)]
+        works += map(self._probe, self.recipe.probes)
+        for work in works:
+            work.status()
+        return {work.folder: work.place for work in works}
+
+    def lenders(self) -> set[str]:
+        """The names of other runs in which stages or probes of this recipe lie finished."""
+        lent = [place for own, place in self.places().items() if place != own]
+        return {place.path.parent.name for place in lent}
 
     def statuses(self) -> list[Status]:
         """The state of every stage, in order."""

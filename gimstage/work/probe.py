@@ -1,5 +1,7 @@
 """One probe from start to finish: what decides its rows, whether they are there, how they come."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -12,7 +14,9 @@ from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe,
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, differences, fingerprint
+from gimstage.recipe.names import ModuleKey, RunName, nameless
 from gimstage.recipe.recipe import Recipe
+from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import ProbeManifest, ProbeRow
 from gimstage.runs.state import Runs, Status, record_or_verdict
 from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
@@ -46,11 +50,12 @@ class ProbeWork(Work[list[Row]]):
     ) -> None:
         self.recipe, self.name, self.spec = recipe, name, recipe.probe(name)
         self.chains = [recipe.chain(ref) for ref in self.spec.inputs]
-        self.key = f"{recipe.name}/{name}"
+        self.key, self.run = f"{recipe.name}/{name}", RunName.parse(recipe.name)
         trained = self.chains if self.spec.weights == "trained" else []
         reads = [part for chain in trained for part in [*chain.below(), chain]]
         super().__init__(f"probe {self.key}", runs.folder(self.key), reads=reads, runs=runs)
         self.data, self.settings, self.watch = data, settings, watch
+        self._record: ProbeManifest | None = None  # as the last look has found it
 
     def identity(self) -> Identity:
         """Everything that decides the probe's rows, down to the bits of the weights.
@@ -63,12 +68,13 @@ class ProbeWork(Work[list[Row]]):
         stages = [stage for chain in self.chains for stage in chain.stages]
         algorithms = {"views": self.recipe.data.algorithm}
         algorithms |= {part.kind: part.algorithm() for stage in stages for part in stage.spec.parts}
+        weights = self._weights()  # first: where a stage is not done, no data need be read
         return {
             "algorithms": algorithms | {"probe": self.spec.algorithm},
             "probe": self.spec.identity(),
             "data": self.recipe.data.as_probed(),
             "data_sha256": self._data_sha256(),
-            "weights": {chain.last.key: self._weights(chain) for chain in self.chains},
+            "weights": weights,
         } | self._classifiers()
 
     @property
@@ -82,8 +88,11 @@ class ProbeWork(Work[list[Row]]):
             digests["phones"] = self.data.phones_fingerprint(root)
         return digests
 
-    def _weights(self, chain: Chain) -> Any:
-        """What decides the weights of a stack that is probed."""
+    def _weights(self) -> Identity:
+        """What decides the weights of every stack that is probed, by the key of its last stage."""
+        return {chain.last.key: self._weights_of(chain) for chain in self.chains}
+
+    def _weights_of(self, chain: Chain) -> Any:
         if self.spec.weights == "trained":
             return self.runs.require(chain).weights_sha256
         return [
@@ -104,15 +113,37 @@ class ProbeWork(Work[list[Row]]):
 
     def status(self) -> Status:
         """The state of the probe, and why."""
-        manifest, (state, why) = record_or_verdict(self.folder.probe_manifest)
-        if manifest is None:
-            return Status(self.name, state, why, "")
+        self.place, self._record = self.folder, None
+        self._record, (state, why) = record_or_verdict(self.folder.probe_manifest)
         try:
+            if self._record is None and not self._others():
+                return Status(self.name, state, why, "")
             wanted = self.identity()
         except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
-            return Status(self.name, "stale", (str(error),), "")
-        changes = tuple(differences(manifest.identity, wanted))
-        return Status(self.name, "stale" if changes else "done", changes, fingerprint(wanted))
+            verdict = ("stale", (str(error),)) if self._record else (state, why)
+            return Status(self.name, *verdict, "")
+        if self._record is not None:
+            why = tuple(differences(self._record.identity, wanted))
+            state = "stale" if why else "done"
+        if state != "done" and (same := self._same(wanted)):
+            self.place, self._record = same
+            state, why = "done", (f"as {self.place.path}",)
+        return Status(self.name, state, why, fingerprint(wanted))
+
+    def _others(self) -> list[RunFolder]:
+        """Other folders that may hold the same; none where nothing mentions the weights."""
+        digests = [each for each in self._weights().values() if isinstance(each, str)]
+        return self.runs.finished.mentioning(digests, beside=self.folder)
+
+    def _same(self, identity: Identity) -> tuple[RunFolder, ProbeManifest] | None:
+        """The first other folder of a finished probe that was asked for exactly the same."""
+        wanted = nameless(identity, self.run)
+        for folder in self._others():
+            with suppress(CacheError, ValueError):
+                record = folder.probe_manifest()
+                if record and not differences(record.nameless, wanted):
+                    return folder, record
+        return None
 
     def open(self) -> ClassProbe | SpeakerProbe | PhoneProbe:
         """The probe, its splits and labels read and checked.
@@ -151,24 +182,26 @@ class ProbeWork(Work[list[Row]]):
     def commit(self, rows: list[Row]) -> None:
         """Write the manifest; the probe is done."""
         identity = self.identity()
-        self.folder.commit(
-            ProbeManifest(
-                probe=self.key,
-                fingerprint=fingerprint(identity),
-                identity=identity,
-                rows=[ProbeRow(**row) for row in rows],
-                versions=versions(),
-            )
+        self._record = ProbeManifest(
+            probe=self.key,
+            fingerprint=fingerprint(identity),
+            identity=identity,
+            rows=[ProbeRow(**row) for row in rows],
+            versions=versions(),
         )
+        self.folder.commit(self._record)
 
     def rows(self) -> list[Row]:
-        """The rows as committed; none where nothing is.
+        """The rows as the last look at its status has found them; none where there were none."""
+        rows = [row.model_dump() for row in self._record.rows] if self._record else []
+        return rows if self.place == self.folder else [self._named_here(row) for row in rows]
 
-        Raises:
-            CacheError: the manifest cannot be read.
-        """
-        manifest = self.folder.probe_manifest()
-        return [row.model_dump() for row in manifest.rows] if manifest else []
+    def _named_here(self, row: Row) -> Row:
+        """A row of another run's, whose stages of other recipes have that run's seed."""
+        if "/" not in row["stage"]:
+            return row
+        key = ModuleKey.parse(row["stage"])
+        return row | {"stage": str(replace(key, run=replace(key.run, seed=self.run.seed)))}
 
     def _stacks(self) -> Stacks:
         """The stacks to probe, by key of module.

@@ -63,7 +63,7 @@ class StageWork(Work[FeaturesRecord | None]):
     def __init__(
         self, chain: Chain, data: DataSet, *, runs: Runs, settings: Settings, watch: Watch
     ) -> None:
-        folder = runs.stage_folder(chain)
+        folder = runs.own_folder(chain)
         super().__init__(f"stage {chain.last.key}", folder, reads=chain.below(), runs=runs)
         self.chain, self.data = chain, data
         self.settings, self.watch = settings, watch
@@ -74,6 +74,7 @@ class StageWork(Work[FeaturesRecord | None]):
 
     def status(self) -> Status:
         """The state of the stage, and why."""
+        self.place = self.runs.stage_folder(self.chain)
         return self.runs.status(self.chain)
 
     def work(self) -> FeaturesRecord | None:
@@ -105,7 +106,8 @@ class StageWork(Work[FeaturesRecord | None]):
     def commit(self, features: FeaturesRecord | None) -> None:
         """Write the manifest; the stage is done."""
         chain, folder, identity = self.chain, self.folder, self.identity()
-        upstream = self.runs.require(chain.upstream) if chain.upstream else None
+        before = chain.upstream
+        upstream = self.runs.require(before) if before else None
         folder.commit(
             Manifest(
                 stage=chain.last.key,
@@ -113,7 +115,7 @@ class StageWork(Work[FeaturesRecord | None]):
                 identity=identity,
                 weights_sha256=self.runs.snapshot.sha256(folder.weights),
                 objective_sha256=self.runs.snapshot.sha256(folder.objective),
-                upstream=upstream.as_upstream() if upstream else None,
+                upstream=upstream.as_upstream(before.last.key) if before and upstream else None,
                 upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
                 outside=chain.outside,
                 files=kept_files(folder, self.runs.snapshot.sha256),

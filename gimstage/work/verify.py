@@ -1,6 +1,6 @@
 """Whether what a recipe left, and the data it came from, are what the manifests say: all read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,12 +52,22 @@ class Verification:
     Args:
         recipe: the recipe.
         data: the data set, as the recipe finds it now.
+        places: where each stage and probe is read from, by its own folder.
         runs: all runs.
         watch: hears of progress, asks to stop.
     """
 
-    def __init__(self, recipe: Recipe, data: DataSet, *, runs: Runs, watch: Watch) -> None:
-        self.recipe, self.data, self.runs, self.watch = recipe, data, runs, watch
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        *,
+        places: Mapping[RunFolder, RunFolder],
+        runs: Runs,
+        watch: Watch,
+    ) -> None:
+        self.recipe, self.data, self.places = recipe, data, places
+        self.runs, self.watch = runs, watch
 
     def all(self) -> list[Verified]:
         """What was read of every finished stage and probe, in order.
@@ -79,7 +89,7 @@ class Verification:
 
     def _stage(self, number: int) -> Verified | None:
         chain = self.recipe.chain(number)
-        folder, found = self.runs.stage_folder(chain), Verified("stage", str(number))
+        folder, found = self._place(self.runs.own_folder(chain)), Verified("stage", str(number))
         manifest = self._manifest(folder.manifest, found)
         if manifest is not None:
             found.read += manifest.digests
@@ -92,12 +102,16 @@ class Verification:
         return self._finished(folder, found)
 
     def _probe(self, name: str) -> Verified | None:
-        folder = self.runs.folder(f"{self.recipe.name}/{name}")
+        folder = self._place(self.runs.folder(f"{self.recipe.name}/{name}"))
         found = Verified("probe", name)
         manifest = self._manifest(folder.probe_manifest, found)
         if manifest is not None:
             self._read_data(manifest, found)
         return self._finished(folder, found)
+
+    def _place(self, own: RunFolder) -> RunFolder:
+        """The own folder in any state; where it has no manifest, the one that is read."""
+        return own if own.manifest_path.exists() else self.places[own]
 
     def _manifest(self, read: Callable[[], R | None], found: Verified) -> R | None:
         try:

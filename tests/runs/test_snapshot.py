@@ -11,7 +11,6 @@ import pytest
 from helpers.homes import at
 
 from gimstage.errors import DamagedCacheError, StaleCacheError
-from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.snapshot import Snapshot
 from gimstage.runs.state import Judgement, Runs
@@ -31,9 +30,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     numbers: Counter[str] = Counter()
     judge, digest = Runs._judge, hashlib.file_digest
 
-    def judging(runs: Runs, chain: Chain) -> Judgement:
+    def judging(runs: Runs, *place: Any) -> Judgement:
         numbers["judged"] += 1
-        return judge(runs, chain)
+        return judge(runs, *place)
 
     def hashing(file: Any, *algorithm: Any) -> Any:
         numbers["hashed"] += str(file.name).endswith(".safetensors")
