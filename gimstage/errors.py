@@ -54,7 +54,7 @@ class DataError(GimstageError):
 
 
 class NoLabelsError(DataError):
-    """The data has no labels of the kind asked for."""
+    """The data has no labels of the kind asked for, or none that could be learned and told."""
 
 
 class ChangedDataError(DataError):

@@ -16,12 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.librispeech import (
-    FRAME_SAMPLES,
-    SPLITS,
-    SpeechSplit,
-    open_split,
-)
+from gimstage.data.librispeech import FRAME_SAMPLES, SpeechSplit, open_split
+from gimstage.data.lists import SPLITS
 from gimstage.data.spectrogram import WINDOW_SAMPLES, spectrogram
 from gimstage.data.utterances import SAMPLE_RATE_HZ
 from gimstage.errors import DataError

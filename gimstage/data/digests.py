@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gimstage.data.files import reading
+from gimstage.data.files import reading, require_file
 from gimstage.errors import ChangedDataError
 from gimstage.files import UnreadableError, read_json, write_json
 
@@ -150,6 +150,7 @@ def _digest(path: Path, heard: Heard) -> str:
 
 
 def _stamp(path: Path) -> Stamp:
+    require_file(path)
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 

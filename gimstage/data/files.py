@@ -1,7 +1,7 @@
 """Reading and making data sets so that failure is a message.
 
 Serves the data sources: the system's errors become `DataError`, and a new folder appears whole.
-Imports `errors`, nothing else of gimstage.
+Imports `errors` and `files`, nothing else of gimstage.
 """
 
 import os
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gimstage.errors import DataError
+from gimstage.files import UnreadableError, require_regular
 
 
 @contextmanager
@@ -21,9 +22,23 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         cure = "check the path of the data set, or fetch the set again"
         raise DataError(str(path), "there is no such file or folder", cure=cure) from error
+    except UnreadableError as error:
+        cure = "check what it is, or fetch the set again"
+        raise DataError(str(path), f"it is {error}", "a file", cure) from error
     except OSError as error:
         found = f"it cannot be read ({error.strerror})"
         raise DataError(str(path), found, cure="check what it is and who may read it") from error
+
+
+def require_file(path: Path) -> None:
+    """Refuse what could not be read to an end, such as a pipe, or not at all; inside `reading`.
+
+    Raises:
+        UnreadableError: it is no regular file.
+        OSError: there is none.
+    """
+    if not path.is_symlink() or path.exists():
+        require_regular(path)
 
 
 @contextmanager

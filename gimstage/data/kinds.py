@@ -1,27 +1,103 @@
 """What kind of data lies in a folder, and in which folder a file's data, told from names alone.
 
-This file imports nothing of gimstage.
+Imports `errors`, nothing else of gimstage.
 """
 
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from gimstage.errors import DataError
+
 Kind = Literal["images", "speech"]
 
-_PIXELS, _SOUND = "_X.bin", ".flac"
+FLAC = ".flac"
+# Endings of sound that is not read.
+OTHER_SOUND = (".wav", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+LITTER = "._"  # how macOS begins the names of what it leaves beside files on foreign disks
+
+_PIXELS = "_X.bin"
+_LISTS = ("train_split.txt", "test_split.txt")
 _DEPTHS = (2, 3, 4)  # of the folder of a LibriSpeech tree above its sound: SPLIT/SPEAKER/CHAPTER
+_LOOKED_AT = 100_000  # files of a folder that holds neither
+_IMAGES = "images in STL-10's layout (unlabeled_X.bin, train_X.bin, …)"
+_SPEECH = "speech in LibriSpeech's (SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac)"
 
 
 def data_kind(folder: Path) -> Kind | None:
-    """Images in STL-10's layout, speech in LibriSpeech's, or None where neither lies there."""
+    """Images in STL-10's layout, speech, or None where neither lies there.
+
+    Sound of any ending is speech, and so are split lists without any: who reads speech says best
+    what is wrong with them.
+    """
     if any(folder.glob(f"*{_PIXELS}")):
         return "images"
-    return "speech" if any(folder.rglob(f"*{_SOUND}")) else None
+    speech = (FLAC, *OTHER_SOUND)
+    told = any(ending(name) in speech or name in _LISTS for name in _names(folder))
+    return "speech" if told else None
+
+
+def require_kind(folder: Path) -> Kind:
+    """The kind of data in a folder.
+
+    Raises:
+        DataError: there is none; says what lies there instead, and where images lie if below.
+    """
+    kind = data_kind(folder)
+    if kind is None:
+        raise no_data(folder)
+    return kind
+
+
+def no_data(folder: Path) -> DataError:
+    """What to say of a folder in which no data lies that could be read."""
+    expected = f"{_IMAGES} or {_SPEECH}"
+    if not folder.is_dir():
+        cure = "check the path of the data set, or fetch the set again"
+        return DataError(str(folder), "there is no such folder", expected, cure)
+    below = next((path.parent for path in sorted(folder.glob(f"*/*{_PIXELS}"))), None)
+    if below is not None:
+        found = f"no *{_PIXELS} lies in it, but in {below.name} below it"
+        return DataError(str(folder), found, _IMAGES, f"give {shlex.quote(str(below))} instead")
+    return DataError(
+        str(folder),
+        f"neither images nor speech: {described(folder)}",
+        expected,
+        "bring it into one of these layouts; `gimstage data demo NEW` and "
+        "`gimstage data demo-audio NEW` write small sets to compare with",
+    )
+
+
+def described(folder: Path) -> str:
+    """How many files of which endings lie below a folder, the most frequent first."""
+    counts = Counter(ending(name) or "other" for name in islice(_names(folder), _LOOKED_AT))
+    return counted(counts) or "no file at all"
+
+
+def counted(counts: Counter[str]) -> str:
+    """The most frequent endings and how many files have them: "24 .wav files, 1 .txt file"."""
+    shown = [f"{n:,} {name} file{'s' * (n > 1)}" for name, n in counts.most_common(3)]
+    return ", ".join([*shown, "…"] if len(counts) > len(shown) else shown)
+
+
+def ending(name: str) -> str:
+    """The ending of a file's name in small letters, ".flac"; empty for litter and hidden files."""
+    return "" if name.startswith(".") else os.path.splitext(name)[1].lower()
 
 
 def data_folders(file: Path) -> list[Path]:
     """Where the data may begin that a file belongs to; nowhere for a file of neither layout."""
     if file.name.endswith(_PIXELS):
         return [file.parent]
-    depths = _DEPTHS if file.suffix == _SOUND else ()
+    depths: Iterable[int] = _DEPTHS if ending(file.name) == FLAC else ()
     return [file.parents[depth] for depth in depths if len(file.parents) > depth]
+
+
+def _names(folder: Path) -> Iterator[str]:
+    for _, _, names in os.walk(folder):
+        yield from names

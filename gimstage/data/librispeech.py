@@ -4,25 +4,24 @@ The first step of the audio pipeline: a folder of FLAC files becomes float32 sam
 Anywhere below the folder lie
 
     SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac    mono; its name is the utterance's id
-    train_split.txt  test_split.txt                   one id per line; both or neither
+    train_split.txt  test_split.txt                   see `data.lists`; both or neither
     converted_aligned_phones.txt                      an id and its labels 0 … 40 per line; optional
 
 A phone label stands for 25 ms, one every 10 ms. Opening reads the header of each file, no sound.
-Shapes: N utterances, n samples, L labels. Imports `errors`, `data.files`, `data.utterances` only.
+Shapes: N utterances, n samples, L labels. Imports `errors` and its neighbours only.
 """
 
-import hashlib
 import logging
-import os
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.files import reading
+from gimstage.data.lists import LISTS, SPLITS, Ids, lines, read_splits, visible
+from gimstage.data.tree import Tree, look
 from gimstage.data.utterances import (
     CALLER,
     RESTORE,
@@ -31,21 +30,16 @@ from gimstage.data.utterances import (
     read_header,
     read_samples,
 )
-from gimstage.errors import DataError, NoLabelsError, nearest
+from gimstage.errors import DataError, NoLabelsError
 
 FRAME_SAMPLES = 160  # one frame is 10 ms
 NUM_PHONES = 41
-SPLITS = ("train", "test")
 
 _WINDOW_SAMPLES = 400  # what one phone label stands for
-_LISTS = {split: f"{split}_split.txt" for split in SPLITS}
 _PHONES = "converted_aligned_phones.txt"
 _LABELS = {str(label).encode(): label for label in range(NUM_PHONES)}
-_PATTERN = "SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac"
 
-_Files = dict[str, Path]
-_Utterances = Iterable["Utterance"]
-_Ids = dict[str, list[str]]  # of each split
+_Subsets = Collection[str] | None
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +53,7 @@ class SpeechSplit:
     Args:
         root: the folder.
         name: "train" or "test".
+        subsets: the names of the folders of speakers that are taken; all where None.
 
     Attributes:
         utterances: N of them, in the order of the split list.
@@ -67,19 +62,19 @@ class SpeechSplit:
         num_speakers: how many.
         labels: index into `speakers` of every utterance, (N,) int64.
         listed: whether the folder has split lists.
+        tree: what lies below the folder, read or not.
         unlisted: how many audio files of the folder are in neither split.
         phone_file: where the phone labels are; None where the folder has none.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        audio, texts = _walk(root)
-        lists = _lists(root, audio, texts, name)
-        self.root, self.name = root, name
-        self.listed = _LISTS[name] in texts
-        self.unlisted = len(audio) - sum(map(len, lists.values()))
-        self.phone_file = texts.get(_PHONES)
-        self._known = set(audio)
-        self.utterances = tuple(read_header(id_, audio[id_]) for id_ in lists[name])
+    def __init__(self, root: Path, name: str, subsets: _Subsets = None) -> None:
+        self.tree = tree = look_at(root, subsets)
+        lists = read_splits(tree, name)
+        self.root, self.name, self.subsets = root, name, subsets
+        self.listed = LISTS[name] in tree.texts
+        self.unlisted = len(tree.audio) - sum(map(len, lists.values()))
+        self.phone_file = tree.texts.get(_PHONES)
+        self.utterances = tuple(read_header(id_, tree.audio[id_]) for id_ in lists[name])
         self.samples = np.array([u.samples for u in self.utterances], np.int64)
         trained, tested = (_speakers(lists[split]) for split in SPLITS)
         self.speakers = trained + tuple(s for s in tested if s not in trained)
@@ -91,9 +86,9 @@ class SpeechSplit:
         """The number of utterances, N."""
         return len(self.utterances)
 
-    def __reduce__(self) -> tuple[type["SpeechSplit"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type["SpeechSplit"], tuple[Path, str, _Subsets]]:
         """What pickle stores: the way to open the split again, in whichever process."""
-        return SpeechSplit, (self.root, self.name)
+        return SpeechSplit, (self.root, self.name, self.subsets)
 
     def read(self, index: int, start: int, out: NDArray[np.float32]) -> None:
         """Fill `out` with consecutive samples of one utterance, on the scale -1 … 1.
@@ -128,6 +123,11 @@ class SpeechSplit:
             found = f"no utterance of the split '{self.name}' has phone labels"
             expected = f"a line for at least one of them in {_PHONES}"
             cure = "add the file, or the lines that are missing"
+            like = self.tree.almost(_PHONES)
+            if self.phone_file is None and like:
+                new = shlex.quote(str(like.with_name(_PHONES)))
+                found += f", but there is {like.name}"
+                cure = f"if it holds them, `mv {shlex.quote(str(like))} {new}`"
             raise NoLabelsError(str(self.phone_file or self.root), found, expected, cure)
         return labels
 
@@ -139,16 +139,17 @@ class SpeechSplit:
         """
         labels: dict[int, NDArray[np.int64]] = {}
         index_of = {utterance.id: index for index, utterance in enumerate(self.utterances)}
-        for where, id_, line in _lines(self.phone_file, {}) if self.phone_file else ():
-            if id_ not in self._known:
-                found, expected = f"'{id_}' has no audio file", f"a .flac file below {self.root}"
+        for where, id_, line in lines(self.phone_file, {}) if self.phone_file else ():
+            if id_ not in self.tree.audio and self.subsets is None:
+                found = f"'{visible(id_)}' has no audio file"
+                expected = f"a .flac file below {self.root}"
                 raise DataError(where, found, expected, "remove the line, or fetch the file")
             index = index_of.get(id_)
             if index is not None:
                 labels[index] = _parse_labels(where, self.utterances[index], line.split()[1:])
         return labels
 
-    def _say_what_is_unusual(self, lists: _Ids) -> None:
+    def _say_what_is_unusual(self, lists: Ids) -> None:
         if not self.listed and self.name == SPLITS[0]:  # once for both
             share = f"{len(lists['test']):,} of {sum(map(len, lists.values())):,} utterances"
             what = "%s: no split lists, so a hash of the ids chose %s as test, a fifth per speaker"
@@ -159,51 +160,68 @@ class SpeechSplit:
             _log.warning("%s, split '%s': files to resample: %s", self.root, self.name, files)
 
 
-def open_split(root: Path, split: str) -> SpeechSplit:
+def open_split(root: Path, split: str, subsets: _Subsets = None) -> SpeechSplit:
     """One split of the folder, its lists and the headers of its files checked; no sound is read.
+
+    Args:
+        root: the folder.
+        split: "train" or "test".
+        subsets: the names of the folders of speakers that are taken; all where None.
 
     Raises:
         DataError: the split is unknown, the folder or a file is missing or unreadable, a file is
             out of place, not FLAC, empty or not mono, or the split lists do not fit the files.
     """
-    return SpeechSplit(root, split)
+    return SpeechSplit(root, split, subsets)
 
 
-def refuse_unseen_speakers(root: Path, train: _Utterances, test: _Utterances) -> None:
+def look_at(root: Path, subsets: _Subsets = None) -> Tree:
+    """What lies below a folder of speech, read or not; arguments and errors as of `tree.look`."""
+    return look(root, {_PHONES, *LISTS.values()}, subsets)
+
+
+def refuse_unseen_speakers(
+    root: Path, train: Iterable[Utterance], test: Iterable[Utterance]
+) -> None:
     """Refuse test utterances of speakers that nobody could learn from the training ones.
 
     Raises:
-        DataError: a speaker of `test` has no utterance in `train`.
+        NoLabelsError: a speaker of `test` has no utterance in `train`.
     """
     heard = {utterance.speaker for utterance in train}
     strange = _speakers(u.id for u in test if u.speaker not in heard)
     if strange:
         found = f"speakers of 'test' that 'train' lacks: {len(strange):,}, first '{strange[0]}'"
-        cure = f"move some of their utterances to {_LISTS['train']}"
-        raise DataError(str(root), found, "every speaker of 'test' in 'train' too", cure)
+        cure = "probe speakers on lists that share them; other probes need not"
+        raise NoLabelsError(str(root), found, "every speaker of 'test' in 'train' too", cure)
 
 
-def files(root: Path, split: str) -> dict[str, Path]:
+def files(root: Path, split: str, subsets: _Subsets = None) -> dict[str, Path]:
     """The files whose ids, in this order, and contents are the identity of a split.
 
     Args:
         root: a folder in LibriSpeech's layout; neither its place nor its phones count.
         split: "train" or "test".
+        subsets: the names of the folders of speakers that are taken; all where None.
 
     Raises:
         DataError: a file is missing or out of place, or the lists do not fit the files.
     """
-    audio, texts = _walk(root)
-    return {id_: audio[id_] for id_ in _lists(root, audio, texts, split)[split]}
+    tree = look_at(root, subsets)
+    return {id_: tree.audio[id_] for id_ in read_splits(tree, split)[split]}
 
 
-def phone_file(root: Path) -> Path | None:
+def phone_file(root: Path, subsets: _Subsets = None) -> Path | None:
     """The file of phone labels, whose content is their identity; None where there is none.
+
+    Args:
+        root: a folder in LibriSpeech's layout.
+        subsets: the names of the folders of speakers that are taken; all where None.
 
     Raises:
         DataError: the folder is unreadable, or there are two of it.
     """
-    return _walk(root)[1].get(_PHONES)
+    return look_at(root, subsets).texts.get(_PHONES)
 
 
 def num_labels(samples: int) -> int:
@@ -211,104 +229,10 @@ def num_labels(samples: int) -> int:
     return max(0, (samples - _WINDOW_SAMPLES) // FRAME_SAMPLES + 1)
 
 
-def _walk(root: Path) -> tuple[_Files, _Files]:
-    """What lies below the folder: the audio files by id, the text files by name."""
-    audio: _Files = {}
-    texts: _Files = {}
-    for folder, folders, names in os.walk(root, onerror=_refuse_unreadable):
-        folders.sort()  # so that of several faults the same is named every time
-        for name in sorted(names):
-            if name.endswith(".flac"):
-                path = Path(folder, name)
-                _put(audio, _id(root, path), path)
-            elif name == _PHONES or name in _LISTS.values():
-                _put(texts, name, Path(folder, name))
-    if not audio:
-        expected = f"{_PATTERN}, in folders that are no links"
-        cure = "check the path of the data set, or fetch the set again"
-        raise DataError(str(root), "no .flac file lies below it", expected, cure)
-    return audio, texts
-
-
-def _refuse_unreadable(error: OSError) -> NoReturn:
-    with reading(Path(error.filename)):
-        raise error
-
-
-def _put(known: _Files, name: str, path: Path) -> None:
-    first = known.setdefault(name, path)
-    if first is not path:
-        raise DataError(str(path), f"there is {first} too", f"one {name}", "remove one of the two")
-
-
-def _id(root: Path, path: Path) -> str:
-    parts, names = path.relative_to(root).parts[:-1], path.stem.split("-")
-    if len(names) != 3 or not names[2] or list(parts[-2:]) != names[:2]:
-        found, expected = "its place and its name do not fit", f"{_PATTERN} below {root}"
-        raise DataError(str(path), found, expected, "rename it, or move it away")
-    return path.stem
-
-
 def _speakers(ids: Iterable[str]) -> tuple[str, ...]:
     """The speakers of these utterances, each once, in numerical order where they are numbers."""
     names = {id_.partition("-")[0] for id_ in ids}
     return tuple(sorted(names, key=lambda s: (not s.isdecimal(), s.isdecimal() and int(s), s)))
-
-
-def _lists(root: Path, audio: _Files, texts: _Files, split: str) -> _Ids:
-    """The ids of both splits, of which `split` is known and not empty."""
-    if split not in SPLITS:
-        raise DataError(str(root), f"there is no split '{split}'", cure=nearest(split, SPLITS))
-    present = [texts[name] for name in _LISTS.values() if name in texts]
-    if len(present) == 1:
-        cure = "add the other, or remove this one to have the utterances divided"
-        raise DataError(str(present[0]), "the other list is missing", "both or neither", cure)
-    seen: dict[str, str] = {}
-    read = [_read_list(root, audio, path, seen) for path in present]
-    lists = dict(zip(SPLITS, read, strict=True)) if present else _divide(audio)
-    if not lists[split]:
-        found = f"no speaker has two utterances, so the split '{split}' is empty"
-        cure = f"add utterances, or {_LISTS['train']} and {_LISTS['test']}"
-        raise DataError(str(root), found, "two or more of one speaker at least", cure)
-    return lists
-
-
-def _lines(path: Path, seen: dict[str, str]) -> Iterator[tuple[str, str, bytes]]:
-    """The place, first word and whole of every line; `seen` says where each id stands so far."""
-    with reading(path), path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                id_ = line.split(None, 1)[0].decode(errors="replace")
-                where = f"{path}, line {number}"
-                if seen.setdefault(id_, where) is not where:
-                    found = f"'{id_}' is on {seen[id_]} too"
-                    raise DataError(where, found, "every id once", "remove one of the two")
-                yield where, id_, line
-
-
-def _read_list(root: Path, audio: _Files, path: Path, seen: dict[str, str]) -> list[str]:
-    ids = [id_ for _, id_, _ in _lines(path, seen)]
-    if not ids:
-        raise DataError(str(path), "it names no utterance", "one id per line", RESTORE)
-    missing = [id_ for id_ in ids if id_ not in audio]
-    if missing:
-        found = f"ids without an audio file: {len(missing):,} of {len(ids):,}, first '{missing[0]}'"
-        cure = "fetch the files that are missing, or take the ids off the list"
-        raise DataError(str(path), found, f"a .flac file below {root} for each", cure)
-    return ids
-
-
-def _divide(ids: Iterable[str]) -> _Ids:
-    """About a fifth of each speaker's utterances, of two or more at least one, to test."""
-    by_speaker: dict[str, list[str]] = {}
-    for id_ in sorted(ids, key=lambda id_: hashlib.sha256(id_.encode()).digest()):
-        by_speaker.setdefault(id_.partition("-")[0], []).append(id_)
-    lists: _Ids = {split: [] for split in SPLITS}
-    for own in by_speaker.values():
-        tested = max(round(len(own) / 5), int(len(own) > 1))
-        lists["test"] += own[:tested]
-        lists["train"] += own[tested:]
-    return {split: sorted(chosen) for split, chosen in lists.items()}
 
 
 def _parse_labels(where: str, utterance: Utterance, tokens: list[bytes]) -> NDArray[np.int64]:

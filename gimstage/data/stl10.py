@@ -8,10 +8,11 @@ input of stage 1. In the folder
     class_names.txt                             one name per line; where absent, ten classes
 
 An image is three planes (red, green, blue) of 96×96 uint8, each stored column by column.
-Shapes: N samples on disk, B batch, y x pixels. Imports `errors` and `data.files` only.
+Shapes: N samples on disk, B batch, y x pixels. Imports `errors` and its neighbours only.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gimstage.data.files import reading
+from gimstage.data.files import reading, require_file
+from gimstage.data.kinds import data_kind, no_data
 from gimstage.errors import DataError, NoLabelsError, nearest
 
 IMAGE_PX = 96
@@ -53,7 +55,7 @@ class ImageSplit:
         self.root, self.name = root, name
         self.class_names = _class_names(self.root)
         self.num_classes = len(self.class_names)
-        self.images = _map_images(self.root / f"{name}_X.bin")
+        self.images = _map_images(_images_path(root, name))
         self.labels = self._read_labels() if LABELLED[name] else None
         self._pixels = self.images.view(np.ndarray)  # indexing a memmap costs several µs more
 
@@ -115,7 +117,11 @@ class ImageSplit:
 
     def _read_labels(self) -> NDArray[np.int64]:
         path = self.root / f"{self.name}_y.bin"
+        if not path.exists():
+            found = "there is no such file or folder"
+            raise NoLabelsError(str(path), found, "one byte per image", "fetch the set again")
         with reading(path):
+            require_file(path)
             stored = np.fromfile(path, np.uint8)
         if len(stored) != len(self.images):
             found = f"{len(stored):,} labels for {len(self.images):,} images"
@@ -124,6 +130,10 @@ class ImageSplit:
         if len(wrong):
             found = f"label {stored[wrong[0]]} at index {wrong[0]:,}"
             cure = f"{_RESTORE}, or list every class in class_names.txt"
+            if stored.max() < self.num_classes:
+                found = f"labels {stored.min()} to {stored.max()}, counted from 0"
+                add = f"p = {str(path)!r}; (np.fromfile(p, 'u1') + 1).tofile(p)"
+                cure = f"add 1 to each: python -c {shlex.quote(f'import numpy as np; {add}')}"
             raise DataError(str(path), found, f"1 to {self.num_classes}", cure)
         return stored.astype(np.int64) - 1
 
@@ -187,7 +197,7 @@ def files(root: Path, split: str) -> dict[str, Path]:
         DataError: the split is unknown.
     """
     _refuse_unknown(root, split)
-    paths = [root / f"{split}_X.bin"]
+    paths = [_images_path(root, split)]
     if LABELLED[split]:
         paths.append(root / f"{split}_y.bin")
         paths += [path for path in [root / _NAMES] if path.exists()]
@@ -205,13 +215,34 @@ def _refuse_unknown(root: Path, split: str) -> None:
         raise DataError(str(root), f"there is no split '{split}'", cure=nearest(split, LABELLED))
 
 
+def _images_path(root: Path, split: str) -> Path:
+    """The path of a split's images.
+
+    Raises:
+        NoLabelsError: it is missing, while other splits are there.
+        DataError: it is missing, and nothing is right about the folder.
+    """
+    path = root / f"{split}_X.bin"
+    if path.exists() or path.is_symlink():
+        return path
+    with reading(root):
+        names = sorted(os.listdir(root))  # says whether the folder itself is the trouble
+    if data_kind(root) != "images":
+        raise no_data(root)
+    found, cure = "there is no such file or folder", "fetch the set again"
+    here = ", ".join(name for name in names if name.endswith("_X.bin"))
+    if alike := next((name for name in names if name.lower() == path.name.lower()), None):
+        cure = f"rename it: mv {shlex.quote(str(root / alike))} {shlex.quote(str(path))}"
+    kind = NoLabelsError if LABELLED[split] else DataError
+    raise kind(str(path), found, f"it beside {here}", cure)
+
+
 def _class_names(root: Path) -> tuple[str, ...]:
     path = root / _NAMES
-    with reading(root):
-        os.listdir(root)  # says whether the folder itself is the trouble
     if not path.exists():
         return tuple(str(number) for number in range(1, _DEFAULT_CLASSES + 1))
     with reading(path):
+        require_file(path)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
@@ -224,6 +255,7 @@ def _class_names(root: Path) -> tuple[str, ...]:
 
 def _map_images(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
     with reading(path):
+        require_file(path)
         size = path.stat().st_size
         if size == 0:
             raise DataError(str(path), "it is empty", "at least one image", _RESTORE)

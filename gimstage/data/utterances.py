@@ -3,6 +3,7 @@
 Imports `errors` and `data.files` only; torchaudio when a file has to be resampled.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +12,21 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gimstage.data.files import reading
+from gimstage.data.files import reading, require_file
 from gimstage.errors import DataError
 
 SAMPLE_RATE_HZ = 16_000
 
 RESTORE = "restore the file from its source"
 CALLER = "correct the recipe or the caller"
+
+_MARK = b"fLaC"
+_CONVERT = "convert it, or move it away"
+_IMPOSTORS = (
+    (b"RIFF", "it is a RIFF file, as .wav are", _CONVERT),
+    (b"OggS", "it is an Ogg file", _CONVERT),
+    (b"version https://git-lfs", "it is a pointer of git-lfs", "run `git lfs pull` where it lies"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Utterance:
 def read_header(id_: str, path: Path) -> Utterance:
     """What the header of a FLAC file says; read here, as libsndfile takes ten times as long.
 
+    What has something before its header, such as an ID3 tag, libsndfile reads.
+
     Args:
         id_: of the utterance, which begins with its speaker.
         path: of the file.
@@ -41,15 +52,17 @@ def read_header(id_: str, path: Path) -> Utterance:
     Raises:
         DataError: it is not FLAC, not mono, empty, or of a rate that cannot be resampled.
     """
-    with reading(path), path.open("rb", buffering=0) as file:
-        head = file.read(42)  # the mark "fLaC" and the block that describes the sound
+    with reading(path):
+        require_file(path)
+        with path.open("rb", buffering=0) as file:
+            head = file.read(42)  # the mark "fLaC" and the block that describes the sound
     if not head:
         raise DataError(str(path), "it is empty", "a FLAC file", RESTORE)
-    if len(head) < 42 or head[:4] != b"fLaC" or head[4] & 0x7F:
-        found = f"it is not FLAC; it begins with {head[:4]!r}"
-        raise DataError(str(path), found, "a whole FLAC header", "convert it, or move it away")
-    bits = int.from_bytes(head[18:26])  # rate 20, channels - 1 in 3, bits per sample - 1 in 5, 36
-    rate_hz, channels, samples = bits >> 44, (bits >> 41 & 7) + 1, bits & (1 << 36) - 1
+    if len(head) == 42 and head[:4] == _MARK and not head[4] & 0x7F:
+        bits = int.from_bytes(head[18:26])  # rate 20, channels - 1 in 3, bits - 1 in 5, samples 36
+        rate_hz, channels, samples = bits >> 44, (bits >> 41 & 7) + 1, bits & (1 << 36) - 1
+    else:
+        rate_hz, channels, samples = _asked(path, head)
     if channels != 1:
         raise DataError(str(path), f"it has {channels} channels", "1", "mix it down to one first")
     if not samples:
@@ -58,6 +71,22 @@ def read_header(id_: str, path: Path) -> Utterance:
         raise DataError(str(path), f"it has {rate_hz:,} Hz", "a multiple of 25 Hz", "resample it")
     speaker = id_.partition("-")[0]
     return Utterance(id_, speaker, path, -(-samples * SAMPLE_RATE_HZ // rate_hz), rate_hz)
+
+
+def _asked(path: Path, head: bytes) -> tuple[int, int, int]:
+    """Rate in Hz, channels and samples as libsndfile finds them.
+
+    Raises:
+        DataError: it does not find FLAC; says what else the file is known to be by its beginning.
+    """
+    for beginning, found, cure in _IMPOSTORS:
+        if head.startswith(beginning):
+            raise DataError(str(path), found, "a FLAC file, as its name says", cure)
+    with suppress(soundfile.LibsndfileError):
+        if head[:4] != _MARK and (info := soundfile.info(path)).format == "FLAC":
+            return info.samplerate, info.channels, info.frames
+    found = f"it is not FLAC; it begins with {head[:4]!r}"
+    raise DataError(str(path), found, "a whole FLAC header", "convert it, or move it away")
 
 
 def read_samples(utterance: Utterance, start: int, out: NDArray[np.float32]) -> None:

@@ -72,7 +72,7 @@ class Speech(DataSet):
     def split(self, name: str) -> SpeechSplit:
         """One split, its files' headers read, once."""
         if name not in self._splits:
-            self._splits[name] = open_split(self.root, name)
+            self._splits[name] = open_split(self.root, name, self.spec.subsets)
         return self._splits[name]
 
     @cached_property
@@ -144,13 +144,13 @@ class Speech(DataSet):
     def files(self, split: str) -> dict[str, Path]:
         """The audio files of a split by utterance, looked for once."""
         if split not in self._files:
-            self._files[split] = files(self.root, split)
+            self._files[split] = files(self.root, split, self.spec.subsets)
         return self._files[split]
 
     @cached_property
     def phone_file(self) -> Path | None:
         """Where the phone labels are; None where the folder has none."""
-        return phone_file(self.root)
+        return phone_file(self.root, self.spec.subsets)
 
     @cached_property
     def phones(self) -> dict[int, Ints]:

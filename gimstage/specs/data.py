@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gimstage.data.kinds import Kind
 from gimstage.specs.base import LATER, TRAINING, Positive, Rate, Seed, Share, Spec
@@ -174,7 +174,11 @@ class SpeechDemoSpec(Spec):
 
 
 class SpeechDataSpec(_DataSpec):
-    """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones."""
+    """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones.
+
+    `subsets` names the folders of speakers that are taken, such as "train-clean-100"; all of them
+    where there is no such key.
+    """
 
     kind = "speech"
     layout = "librispeech"
@@ -182,6 +186,7 @@ class SpeechDataSpec(_DataSpec):
     train_split: Literal["train", "test"]
     mean: float
     std: Rate
+    subsets: Annotated[list[str] | None, LATER, Field(min_length=1)] = None
     views: CropSpec
     stored_views: Annotated[StoredSpansSpec, TRAINING]
     demo: Annotated[SpeechDemoSpec | None, TRAINING] = None

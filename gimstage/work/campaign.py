@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gimstage.data.kinds import Kind, data_kind
+from gimstage.data.kinds import require_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.progress import Watch
 from gimstage.recipe.names import RunName
@@ -234,25 +234,13 @@ def divide_by_data(
     if data is None:
         _refuse_without_data(recipes)
         return list(recipes), []
-    kind = _require_kind(data)
+    kind = require_kind(data)
     chosen = [recipe for recipe in recipes if recipe.data.kind == kind]
     if not chosen:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         cure = "name others, or give other data"
         raise DataError(str(data), f"{kind}", f"what one of these is for: {names}", cure)
     return chosen, [recipe for recipe in recipes if recipe not in chosen]
-
-
-def _require_kind(data: Path) -> Kind:
-    kind = data_kind(data)
-    if kind is None:
-        raise DataError(
-            str(data),
-            "neither images nor speech" if data.is_dir() else "no such folder",
-            "unlabeled_X.bin, train_X.bin, … or SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac",
-            "give the folder of STL-10 or LibriSpeech, or of data in its layout",
-        )
-    return kind
 
 
 def _refuse_without_data(recipes: Sequence[Recipe]) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from gimstage.data.demo import write_demo
 from gimstage.data.demo_speech import write_demo_speech
-from gimstage.data.kinds import data_folders, data_kind
+from gimstage.data.kinds import data_folders, data_kind, described
 
 
 def test_data_is_known_by_the_files_of_its_layout(tmp_path: Path) -> None:
@@ -30,3 +32,18 @@ def test_a_file_near_the_root_has_fewer_folders_above_it() -> None:
 
 def test_other_files_belong_to_no_data() -> None:
     assert data_folders(Path("/data/notes.txt")) == []
+
+
+@pytest.mark.parametrize("name", ["a.wav", "deep/er/b.FLAC", "c.Opus", "lists/train_split.txt"])
+def test_sound_of_any_ending_and_its_lists_are_speech(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert data_kind(tmp_path) == "speech"
+
+
+def test_what_a_folder_holds_is_told_by_endings(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.JPG", "c.txt", "._d.jpg", "Makefile"):
+        (tmp_path / name).touch()
+    assert described(tmp_path) == "2 .jpg files, 2 other files, 1 .txt file"
+    assert described(tmp_path / "nowhere") == "no file at all"

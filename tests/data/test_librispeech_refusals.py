@@ -111,8 +111,8 @@ def test_two_text_files_of_a_name_are_refused(root, phone_file, name):
 def test_one_list_alone_is_refused(root, gone, left):
     (root / "lists" / f"{gone}_split.txt").unlink()
     assert refusal(open_split, root, left) == (
-        f"{root / 'lists' / left}_split.txt: the other list is missing; expected both or neither; "
-        "add the other, or remove this one to have the utterances divided"
+        f"{root / 'lists' / left}_split.txt: the other list, {gone}_split.txt, is missing; "
+        "expected both or neither; add the other, or remove this one to have the utterances divided"
     )
 
 
@@ -125,9 +125,9 @@ def test_an_empty_list_is_refused(root, train_list):
 
 
 def test_ids_without_a_file_are_counted_and_the_first_is_named(root, train_list):
-    train_list.write_text("19-2-0000\n5-5-5555\n5-5-5556\n")
+    train_list.write_text("19-2-0000\n5-5-5555\n5-5-5556\n84-1-0000\n")
     assert refusal(open_split, root, "train") == (
-        f"{train_list}: ids without an audio file: 2 of 3, first '5-5-5555'; "
+        f"{train_list}: ids without an audio file: 2 of 4, first '5-5-5555'; "
         f"expected a .flac file below {root} for each; "
         "fetch the files that are missing, or take the ids off the list"
     )
@@ -197,8 +197,8 @@ def test_a_wav_file_named_flac_is_refused(root):
     path = place(root, "84-1-0000")
     soundfile.write(path, tone(800), 16_000, format="WAV")
     assert refusal(open_split, root, "train") == (
-        f"{path}: it is not FLAC; it begins with b'RIFF'; "
-        "expected a whole FLAC header; convert it, or move it away"
+        f"{path}: it is a RIFF file, as .wav are; expected a FLAC file, as its name says; "
+        "convert it, or move it away"
     )
 
 

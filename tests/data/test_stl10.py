@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from helpers.digests import fingerprint
 from PIL import Image
 
 from gimstage.data.stl10 import files, normalise, open_split
-from gimstage.errors import DataError
+from gimstage.errors import DataError, NoLabelsError
 
 
 def refusal(call, *args, **kwargs):
@@ -151,14 +153,68 @@ def test_labels_asked_of_unlabeled_images_are_refused(folder):
     )
 
 
-@pytest.mark.parametrize("missing", ["", "train_X.bin", "train_y.bin"])
-def test_what_is_missing_is_named(tmp_path, folder, missing):
-    gone = folder / missing if missing else tmp_path / "nowhere"
-    if missing:
-        gone.unlink()
-    assert refusal(open_split, gone.parent if missing else gone, "train") == (
+def test_a_missing_folder_is_refused(tmp_path):
+    gone = tmp_path / "nowhere"
+    assert refusal(open_split, gone, "train") == (
         f"{gone}: there is no such file or folder; "
         "check the path of the data set, or fetch the set again"
+    )
+
+
+def test_images_that_are_missing_beside_others_are_refused(folder):
+    (folder / "train_X.bin").unlink()
+    assert refusal(open_split, folder, "train") == (
+        f"{folder / 'train_X.bin'}: there is no such file or folder; "
+        "expected it beside test_X.bin, unlabeled_X.bin; fetch the set again"
+    )
+
+
+def test_labels_that_are_missing_are_refused(folder):
+    (folder / "train_y.bin").unlink()
+    with pytest.raises(NoLabelsError) as info:
+        open_split(folder, "train")
+    assert str(info.value) == (
+        f"{folder / 'train_y.bin'}: there is no such file or folder; "
+        "expected one byte per image; fetch the set again"
+    )
+
+
+def test_a_name_in_other_letters_is_hinted_at(folder):
+    (folder / "unlabeled_X.bin").rename(folder / "Unlabeled_X.bin")
+    assert refusal(open_split, folder, "unlabeled") == (
+        f"{folder / 'unlabeled_X.bin'}: there is no such file or folder; "
+        "expected it beside Unlabeled_X.bin, test_X.bin, train_X.bin; "
+        f"rename it: mv {folder / 'Unlabeled_X.bin'} {folder / 'unlabeled_X.bin'}"
+    )
+
+
+def test_labels_counted_from_0_are_refused_with_a_command_that_mends_them(folder):
+    path = folder / "train_y.bin"
+    right = path.read_bytes()
+    path.write_bytes(bytes(label - 1 for label in right))
+    message = refusal(open_split, folder, "train")
+    found, cure = message.split("; add 1 to each: ")
+    assert found == f"{path}: labels 0 to 2, counted from 0; expected 1 to 3"
+    subprocess.run(cure.replace("python", sys.executable, 1), shell=True, check=True)
+    assert path.read_bytes() == right
+
+
+def test_the_folder_above_the_images_is_refused_with_theirs(folder):
+    assert refusal(open_split, folder.parent, "train") == (
+        f"{folder.parent}: no *_X.bin lies in it, but in set below it; expected images in STL-10's "
+        f"layout (unlabeled_X.bin, train_X.bin, …); give {folder} instead"
+    )
+
+
+def test_a_folder_of_pictures_is_refused_with_what_lies_there(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.JPG").touch()
+    assert refusal(open_split, tmp_path, "train") == (
+        f"{tmp_path}: neither images nor speech: 3 .jpg files; expected images in STL-10's layout "
+        "(unlabeled_X.bin, train_X.bin, …) or speech in LibriSpeech's "
+        "(SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac); bring it into one of these layouts; "
+        "`gimstage data demo NEW` and `gimstage data demo-audio NEW` write small sets to compare "
+        "with"
     )
 
 
