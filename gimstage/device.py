@@ -114,7 +114,7 @@ def naming_out_of_memory(
     cure: str = "what is written is kept: allow more, or free the GPU, and run the same command "
     "again",
 ) -> Iterator[None]:
-    """Inside, running out of GPU memory becomes a message.
+    """Inside, running out of memory, the GPU's or the system's, becomes a message.
 
     Args:
         where: it happens, for the message.
@@ -128,4 +128,10 @@ def naming_out_of_memory(
         yield
     except torch.OutOfMemoryError as error:
         found = f"out of GPU memory: {str(error).split('. ')[0]}"
+        raise BudgetError(where, found, expected, cure) from error
+    except RuntimeError as error:  # what torch makes of the system's refusal
+        refused = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", str(error))
+        if refused is None:
+            raise
+        found = f"out of memory: {int(refused[1]):,} bytes more were asked for"
         raise BudgetError(where, found, expected, cure) from error

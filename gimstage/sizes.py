@@ -1,10 +1,11 @@
 """Bytes as people write and read them, in decimal units; spans of time as they read them.
 
-This file imports nothing of gimstage but errors.
+This file imports nothing of gimstage but errors and bounds.
 """
 
 import math
 
+from gimstage.bounds import MOST_BYTES
 from gimstage.errors import GimstageError
 
 UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
@@ -38,7 +39,7 @@ def parse_bytes(where: str, text: str) -> int:
         count = float(text.strip()[: -len(unit)]) * UNITS[unit]
     except (KeyError, ValueError):
         count = math.nan
-    if not 1 <= count < math.inf:
+    if not 1 <= count <= MOST_BYTES:
         units = ", ".join(UNITS)
         raise GimstageError(where, repr(text), f"a positive number and one of {units}")
     return int(count)

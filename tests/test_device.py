@@ -77,6 +77,16 @@ def test_running_out_of_memory_becomes_a_message() -> None:
     )
 
 
+def test_running_out_of_the_systems_memory_becomes_a_message_too() -> None:
+    with pytest.raises(BudgetError) as caught, naming_out_of_memory("stage x/1"):
+        torch.empty(2**46)
+    assert str(caught.value) == (
+        "stage x/1: out of memory: 281,474,976,710,656 bytes more were asked for; expected what is "
+        "free, or allowed, to be enough; what is written is kept: allow more, or free the GPU, and "
+        "run the same command again"
+    )
+
+
 def test_who_knows_better_says_what_would_fit_and_what_to_do() -> None:
     naming = naming_out_of_memory("m", expected="less", cure="take less")
     with pytest.raises(BudgetError) as caught, naming:

@@ -10,8 +10,9 @@ import torch
 from helpers.homes import RECIPES, at, edit, recipe_of
 from torch import Tensor, nn
 
+from gimstage.bounds import Positive
 from gimstage.modules import EncoderModule
-from gimstage.modules.base import Positive, Shape
+from gimstage.modules.base import Shape
 from gimstage.objectives import Objective, Result
 
 

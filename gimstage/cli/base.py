@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
+from gimstage.bounds import MOST_SEED
+from gimstage.cli.arguments import Place, Real, Word
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch
 from gimstage.session.display import open_console, shown_progress, stopped_by
-from gimstage.session.options import MOST_WORKERS, Options
+from gimstage.session.options import LONGEST_S, MOST_WORKERS, SHORTEST_S, Options
 
 if TYPE_CHECKING:
     from gimstage.session.session import Session
@@ -64,6 +66,15 @@ def guarded(command: Command) -> Command:
             message = f"{where}: {error.strerror or error}; nothing written is lost: make room, or "
             message += "see who may write there, then run the same command again"
             _fail("OSError", message, as_json=options.get("as_json", False))
+        except MemoryError as error:
+            message = (
+                f"out of memory{f': {error}' if str(error) else ''}; expected what is free to "
+            )
+            message += "be enough; make memory free, or ask for less"
+            _fail("MemoryError", message, as_json=options.get("as_json", False))
+        except RecursionError:
+            message = "something that is read is nested too deep; see that it is what it should be"
+            _fail("RecursionError", message, as_json=options.get("as_json", False))
         except (Interrupted, KeyboardInterrupt):
             message = "stopped; the same command goes on from here"
             if options.get("as_json"):
@@ -111,12 +122,10 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, **{"show_default": True, **settings})
 
 
-RUNS = option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of all runs."
-)
+RUNS = option("--runs", type=Place(), default=Path("runs"), help="Folder of all runs.")
 DATA = option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=Place(),
     default=None,
     envvar="GIMSTAGE_DATA",
     help="Folder of the data set.",
@@ -125,14 +134,19 @@ JSON = option("--json", "as_json", is_flag=True, help="Print one JSON document."
 RECIPE = [
     option(
         "--recipe",
-        type=click.Path(path_type=Path),
+        type=Place(),
         default=lambda: Path(os.environ.get("GIMSTAGE_RECIPE") or "stages/demo"),
         show_default="$GIMSTAGE_RECIPE, else stages/demo",
         help="Folder of the recipe's TOML files.",
     ),
     RUNS,
     DATA,
-    option("--seed", type=int, default=None, help="Replace the recipe's seeds; runs as NAME@SEED."),
+    option(
+        "--seed",
+        type=click.IntRange(0, MOST_SEED),
+        default=None,
+        help="Replace the recipe's seeds; runs as NAME@SEED.",
+    ),
     JSON,
 ]
 DEFAULTS = Options()
@@ -140,22 +154,32 @@ DEVICE = option("--device", default=DEFAULTS.device, help="auto, cpu, cuda, cuda
 DISK = option(
     "--max-disk",
     "--disk",
+    type=Word(),
     default=DEFAULTS.max_disk,
     help="Most the features may take, such as 200GB.",
 )
 MEMORY = [
-    option("--gpu-mem", default=DEFAULTS.gpu_mem, help="GPU memory to keep within, such as 2GB."),
     option(
-        "--gpu-context", default=DEFAULTS.gpu_context, help="Of it, set aside for the CUDA context."
+        "--gpu-mem",
+        type=Word(),
+        default=DEFAULTS.gpu_mem,
+        help="GPU memory to keep within, such as 2GB.",
+    ),
+    option(
+        "--gpu-context",
+        type=Word(),
+        default=DEFAULTS.gpu_context,
+        help="Of it, set aside for the CUDA context.",
     ),
     option(
         "--gpu-workspace",
+        type=Word(),
         default=DEFAULTS.gpu_workspace,
         help="Of it, set aside for memory inside kernels.",
     ),
     option(
         "--gpu-margin",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=Real(0, 1, max_open=True),
         default=DEFAULTS.gpu_margin,
         help="Share of the rest kept free.",
     ),
@@ -172,7 +196,7 @@ COMPUTE = [
     *MEMORY,
     option(
         "--checkpoint-every",
-        type=click.FloatRange(0),
+        type=Real(SHORTEST_S, LONGEST_S),
         default=DEFAULTS.checkpoint_every,
         help="Seconds between checkpoints.",
     ),

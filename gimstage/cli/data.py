@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gimstage.bounds import MOST_FRAMES, MOST_IMAGES, MOST_SEED, MOST_VOICES
+from gimstage.cli.arguments import Place
 from gimstage.cli.base import answer, guarded, option, watching
 from gimstage.data.kinds import data_kind
 from gimstage.progress import Progress, Watch
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 SHEET_COLUMNS = 8  # images per class and split on a contact sheet
 SHEET_ROWS = 6  # utterances drawn
+IMAGES, VOICES = click.IntRange(1, MOST_IMAGES), click.IntRange(1, MOST_VOICES)
 
 
 @click.group()
@@ -30,7 +33,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("name", type=click.Choice(["stl10"]))
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @option("--url", default=None, help="Fetch the archive from here instead of its home.")
 @option("--md5", default=None, help="Checksum of the archive at --url.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -61,11 +64,11 @@ def download_progress(watch: Watch) -> Callable[[int, int | None], None]:
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@option("--png", type=click.Path(path_type=Path), default=None, help="Draw samples of it.")
+@click.argument("folder", type=Place())
+@option("--png", type=Place(), default=None, help="Draw samples of it.")
 @option(
     "--crop-frames",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_FRAMES),
     default=128,
     help="Frames of 10 ms below which an utterance is too short.",
 )
@@ -148,11 +151,11 @@ def _speech_notes(report: SpeechReport, png: Path | None) -> list[str]:
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@option("--unlabeled", type=click.IntRange(1), default=2000, help="Unlabelled images.")
-@option("--train", type=click.IntRange(1), default=500, help="Labelled training images.")
-@option("--test", type=click.IntRange(1), default=500, help="Labelled test images.")
-@option("--seed", type=click.IntRange(0), default=1, help="Seed.")
+@click.argument("folder", type=Place())
+@option("--unlabeled", type=IMAGES, default=2000, help="Unlabelled images.")
+@option("--train", type=IMAGES, default=500, help="Labelled training images.")
+@option("--test", type=IMAGES, default=500, help="Labelled test images.")
+@option("--seed", type=click.IntRange(0, MOST_SEED), default=1, help="Seed.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @guarded
 def demo(folder: Path, as_json: bool, **counts: int) -> None:
@@ -164,11 +167,11 @@ def demo(folder: Path, as_json: bool, **counts: int) -> None:
 
 
 @data.command("demo-audio")
-@click.argument("folder", type=click.Path(path_type=Path))
-@option("--speakers", type=click.IntRange(2), default=12, help="Speakers.")
-@option("--train", type=click.IntRange(1), default=16, help="Training utterances of each.")
-@option("--test", type=click.IntRange(1), default=16, help="Test utterances of each.")
-@option("--seed", type=click.IntRange(0), default=1, help="Seed.")
+@click.argument("folder", type=Place())
+@option("--speakers", type=click.IntRange(2, MOST_VOICES), default=12, help="Speakers.")
+@option("--train", type=VOICES, default=16, help="Training utterances of each.")
+@option("--test", type=VOICES, default=16, help="Test utterances of each.")
+@option("--seed", type=click.IntRange(0, MOST_SEED), default=1, help="Seed.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @guarded
 def demo_audio(folder: Path, as_json: bool, **counts: int) -> None:

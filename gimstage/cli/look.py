@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gimstage.cli.arguments import Place
 from gimstage.cli.base import (
     DATA,
     JSON,
@@ -30,7 +31,7 @@ from gimstage.sizes import format_bytes
 @click.argument("number", type=int)
 @option(
     "--png",
-    type=click.Path(path_type=Path),
+    type=Place(),
     is_flag=False,
     flag_value=Path(),
     default=None,
@@ -43,7 +44,7 @@ def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options
     """Describe the features of stage NUMBER; draw some of their channels."""
     from gimstage.inspection import describe, draw
 
-    pipeline = open_session(quiet=True, **options).pipeline()
+    pipeline = open_session(quiet=True, **options).look()
     chain = pipeline.recipe.chain(number)
     manifest = pipeline.runs.require(chain)
     folder = pipeline.runs.stage_folder(chain)
@@ -80,7 +81,7 @@ def verify(as_json: bool, **options: Any) -> None:
     """Read every byte of every finished stage and probe, and of the data they came from."""
     from gimstage.work.verify import damage_in
 
-    pipeline = open_session(quiet=True, **options).pipeline()
+    pipeline = open_session(quiet=True, **options).look()
     verified, name = pipeline.verify(), pipeline.recipe.name
     damage = list(damage_in(verified))
     document: dict[str, Any] = {"recipe": name, "verified": [each.as_json() for each in verified]}
@@ -108,9 +109,7 @@ def verified_table(recipe: str, verified: Sequence[Mapping[str, Any]]) -> Table:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RUN]...")
-@option(
-    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
-)
+@option("--out", type=Place(), default=Path("report"), help="Folder to write to.")
 @with_options([RUNS, DATA, JSON])
 @guarded
 def report(names: tuple[str, ...], out: Path, runs: Path, data: Path | None, as_json: bool) -> None:

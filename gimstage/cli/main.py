@@ -79,7 +79,7 @@ def status(why: bool, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @with_options(RECIPE, [DEVICE, DISK, *MEMORY])
-@click.option("--calibrate", is_flag=True, help="Measure this device and disk first.")
+@click.option("--calibrate", is_flag=True, help="Measure first, into RUNS/calibration.json.")
 @guarded
 def plan(calibrate: bool, as_json: bool, **options: Any) -> None:
     """Show what every stage will cost: GPU memory, operations, disk to the byte, hours."""

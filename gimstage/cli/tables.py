@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gimstage.cli.arguments import Place
 from gimstage.cli.base import (
     COMPUTE,
     DATA,
@@ -39,18 +40,16 @@ SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines a
 def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
     """The seeds meant by "2,3" or "2 3"."""
     words = re.split(r"\s*,\s*|\s+", text.strip())
-    if not all(re.fullmatch(r"\d{1,18}", word) for word in words):
+    if not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
         message = f"{text!r}; expected whole numbers from 0, such as 2,3"
         raise click.BadParameter(message, context, option)
     return list(dict.fromkeys(map(int, words)))
 
 
 @click.command()
-@click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=Place())
 @click.option("--seeds", required=True, callback=_seeds, help="Such as 2,3; S runs as NAME@S.")
-@option(
-    "--out", type=click.Path(path_type=Path), default=Path("report"), help="Folder to write to."
-)
+@option("--out", type=Place(), default=Path("report"), help="Folder to write to.")
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and how long it takes.")
 @with_options([RUNS, DATA, JSON], COMPUTE)
 @guarded
@@ -70,8 +69,11 @@ def tables(
     recipes = _choose(folders or _small(), seeds, options["data"], quiet=as_json)
     with watching(quiet=as_json) as watch:
         campaign = _open(recipes, watch, **options)
-        campaign.estimate()
-        to_do = campaign_answer(campaign.runs)
+        if dry_run:
+            campaign.look()
+        else:
+            campaign.estimate()
+        to_do = campaign_answer(campaign.runs, knows_disk=campaign.knows_disk)
         report = None
         if not dry_run:
             if not as_json:
@@ -138,12 +140,19 @@ def _result(campaign: Campaign, report: ReportPage | None) -> Answer[CampaignRun
     return Answer(campaign.runs, *shown, *_troubles(campaign.runs))
 
 
-def campaign_answer(runs: Sequence[CampaignRun]) -> Answer[CampaignRun]:
-    """What is left to do of every recipe and seed, and the time it is thought to take."""
+def campaign_answer(runs: Sequence[CampaignRun], *, knows_disk: bool) -> Answer[CampaignRun]:
+    """What is left to do of every recipe and seed, and the time it is thought to take.
+
+    Args:
+        runs: every recipe with every seed.
+        knows_disk: whether the speed of the disk was measured.
+    """
     total = format_duration(sum(run.estimated_s or 0 for run in runs))
     notes = [f"{total} in all, measured on this machine; fitting the classifiers is not in it"]
     if any(run.state == "part done" for run in runs):
         notes.append("a stage or probe that has begun counts whole")
+    if not knows_disk:
+        notes.append("the disk is not in it: `gimstage plan --calibrate` measures its speed")
     table = Table(
         "the paper's tables",
         ("recipe", "seed", "state", "still to do"),

@@ -61,8 +61,7 @@ def write_demo(root: Path, *, seed: int, unlabeled: int, train: int, test: int) 
 
 
 def _write_split(folder: Path, split: str, *, seed: int, count: int) -> None:
-    order = np.random.default_rng(stream_seed(seed, f"demo {split} labels")).permutation(count)
-    labels = order % len(CLASS_NAMES)
+    labels = draw_labels(seed, split, count)
     with (folder / f"{split}_X.bin").open("wb") as file:
         for batch, start in enumerate(range(0, count, _BATCH)):
             rng = np.random.default_rng(stream_seed(seed, f"demo {split}", batch))
@@ -70,6 +69,13 @@ def _write_split(folder: Path, split: str, *, seed: int, count: int) -> None:
             pictures.transpose(0, 1, 3, 2).tofile(file)  # the layout stores columns first
     if split != "unlabeled":
         (labels + 1).astype(np.uint8).tofile(folder / f"{split}_y.bin")
+
+
+def draw_labels(seed: int, split: str, count: int) -> NDArray[np.int64]:
+    """The class of every picture of a split, (count,), 0 to 9, as many of each as can be."""
+    order = np.random.default_rng(stream_seed(seed, f"demo {split} labels")).permutation(count)
+    labels: NDArray[np.int64] = order % len(CLASS_NAMES)
+    return labels
 
 
 def draw_pictures(rng: np.random.Generator, labels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

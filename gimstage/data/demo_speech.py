@@ -165,10 +165,8 @@ def _write_tree(root: Path, *, seed: int, speakers: int, train: int, test: int) 
     phones = []
     for number, speaker in enumerate(draw_speakers(seed, speakers)):
         for utterance in range(train + test):
-            chapter, place = divmod(utterance, _PER_CHAPTER)
-            name = f"{100 + 7 * number}-{10_000 + 100 * number + chapter}-{place:04d}"
-            rng = np.random.default_rng(stream_seed(seed, "demo speech", number, utterance))
-            samples, labels = draw_utterance(rng, speaker)
+            name = utterance_id(number, utterance)
+            samples, labels = draw_utterance(utterance_draws(seed, number, utterance), speaker)
             _write_flac(root / "LibriSpeech" / "train-clean-100", name, samples=samples)
             lists["train_split" if utterance < train else "test_split"].append(name)
             phones.append(" ".join([name, *map(str, labels)]))
@@ -176,6 +174,17 @@ def _write_tree(root: Path, *, seed: int, speakers: int, train: int, test: int) 
     folder.mkdir()
     for stem, lines in {**lists, "converted_aligned_phones": phones}.items():
         (folder / f"{stem}.txt").write_text("\n".join(lines) + "\n")
+
+
+def utterance_id(speaker: int, utterance: int) -> str:
+    """The name of an utterance of a speaker, both counted from 0."""
+    chapter, place = divmod(utterance, _PER_CHAPTER)
+    return f"{100 + 7 * speaker}-{10_000 + 100 * speaker + chapter}-{place:04d}"
+
+
+def utterance_draws(seed: int, speaker: int, utterance: int) -> np.random.Generator:
+    """What an utterance of a speaker, both counted from 0, is drawn from."""
+    return np.random.default_rng(stream_seed(seed, "demo speech", speaker, utterance))
 
 
 def _write_flac(folder: Path, name: str, *, samples: NDArray[np.int16]) -> None:
@@ -202,20 +211,24 @@ def draw_utterance(
     rng: np.random.Generator, speaker: Speaker
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Samples, (T,), and labels 0 to 40, one for every whole window: floor((T − 400)/160) + 1."""
-    length = int(RATE_HZ * rng.uniform(*_SECONDS))
-    names, ends = _sentence(rng, speaker, length=length)
-    middles = np.arange(0, length - _LABEL_WINDOW + 1, _LABEL_HOP) + _LABEL_WINDOW // 2
-    labels = np.array([PHONES[name].label for name in names], np.int64)
+    names, ends = draw_words(rng, speaker)
+    length = ends[-1]
     speech = _synthesise(rng, speaker, tracks=_tracks(names, ends, accent=speaker.accent))[:length]
     speech *= 0.06 * _ratio(rng.uniform(-_LOUDNESS_DB, _LOUDNESS_DB)) / speech.std()
     samples = (speech.clip(-1, 1) * 32767).round().astype(np.int16)
-    return samples, labels[np.searchsorted(ends, middles, side="right")]
+    return samples, phone_labels(names, ends)
 
 
-def _sentence(
-    rng: np.random.Generator, speaker: Speaker, *, length: int
-) -> tuple[list[str], list[int]]:
-    """As many words as `length` samples hold: the phones, and the sample at which each ends."""
+def phone_labels(names: list[str], ends: list[int]) -> NDArray[np.int64]:
+    """The labels, as of `draw_utterance`, of what `draw_words` drew."""
+    middles = np.arange(0, ends[-1] - _LABEL_WINDOW + 1, _LABEL_HOP) + _LABEL_WINDOW // 2
+    labels = np.array([PHONES[name].label for name in names], np.int64)
+    return labels[np.searchsorted(ends, middles, side="right")]
+
+
+def draw_words(rng: np.random.Generator, speaker: Speaker) -> tuple[list[str], list[int]]:
+    """What an utterance says: its phones, and the sample at which each ends, the last one last."""
+    length = int(RATE_HZ * rng.uniform(*_SECONDS))
     before, after = (RATE_HZ * rng.uniform(*_SILENCE_S, 2)).astype(int).tolist()
     names, ends = [""], [before]
     often = 1 / np.arange(3, 3 + len(_LEXICON))

@@ -31,6 +31,7 @@ from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
 from gimstage.recipe.chain import Chain
+from gimstage.recipe.identity import UNKNOWN
 from gimstage.specs import DataSpec, ValidationSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows
@@ -173,7 +174,7 @@ class DataSet(ABC):
     @classmethod
     @abstractmethod
     def find(cls, spec: Any, data: Path | None, runs: Path) -> DataSet:
-        """The data a recipe asks for: where `data` says, or its source's own.
+        """The data a recipe asks for: where `data` says, or its source's own; writes nothing.
 
         Args:
             spec: the recipe's data.toml.
@@ -183,6 +184,24 @@ class DataSet(ABC):
         Raises:
             DataError: it is not there.
         """
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its files are there; False where `make` has still to write them."""
+        return True
+
+    def make(self) -> None:
+        """Write the data unless it is there, before anything works on it; looking never does.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if not self.is_made:
+            self.write()
+
+    def write(self) -> None:
+        """Write data that the source makes itself; raises as `make`."""
+        raise NotImplementedError
 
     @property
     @abstractmethod
@@ -264,11 +283,18 @@ class DataSet(ABC):
         return self._digests[memo]
 
     def fingerprint(self, split: str, runs: Path) -> str:
-        """SHA-256 of a split's content, remembered below the runs folder; raises as `files`."""
+        """SHA-256 of a split's content, remembered below the runs folder; raises as `files`.
+
+        UNKNOWN where the data is not made.
+        """
+        if not self.is_made:
+            return UNKNOWN
         return self.digests(runs).fingerprint(self.files(split))
 
     def phones_fingerprint(self, runs: Path) -> str | None:
-        """SHA-256 of the phone labels; None where there are none."""
+        """SHA-256 of the phone labels; None where there are none, UNKNOWN where nothing is made."""
+        if not self.is_made:
+            return UNKNOWN
         return self.digests(runs).of([self.phone_file])[0] if self.phone_file else None
 
     @abstractmethod

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gimstage.cache import FeatureReader
 from gimstage.data.demo import write_demo
+from gimstage.data.planned import PlannedImages
 from gimstage.data.stl10 import ImageSplit, files, normalise, open_split
 from gimstage.inputs.base import (
     DataSet,
@@ -135,16 +136,18 @@ class Images(DataSet):
     Args:
         spec: the recipe's data.toml.
         root: folder in STL-10's binary layout.
+        own: whether it is the demo's own, written when it is first worked on.
     """
 
     spec: ImageDataSpec
 
-    def __init__(self, spec: ImageDataSpec, root: Path) -> None:
+    def __init__(self, spec: ImageDataSpec, root: Path, *, own: bool = False) -> None:
         super().__init__(spec, root)
+        self.own = own
 
     @classmethod
     def find(cls, spec: ImageDataSpec, data: Path | None, runs: Path) -> Images:
-        """The folder `--data` names, or the demo's own below the runs folder, written if need be.
+        """The folder `--data` names, or the demo's own below the runs folder.
 
         Raises:
             DataError: a recipe on real images without `--data`.
@@ -152,15 +155,28 @@ class Images(DataSet):
         if spec.demo is None:
             fetch = "add --data DIR, or fetch the images: gimstage data download stl10 DIR"
             return cls(spec, given_folder(data, "unlabeled_X.bin, train_X.bin, …", fetch))
-        counts = spec.demo.model_dump()
-        root = runs / "data" / "demo-{unlabeled}-{train}-{test}-{seed}".format(**counts)
-        if data is None and not root.exists():
-            write_demo(root, **counts)
-        return cls(spec, data or root)
+        if data is not None:
+            return cls(spec, data)
+        name = "demo-{unlabeled}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
+        return cls(spec, runs / "data" / name, own=True)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its files are there; False of a demo's that are not written yet."""
+        return not self.own or self.root.exists()
+
+    def write(self) -> None:
+        """Write the demo's images, as many as the recipe says."""
+        assert self.spec.demo is not None, "only a demo's own data is not made"
+        write_demo(self.root, **self.spec.demo.model_dump())
 
     def split(self, name: str) -> ImageSplit:
-        """A split of the data set, memory-mapped."""
-        return open_split(self.root, name)
+        """A split of the data set, memory-mapped; of what is not made, its counts and labels."""
+        demo = self.spec.demo
+        if demo is None or self.is_made:
+            return open_split(self.root, name)
+        count = demo.model_dump()[name]
+        return PlannedImages(self.root, name, seed=demo.seed, count=count)
 
     @cached_property
     def train(self) -> ImageSplit:

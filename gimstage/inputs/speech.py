@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gimstage.data.demo_speech import write_demo_speech
 from gimstage.data.librispeech import SpeechSplit, files, open_split, phone_file
+from gimstage.data.planned import PlannedSpeech
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
@@ -41,19 +43,21 @@ class Speech(DataSet):
     Args:
         spec: the recipe's data.toml.
         root: folder with a LibriSpeech tree below it.
+        own: whether it is the demo's own, written when it is first worked on.
     """
 
     spec: SpeechDataSpec
 
-    def __init__(self, spec: SpeechDataSpec, root: Path) -> None:
+    def __init__(self, spec: SpeechDataSpec, root: Path, *, own: bool = False) -> None:
         super().__init__(spec, root)
+        self.own = own
         self._splits: dict[str, SpeechSplit] = {}
         self._files: dict[str, dict[str, Path]] = {}
         self._kept: dict[str, Ints] = {}
 
     @classmethod
     def find(cls, spec: SpeechDataSpec, data: Path | None, runs: Path) -> Speech:
-        """The folder `--data` names, or the demo's own below the runs folder, written if need be.
+        """The folder `--data` names, or the demo's own below the runs folder.
 
         Raises:
             DataError: a recipe on real speech without `--data`.
@@ -61,19 +65,32 @@ class Speech(DataSet):
         if spec.demo is None:
             files = "a LibriSpeech tree, SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac"
             return cls(spec, given_folder(data, files, "add --data DIR"))
-        counts = spec.demo.model_dump()
-        root = runs / "data" / "demo-speech-{speakers}-{train}-{test}-{seed}".format(**counts)
-        if data is None and not root.exists():
-            from gimstage.data.demo_speech import write_demo_speech  # brings scipy, half a second
+        if data is not None:
+            return cls(spec, data)
+        name = "demo-speech-{speakers}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
+        return cls(spec, runs / "data" / name, own=True)
 
-            write_demo_speech(root, **counts)
-        return cls(spec, data or root)
+    @property
+    def is_made(self) -> bool:
+        """Whether its files are there; False of a demo's that are not written yet."""
+        return not self.own or self.root.exists()
+
+    def write(self) -> None:
+        """Write the demo's speech, as much as the recipe says."""
+        assert self.spec.demo is not None, "only a demo's own data is not made"
+        write_demo_speech(self.root, **self.spec.demo.model_dump())
 
     def split(self, name: str) -> SpeechSplit:
-        """One split, its files' headers read, once."""
+        """One split, its files' headers read, once; of what is not made, lengths and labels."""
         if name not in self._splits:
-            self._splits[name] = open_split(self.root, name, self.spec.subsets)
+            self._splits[name] = self._open(name)
         return self._splits[name]
+
+    def _open(self, name: str) -> SpeechSplit:
+        demo = self.spec.demo
+        if demo is None or self.is_made:
+            return open_split(self.root, name, self.spec.subsets)
+        return PlannedSpeech(self.root, name, **demo.model_dump())
 
     @cached_property
     def train(self) -> SpeechSplit:

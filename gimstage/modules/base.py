@@ -4,25 +4,22 @@ An encoder is one class in one file. What others must know of it stands on the c
 algorithm version, what it reads, what codes it has for a loss. Its constructor's keyword arguments
 are the keys of its TOML table, their annotations the types and ranges of those.
 
-This file imports nothing of gimstage.
+This file imports nothing of gimstage but `bounds`.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
-from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
+
+from gimstage.bounds import Positive as Positive  # where classes outside look for it
 
 Shape = tuple[int, ...]
 Reads = Literal["patch", "sequence", "grid"]
 CodeLayout = Literal["positions", "local and global", "map", "none"]
-
-Positive = Annotated[int, Gt(0)]
-Natural = Annotated[int, Ge(0)]
-DropoutShare = Annotated[float, Ge(0), Lt(1)]
 
 _AXES: dict[Reads, int] = {"patch": 3, "sequence": 2, "grid": 5}
 

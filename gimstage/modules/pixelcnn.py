@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from gimstage.bounds import Blocks
 from gimstage.modules.base import (
     EncoderModule,
     Outputs,
-    Positive,
     Reads,
     Shape,
     context_module,
@@ -44,7 +44,7 @@ class PixelCNN(nn.Module):
     algorithm: ClassVar[int] = 1
     reads: ClassVar[Reads] = "grid"
 
-    def __init__(self, in_channels: int, layers: Positive) -> None:
+    def __init__(self, in_channels: int, layers: Blocks) -> None:
         super().__init__()
         self.in_channels = self.out_channels = channels = in_channels
         self.layers = nn.ModuleList(
@@ -84,7 +84,7 @@ class PixelCNNModule(EncoderModule, kind="pixelcnn"):
     reads = "grid"
     algorithm = PixelCNN.algorithm
 
-    def __init__(self, *, in_channels: int, layers: Positive) -> None:
+    def __init__(self, *, in_channels: int, layers: Blocks) -> None:
         super().__init__()
         self.in_channels = self.out_channels = self.code_channels = in_channels
         self.net = PixelCNN(in_channels, layers)

@@ -18,7 +18,8 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gimstage.modules.base import EncoderModule, Positive, Shape
+from gimstage.bounds import Blocks, Positive
+from gimstage.modules.base import EncoderModule, Shape
 
 
 class _PreActivationBlock(nn.Module, ABC):
@@ -111,7 +112,7 @@ class ResNetModule(EncoderModule, kind="resnet"):
         *,
         in_channels: int,
         width: Positive,
-        blocks: Positive,
+        blocks: Blocks,
         stride: Annotated[int, Ge(1), Le(2)],
         block: Literal["bottleneck", "basic"],
         stem_channels: Positive | None,

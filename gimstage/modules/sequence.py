@@ -19,11 +19,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from gimstage.bounds import Kernel, Padding, Positive
 from gimstage.modules.base import (
     EncoderModule,
-    Natural,
     Outputs,
-    Positive,
     Shape,
     context_module,
 )
@@ -102,9 +101,9 @@ class Conv1dModule(SequenceModule, kind="conv1d"):
         *,
         in_channels: int,
         channels: Positive,
-        kernel: Positive,
-        stride: Positive,
-        padding: Natural,
+        kernel: Kernel,
+        stride: Kernel,
+        padding: Padding,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -232,9 +231,9 @@ class ConvGRUModule(SequenceModule, kind="conv1d_gru"):
         *,
         in_channels: int,
         channels: Positive,
-        kernel: Positive,
-        stride: Positive,
-        padding: Natural,
+        kernel: Kernel,
+        stride: Kernel,
+        padding: Padding,
         hidden_channels: Positive,
         bptt: bool,
     ) -> None:

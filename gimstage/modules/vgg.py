@@ -17,12 +17,10 @@ This file imports nothing of gimstage but the base of modules.
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from gimstage.bounds import DropoutShare, Kernel, Padding, Positive
 from gimstage.modules.base import (
-    DropoutShare,
     EncoderModule,
-    Natural,
     Outputs,
-    Positive,
     Shape,
 )
 
@@ -56,9 +54,9 @@ class VGGLayer(EncoderModule, kind="vgg_layer"):
         *,
         in_channels: int,
         channels: Positive,
-        kernel: Positive,
-        stride: Positive,
-        padding: Natural,
+        kernel: Kernel,
+        stride: Kernel,
+        padding: Padding,
         max_pool: bool,
         dropout: DropoutShare,
     ) -> None:

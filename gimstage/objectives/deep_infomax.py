@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.modules.base import Positive, Shape
+from gimstage.bounds import Positive
+from gimstage.modules.base import Shape
 from gimstage.objectives.base import Objective, Result
 
 _OWN_LOGIT = -10.0  # what the original writes over same-image entries instead of leaving them out

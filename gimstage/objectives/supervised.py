@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from gimstage.modules.base import Natural, Shape
+from gimstage.bounds import MOST, Natural
+from gimstage.modules.base import Shape
 from gimstage.objectives.base import Labels, Objective, Result
 
-Classes = Annotated[int, Ge(2)]
+Classes = Annotated[int, Ge(2), Le(MOST)]
 
 
 def checked_labels(labels: Tensor | None, shape: tuple[int, ...], num_classes: int) -> Tensor:

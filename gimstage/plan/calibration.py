@@ -6,11 +6,12 @@ Speeds of stages are keyed by the fingerprint of what is computed, without its s
 module is simply not in there yet.
 """
 
+import math
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -94,17 +95,37 @@ def calibrate(chains: list[Chain], device: torch.device, path: Path, *, again: b
     before = read_calibration(path)
     if before and before.device != device_name(device):
         before = None
-    known = before.stages if before else {}
-    parts = {_key(part): part for chain in chains for part in [*chain.below(), chain]}
     if before and not again:
-        read, write = before.read_bytes_per_s, before.write_bytes_per_s
-        parts = {key: part for key, part in parts.items() if key not in known}
+        made = measured(chains, device, before)
     else:
         write, read = _disk(path.parent)
-    stages = known | {key: _stage(part, device) for key, part in parts.items()}
-    measured = Calibration(device_name(device), read, write, stages)
-    write_json(path, asdict(measured))
-    return measured
+        known = before.stages if before else {}
+        stages = known | {key: _stage(part, device) for key, part in _parts(chains).items()}
+        made = Calibration(device_name(device), read, write, stages)
+    write_json(path, asdict(made))
+    return made
+
+
+def measured(chains: list[Chain], device: torch.device, before: Calibration | None) -> Calibration:
+    """What was measured before, and the stages that it lacks, measured now; nothing is written.
+
+    Without a measurement of before, the disk counts as one that takes no time.
+
+    Args:
+        chains: the stages; those below them are measured too.
+        device: where to compute.
+        before: what was measured before, on whatever device.
+    """
+    if before is None or before.device != device_name(device):
+        before = Calibration(device_name(device), math.inf, math.inf, {})
+    lacking = {key: part for key, part in _parts(chains).items() if key not in before.stages}
+    stages = before.stages | {key: _stage(part, device) for key, part in lacking.items()}
+    return replace(before, stages=stages)
+
+
+def _parts(chains: list[Chain]) -> dict[str, Chain]:
+    """The stages and all below them, by what their speeds are kept under."""
+    return {_key(part): part for chain in chains for part in [*chain.below(), chain]}
 
 
 def _key(chain: Chain) -> str:

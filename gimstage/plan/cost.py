@@ -4,7 +4,6 @@ Arithmetic on the recipe's shapes, and a trace of a step without numbers; trains
 """
 
 import math
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from gimstage.cache import ENCODINGS, StoreLayout
 from gimstage.errors import BudgetError, DataError
 from gimstage.extract.layout import planned_layout
+from gimstage.files import free_bytes
 from gimstage.inputs import DataSet
 from gimstage.modality import modality_of
 from gimstage.modules import multiply_adds
@@ -314,8 +314,7 @@ def require_disk(
     Raises:
         BudgetError: free disk or `max_disk` is too small.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
+    free = free_bytes(root)
     cure = 'choose a smaller encoding, fewer stored views, or store = "none"; see `gimstage plan`'
     if needed_bytes > free:
         raise BudgetError(

@@ -1,5 +1,6 @@
 """What no single TOML file can be wrong about: stages that do not fit their data or each other."""
 
+import math
 from collections.abc import Sequence
 
 from gimstage.errors import RecipeError, either
@@ -8,6 +9,7 @@ from gimstage.modules import CONTEXTS, ResNetModule
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.trials import sizes, try_construction, try_modules, try_objectives
+from gimstage.sizes import format_bytes
 from gimstage.specs import (
     PROBE_SPECS,
     DataSpec,
@@ -16,6 +18,8 @@ from gimstage.specs import (
     ProbeSpec,
 )
 
+MOST_WEIGHTS = 10**10  # of a stage: 160 GB with their gradients and Adam's two moments
+MOST_VALUES = 10**11  # made of one patch or crop: ten minutes of sound have a hundredth
 NEIGHBOURHOOD = 3  # patches a side that a global code of Deep InfoMax sees
 _REMOVE = "remove the table"
 _ONE_PATCH = "set patch_px = crop_px in [views]: its loss is of whole images"
@@ -35,6 +39,7 @@ def check_kind(chain: Chain) -> None:
             _check_loss(part, loss, where, mode=chain.last.spec.mode, modality=chain.modality)
     _check_labels(chain, where)
     try_objectives(chain, where)
+    _check_weights(chain, where)
 
 
 def _check_parts(chain: Chain, where: str) -> None:
@@ -66,14 +71,30 @@ def _check_sizes(chain: Chain, where: str) -> None:
             found = f'"{chain.last.spec.parts[0].kind}" on smaller ones'
             raise RecipeError(f"{where} [module] kind", found, expected)
         shape = chain.after(part, shape)
+        found = f"module {number}, of which {sizes(shape)} would come out"
         if min(shape) < 1:
-            found = f"module {number}, of which {sizes(shape)} would come out"
             cure = "choose smaller kernels and strides, or larger patches or crops"
             raise RecipeError(f"{where} [module]", found, "at least 1 of each", cure)
+        if math.prod(shape) > MOST_VALUES:
+            expected = f"at most {MOST_VALUES:,} numbers of one patch or crop"
+            raise RecipeError(f"{where} [module]", found, expected)
     module, batch = chain.modules()[-1], chain.last.spec.train.batch_size
     if module.uses_batch_statistics and batch < 2:
         found, expected = "1, for a module with batch statistics", "at least 2"
         raise RecipeError(f"{where} [train] batch_size", found, expected)
+
+
+def _check_weights(chain: Chain, where: str) -> None:
+    """Refuse modules and losses so large that making them would end in the system's own words."""
+    parts = [*chain.modules()[-1].parts, *filter(None, chain.objectives)]
+    count = sum(weight.numel() for part in parts for weight in part.parameters())
+    if count > MOST_WEIGHTS:
+        raise RecipeError(
+            where,
+            f"{count:,} weights, {format_bytes(16 * count)} while it is trained",
+            f"at most {MOST_WEIGHTS:,}",
+            "choose fewer channels, blocks or prediction steps",
+        )
 
 
 def _check_loss(
@@ -140,6 +161,13 @@ def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> N
             "stages that one data.toml leads to",
             "probe the others in a recipe of their own",
         )
+
+
+def check_once(chains: Sequence[Chain], where: str) -> None:
+    """Refuse to probe a stage twice, whatever it is called."""
+    keys = [chain.last.key for chain in chains]
+    if twice := next((key for number, key in enumerate(keys) if key in keys[:number]), None):
+        raise RecipeError(f"{where} inputs", f"stage {twice} twice", "every stage once")
 
 
 def check_own(probe: ProbeSpec, chains: Sequence[Chain], where: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Identity = dict[str, Any]
+UNKNOWN = "not known"  # the digest of data that is not there; equals none
 
 
 def seedless(tree: Any) -> Any:
@@ -26,6 +27,24 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
     """SHA-256 of an identity, as 64 hexadecimal digits."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def known_fingerprint(identity: Mapping[str, Any]) -> str:
+    """The fingerprint of an identity; empty where a value of it is UNKNOWN."""
+    unknown = any(value == UNKNOWN for _, value in _leaves(identity))
+    return "" if unknown else fingerprint(identity)
+
+
+def supplemented(identity: Mapping[str, Any], recorded: Mapping[str, Any]) -> Identity:
+    """An identity with the values of a recorded one in place of those that are UNKNOWN."""
+
+    def value(key: str) -> Any:
+        own, other = identity[key], recorded.get(key)
+        if isinstance(own, Mapping):
+            return supplemented(own, other if isinstance(other, Mapping) else {})
+        return other if own == UNKNOWN else own
+
+    return {key: value(key) for key in identity}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -121,7 +121,7 @@ class StageRef:
     def parse(cls, ref: int | str) -> Self:
         """The reference in `N`, `RECIPE/N`, `data` or `RECIPE/data`."""
         recipe, _, word = str(ref).rpartition("/")
-        return cls(recipe, int(word) if word.isdecimal() else None)
+        return cls(recipe, int(word) if re.fullmatch(r"\d+", word, re.ASCII) else None)
 
 
 def nameless(identity: Mapping[str, Any], run: RunName) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gimstage.recipe.chain import Chain, Stage
 from gimstage.recipe.checks import (
     check_hand_over,
     check_kind,
+    check_once,
     check_output,
     check_own,
     check_probe,
@@ -83,6 +84,7 @@ class Recipe:
         for name, probe in recipe.probes.items():
             where = f"{recipe.folder / name}.toml"
             chains = [recipe.chain(ref, where=f"{where} inputs") for ref in probe.inputs]
+            check_once(chains, where)
             for chain in chains:
                 check_probe(probe, chain, recipe.data, where)
             check_own(probe, chains, where)
@@ -220,7 +222,7 @@ def _checked_name(folder: Path) -> str:
 def _stage_files(folder: Path) -> dict[int, tuple[str, Path]]:
     files: dict[int, tuple[str, Path]] = {}
     for path in folder.glob("*.toml"):
-        match = re.fullmatch(r"(\d+)_(.+)", path.stem)
+        match = re.fullmatch(r"(\d+)_(.+)", path.stem, re.ASCII | re.DOTALL)
         if match is None:
             if path.stem != "data" and not path.stem.startswith("probe"):
                 raise RecipeError(

@@ -21,7 +21,6 @@ from gimstage.recipe.identity import Identity, fingerprint
 from gimstage.recipe.names import RunName, nameless
 from gimstage.recipe.restored import restored_chain
 from gimstage.runs.complaints import complaint, outside_complaint
-from gimstage.specs.base import Natural
 from gimstage.specs.outside import Reading
 
 FORMAT = 2
@@ -29,6 +28,7 @@ DIGEST = "sha256"  # the key of a manifest's own digest
 MOST_BYTES = 1 << 25  # of a manifest: about 300,000 files
 
 
+Natural = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 KeptName = Literal["weights.safetensors", "objective.safetensors", "metrics.jsonl", "memory.json"]

@@ -7,6 +7,7 @@ another inode; what is written over in place has another time.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -93,10 +94,14 @@ class Snapshot(Generic[T]):
         }
 
     def touch(self, folder: RunFolder) -> None:
-        """Give the folder's manifest the time of now; what was found out stays true."""
+        """Give the folder's manifest the time of now, if it may be; what was found out stays true.
+
+        Make alone asks for it, so a folder that nothing may be written to is as good.
+        """
         path, finding = folder.manifest_path, self._findings.get((folder, ""))
         same = finding is not None and finding.stamps.get(str(path)) == stamp_of(path.stat())
-        path.touch()
+        with suppress(OSError):
+            path.touch()
         if finding is not None and same:
             finding.stamps[str(path)] = stamp_of(path.stat())
 

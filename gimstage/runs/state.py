@@ -13,7 +13,14 @@ from typing import Literal, NamedTuple, TypeVar
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import Identity, differences, fingerprint
+from gimstage.recipe.identity import (
+    UNKNOWN,
+    Identity,
+    differences,
+    fingerprint,
+    known_fingerprint,
+    supplemented,
+)
 from gimstage.runs.finished import Finished
 from gimstage.runs.folder import RunFolder, check_files
 from gimstage.runs.manifest import Manifest
@@ -87,8 +94,9 @@ class Runs:
 
     Args:
         root: the runs folder.
-        data_sha256: fingerprint of the split the stages are trained on.
-        phones_sha256: the SHA-256 of the phone labels; None where there are none.
+        data_sha256: fingerprint of the split the stages are trained on; UNKNOWN where it is not
+            there, and whatever a stage was trained on is then taken to be that.
+        phones_sha256: the SHA-256 of the phone labels, or UNKNOWN; None where there are none.
         snapshot: what was found out so far.
     """
 
@@ -169,10 +177,11 @@ class Runs:
         wanted = self.features_identity(chain)
         manifest, verdict = record_or_verdict(folder.manifest)
         if manifest is not None:
+            wanted = supplemented(wanted, manifest.identity)
             verdict = self._verdict(chain, folder, manifest, wanted)
         elif verdict[0] == "missing":
             verdict = self._begun(chain, folder)
-        status = Status(str(chain.last.number), *verdict, fingerprint(wanted))
+        status = Status(str(chain.last.number), *verdict, known_fingerprint(wanted))
         return Judgement(status, manifest, folder, below)
 
     def _verdict(
@@ -208,6 +217,8 @@ class Runs:
             return "partial", ("training interrupted; it continues from its checkpoint",)
         leftovers = (folder.weights, folder.training.path, folder.features, folder.metrics)
         if any(path.exists() for path in leftovers):
+            if self.data_sha256 == UNKNOWN:
+                return "partial", ("begun; its data is not there to say whether it goes on",)
             return "partial", ("begun, but nothing to go on from; it starts anew",)
         return "missing", ()
 

@@ -47,8 +47,9 @@ class Options:
         if not 1 <= self.workers <= MOST_WORKERS:
             expected = f"a number of threads from 1 to {MOST_WORKERS}"
             raise GimstageError("workers", str(self.workers), expected)
-        if not self.checkpoint_every >= 0:
-            raise GimstageError("checkpoint_every", str(self.checkpoint_every), "seconds from 0")
+        if not SHORTEST_S <= self.checkpoint_every <= LONGEST_S:
+            expected = f"seconds from {SHORTEST_S} to {LONGEST_S:,}"
+            raise GimstageError("checkpoint_every", str(self.checkpoint_every), expected)
         if not 0 <= self.gpu_margin < 1:
             raise GimstageError("gpu_margin", str(self.gpu_margin), "a share from 0 and below 1")
 
@@ -64,7 +65,7 @@ class Options:
         return Settings(
             device=find_device(self.device),
             workers=self.workers,
-            max_disk=parse_bytes("--max-disk", self.max_disk) if self.max_disk else None,
+            max_disk=_if_given("--max-disk", self.max_disk),
             checkpoint_every_s=self.checkpoint_every,
             budget=self.budget(),
         )
@@ -77,10 +78,11 @@ class Options:
         """
         from gimstage.plan.memory import Budget
 
-        if not self.gpu_mem:
+        total_bytes = _if_given("--gpu-mem", self.gpu_mem)
+        if total_bytes is None:
             return None
         return Budget(
-            total_bytes=parse_bytes("--gpu-mem", self.gpu_mem),
+            total_bytes=total_bytes,
             context_bytes=_aside("--gpu-context", self.gpu_context),
             workspace_bytes=_aside("--gpu-workspace", self.gpu_workspace),
             margin_share=self.gpu_margin,
@@ -88,6 +90,13 @@ class Options:
 
 
 MOST_WORKERS = 64
+# Between checkpoints. Of 0, some would think that it turns them off; it would save every step.
+SHORTEST_S, LONGEST_S = 0.001, 30 * 24 * 60 * 60
+
+
+def _if_given(name: str, text: str | None) -> int | None:
+    """The bytes of an option; an empty text, as of a variable nobody set, is no "not given"."""
+    return None if text is None else parse_bytes(name, text)
 
 
 def _aside(name: str, text: str) -> int:

@@ -81,15 +81,24 @@ class Session:
         return self.options.settings()
 
     def pipeline(self, watch: Watch | None = None) -> Pipeline:
-        """The recipe on its data, both read anew.
+        """The recipe on its data, both read anew, to work with: a demo's data is written first.
 
         Raises:
             GimstageError: the recipe or the data is wrong, or there is no data.
         """
-        return self._on_data(self.recipe, watch or Watch())
+        return Pipeline.find(
+            self.recipe, self.data, self.runs, settings=self.settings, watch=watch or Watch()
+        )
 
-    def _on_data(self, recipe: Recipe, watch: Watch) -> Pipeline:
-        return Pipeline.find(recipe, self.data, self.runs, settings=self.settings, watch=watch)
+    def look(self) -> Pipeline:
+        """The recipe on its data for whoever only looks: nothing is written; raises as `pipeline`.
+
+        A demo's data that is not written yet is then known by its counts, lengths and labels.
+        """
+        return self._look(self.recipe)
+
+    def _look(self, recipe: Recipe) -> Pipeline:
+        return Pipeline.look(recipe, self.data, self.runs, settings=self.settings)
 
     def plan(self, *, calibrate: bool = False) -> Plan:
         """What every stage will cost: GPU memory, operations, disk to the byte, hours.
@@ -97,12 +106,14 @@ class Session:
         Without data, what depends on it is left out.
 
         Args:
-            calibrate: whether this device and disk are measured first, for the hours.
+            calibrate: whether this device and disk are measured first, for the hours, and what was
+                measured is kept in `calibration.json` below the runs folder; else nothing is
+                written.
         """
         recipe = self.recipe
         if recipe.data.demo is None and self.data is None:
             return self._plan_memory(recipe)
-        pipeline = self._on_data(recipe, Watch())
+        pipeline = self._look(recipe)
         if calibrate:
             pipeline.calibrate()
         plans, refusal = [], None
@@ -180,7 +191,7 @@ class Session:
         Args:
             why: whether every field that changed is shown, old and new, or the first reason.
         """
-        pipeline = self.pipeline()
+        pipeline = self.look()
         stages, probes = pipeline.statuses(), pipeline.probe_statuses()
         memory = {status.name: pipeline.memory(status.name) for status in stages}
         return States(self.name, stages, probes, memory=memory, why=why)
@@ -191,7 +202,7 @@ class Session:
         Raises:
             GimstageError: the stage is not done, stores nothing, or it is damaged.
         """
-        pipeline = self.pipeline()
+        pipeline = self.look()
         chain = pipeline.recipe.chain(number)
         pipeline.runs.require(chain)
         return pipeline.runs.stage_folder(chain).open_features()
@@ -202,7 +213,7 @@ class Session:
         Raises:
             GimstageError: the stage is not done, or damaged.
         """
-        pipeline = self.pipeline()
+        pipeline = self.look()
         return trained_stack(pipeline.runs, pipeline.recipe.chain(number))
 
     def report(self, out: Path | str = "report") -> ReportPage:

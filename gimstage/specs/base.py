@@ -1,21 +1,15 @@
-"""What every table of a recipe shares: strictness, ranges of its numbers, and its identity."""
+"""What every table of a recipe shares: strictness, finite numbers, and its identity."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
 
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Shape = tuple[int, ...]
 
 # Marks a key that came later: without a value it is left out of identities, which so stay what they
@@ -42,9 +36,9 @@ class KindError(ValueError):
 
 
 class Spec(BaseModel):
-    """A TOML table: frozen, strict, nothing unknown."""
+    """A TOML table: frozen, strict, nothing unknown, every number finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
     def _without_later_keys(

@@ -6,8 +6,19 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from gimstage.bounds import (
+    Frames,
+    Images,
+    Level,
+    Positive,
+    Seed,
+    Share,
+    Spread,
+    StoredCount,
+    Voices,
+)
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import LATER, TRAINING, Positive, Rate, Seed, Share, Spec
+from gimstage.specs.base import LATER, TRAINING, Spec
 from gimstage.views import LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
@@ -35,7 +46,7 @@ class StoredViewsSpec(Spec):
 
     kind: Literal["grid", "crops"]
     patches: Positive | None = None
-    count: Positive
+    count: StoredCount
     seed: Seed
 
     @model_validator(mode="after")
@@ -50,9 +61,9 @@ class DemoSpec(Spec):
     """`[demo]`: how many synthetic images of each split are written, from which seed."""
 
     seed: Seed
-    unlabeled: Positive
-    train: Positive
-    test: Positive
+    unlabeled: Images
+    train: Images
+    test: Images
 
 
 class ValidationSpec(Spec):
@@ -101,8 +112,8 @@ class ImageDataSpec(_DataSpec):
     source: Literal["stl10", "demo_images"]
     train_split: Literal["unlabeled", "train", "test"]
     channels: Literal["gray", "rgb"]
-    mean: list[float]
-    std: list[Rate]
+    mean: list[Level]
+    std: list[Spread]
     views: ViewsSpec
     stored_views: Annotated[StoredViewsSpec, TRAINING]
     demo: Annotated[DemoSpec | None, TRAINING] = None
@@ -139,7 +150,7 @@ class ImageDataSpec(_DataSpec):
 class CropSpec(Spec):
     """`[views]` of speech: the length of the crops trained on, in frames of 10 ms."""
 
-    crop_frames: Positive
+    crop_frames: Frames
 
 
 class StoredSpansSpec(Spec):
@@ -150,7 +161,7 @@ class StoredSpansSpec(Spec):
     """
 
     kind: Literal["utterances", "crops"]
-    count: Positive | None = None
+    count: StoredCount | None = None
     seed: Seed | None = None
 
     @model_validator(mode="after")
@@ -168,9 +179,9 @@ class SpeechDemoSpec(Spec):
     """`[demo]`: how many synthetic speakers and utterances of each are written, from which seed."""
 
     seed: Seed
-    speakers: Positive
-    train: Positive
-    test: Positive
+    speakers: Voices
+    train: Voices
+    test: Voices
 
 
 class SpeechDataSpec(_DataSpec):
@@ -184,9 +195,9 @@ class SpeechDataSpec(_DataSpec):
     layout = "librispeech"
     source: Literal["librispeech", "demo_speech"]
     train_split: Literal["train", "test"]
-    mean: float
-    std: Rate
-    subsets: Annotated[list[str] | None, LATER, Field(min_length=1)] = None
+    mean: Level
+    std: Spread
+    subsets: Annotated[list[str] | None, LATER, Field(min_length=1, max_length=1_000)] = None
     views: CropSpec
     stored_views: Annotated[StoredSpansSpec, TRAINING]
     demo: Annotated[SpeechDemoSpec | None, TRAINING] = None

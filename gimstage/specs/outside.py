@@ -196,10 +196,12 @@ def _importable(folder: Path) -> Iterator[None]:
     before = set(sys.modules)
     importlib.invalidate_caches()  # a file may have come since anybody last looked there
     sys.path.insert(0, str(folder))
+    writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # in a folder of others
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes_none
         for name in sys.modules.keys() - before:
             if module_file(name.partition(".")[0], folder):
                 del sys.modules[name]

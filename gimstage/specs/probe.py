@@ -6,11 +6,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from gimstage.bounds import (
+    MOST,
+    DropoutShare,
+    Epochs,
+    LearningRate,
+    Natural,
+    Positive,
+    Seed,
+    Share,
+    Steps,
+    Strength,
+)
 from gimstage.data.kinds import Kind
-from gimstage.specs.base import LATER, Natural, Positive, Rate, Seed, Share, Spec
+from gimstage.specs.base import LATER, Spec
 
-Refs = list[int | str]
-Strengths = Annotated[list[Rate], Field(min_length=1)]
+Refs = Annotated[list[int | str], Field(max_length=1_000)]
+Strengths = Annotated[list[Strength], Field(min_length=1, max_length=1_000)]
 
 PROTOCOLS = ("paper", "converged", "hidden")
 
@@ -18,9 +30,9 @@ PROTOCOLS = ("paper", "converged", "hidden")
 class PaperProtocol(Spec):
     """`[paper]`: Adam on raw codes, fresh crops as training data."""
 
-    learning_rate: Rate
+    learning_rate: LearningRate
     batch_size: Positive
-    epochs: Positive
+    epochs: Epochs
     views: Positive
     seed: Seed
 
@@ -42,12 +54,12 @@ class HiddenProtocol(Spec):
     """
 
     hidden_channels: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    learning_rate: Rate
-    batch_size: Annotated[int, Field(ge=2)]  # batch normalisation needs two samples
-    epochs: Positive
+    dropout: DropoutShare
+    learning_rate: LearningRate
+    batch_size: Annotated[int, Field(ge=2, le=MOST)]  # batch normalisation needs two samples
+    epochs: Epochs
     decay_factor: Share
-    decay_epochs: list[Positive]
+    decay_epochs: Annotated[list[Epochs], Field(max_length=1_000)]
     views: Positive
     seed: Seed
 
@@ -67,15 +79,15 @@ class HiddenProtocol(Spec):
 class FramePaper(Spec):
     """`[paper]` of phones: Adam, an utterance a step, in the order of the split."""
 
-    learning_rate: Rate
-    epochs: Positive
+    learning_rate: LearningRate
+    epochs: Epochs
     seed: Seed
 
 
 class FrameConverged(Spec):
     """`[converged]` of phones: as for crops, on so many frames drawn from the training split."""
 
-    frames: Positive
+    frames: Steps
     l2: Strengths
     validation_share: Share
     seed: Seed
@@ -91,7 +103,7 @@ class MFCCSpec(Spec):
     coefficients: Positive
     mel_bands: Positive
     window_samples: Positive
-    delta_frames: Annotated[int, Field(ge=3)]
+    delta_frames: Annotated[int, Field(ge=3, le=MOST)]
 
     @model_validator(mode="after")
     def _fits(self) -> MFCCSpec:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from gimstage.errors import RecipeError, nearest
+from gimstage.files import DEEPEST, UnreadableError, read_regular
 from gimstage.specs.base import KindError, Spec
 from gimstage.specs.outside import Reading
 from gimstage.specs.tables import Choice
@@ -20,6 +21,8 @@ S = TypeVar("S", bound=Spec)
 
 Table = dict[str, Any]
 
+MOST_TOML_BYTES = 1 << 20  # of a file; a long recipe has a thousandth of it
+
 
 def parse(path: Path) -> Table:
     """What a TOML file holds, unchecked.
@@ -28,11 +31,38 @@ def parse(path: Path) -> Table:
         RecipeError: it is no TOML, or cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(read_regular(path, most_bytes=MOST_TOML_BYTES).decode("utf-8"))
+    except UnreadableError as error:
+        raise RecipeError(str(path), str(error), "a file of TOML") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(str(path), f"not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise RecipeError(str(path), "not valid TOML: nested too deep") from error
+    except ValueError as error:  # of int(), which refuses to take all day
+        raise RecipeError(str(path), "not valid TOML: a number of too many digits") from error
     except OSError as error:
         raise RecipeError(str(path), f"cannot be read: {error.strerror}") from error
+    _refuse_absurd(path, table)
+    return table
+
+
+def _refuse_absurd(path: Path, table: Table) -> None:
+    """Refuse tables so deep, or integers so long, that nothing behind this could show them."""
+    level: list[tuple[list[str], Any]] = [([], table)]
+    for _ in range(DEEPEST):
+        inner = [
+            (keys if isinstance(value, list) else [*keys, str(key)], entry)
+            for keys, value in level
+            if isinstance(value, dict | list)
+            for key, entry in (value.items() if isinstance(value, dict) else enumerate(value))
+        ]
+        for keys, value in inner:
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                expected = "one of at most 64 bits, as TOML has them"
+                raise RecipeError(_place(path, keys, None), "a longer integer", expected)
+        level = inner
+    if level:
+        raise RecipeError(str(path), "not valid TOML: nested too deep")
 
 
 def spec_by(
@@ -42,9 +72,9 @@ def spec_by(
     chosen = table.get(key)
     if chosen is None:
         raise RecipeError(f"{path} {key}", "missing", cure=f"choose from: {', '.join(kinds)}")
-    if chosen not in kinds:
+    if not isinstance(chosen, str) or chosen not in kinds:
         cure = nearest(str(chosen), kinds)
-        raise RecipeError(f"{path} {key}", json.dumps(chosen, default=str), cure=cure)
+        raise RecipeError(f"{path} {key}", shown(chosen), cure=cure)
     return spec_of(kinds[chosen], path, table, seed)
 
 
@@ -94,7 +124,7 @@ def _translated(
         return RecipeError(_place(path, keys, None), "missing", cure=cure)
     if complaint["type"] in _NO_TABLES or keys == ["modules"]:
         return _misshapen(path, keys, complaint["input"])
-    found = json.dumps(complaint["input"], ensure_ascii=False, default=str)
+    found = shown(complaint["input"])
     if complaint["type"] == "literal_error" and isinstance(complaint["input"], str):
         expected = complaint["ctx"]["expected"]
         known = re.findall("'([^']*)'", expected)
@@ -102,10 +132,18 @@ def _translated(
         return RecipeError(where, found, expected, close if close.startswith("did") else "")
     if complaint["type"] == "too_short":
         return RecipeError(where, found, f"at least {complaint['ctx']['min_length']} of them")
+    if complaint["type"] == "too_long":
+        return RecipeError(where, found, f"at most {complaint['ctx']['max_length']} of them")
     message = complaint["msg"].removeprefix("Value error, ")
     if "; expected " in message:  # a check of whole tables says itself what it found
         found, _, message = message.partition("; expected ")
     return RecipeError(where, found, message.removeprefix("Input should be "))
+
+
+def shown(value: Any) -> str:
+    """A value of a TOML file as JSON, cut where it is longer than anybody reads."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:100]} …"
 
 
 # What pydantic says of a value or an array where a table should be.
@@ -114,7 +152,7 @@ _NO_TABLES = ("model_attributes_type", "model_type")
 
 def _misshapen(path: Path, keys: list[str], value: Any) -> RecipeError:
     """Something else where a table or an array of tables should be."""
-    found = json.dumps(value, ensure_ascii=False, default=str)
+    found = shown(value)
     place, expected = _place(path, keys, None), f"a table, [{'.'.join(keys)}]"
     if keys == ["modules"]:
         expected = "[[modules]], once for each module; or [module] for one"

@@ -8,20 +8,23 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from gimstage.bounds import Epochs, LearningRate, Positive, Seed, Share, Steps
 from gimstage.cache import ENCODINGS
 from gimstage.cache.encodings import ALGORITHM
-from gimstage.specs.base import LATER, Positive, Rate, Seed, Share, Spec
+from gimstage.specs.base import LATER, Spec
 from gimstage.specs.data import CropSpec
 from gimstage.specs.encoders import EncoderField, EncoderTable
 from gimstage.specs.objectives import ObjectiveField, ObjectiveTable
 from gimstage.specs.tables import PartTable
+
+Modules = Annotated[list[EncoderField], Field(min_length=2, max_length=64)]
 
 
 class DecaySpec(Spec):
     """`[train.decay]`: the rate is multiplied by `factor` behind each of these shares of steps."""
 
     factor: Share
-    after: Annotated[list[Share], Field(min_length=1)]
+    after: Annotated[list[Share], Field(min_length=1, max_length=1_000)]
 
     @field_validator("after")
     @classmethod
@@ -39,10 +42,10 @@ class TrainSpec(Spec):
 
     algorithm: ClassVar[int] = 1
 
-    learning_rate: Rate
+    learning_rate: LearningRate
     batch_size: Positive
-    epochs: Positive | None = None
-    steps: Positive | None = None
+    epochs: Epochs | None = None
+    steps: Steps | None = None
     seed: Seed
     precision: Literal["float32", "bfloat16"]
     decay: Annotated[DecaySpec | None, LATER] = None
@@ -112,7 +115,7 @@ class StageSpec(Spec):
     views: CropSpec | None = None
     mode: Annotated[Literal["isolated", "end_to_end"] | None, LATER] = None
     module: Annotated[EncoderField | None, LATER] = None
-    modules: Annotated[Annotated[list[EncoderField], Field(min_length=2)] | None, LATER] = None
+    modules: Annotated[Modules | None, LATER] = None
     objective: Annotated[ObjectiveField | None, LATER] = None
     train: TrainSpec
     output: OutputSpec
@@ -120,10 +123,10 @@ class StageSpec(Spec):
     @field_validator("input")
     @classmethod
     def _input_names_data_or_a_stage(cls, value: int | str) -> int | str:
-        if isinstance(value, str) and value.isdecimal():
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
             return int(value)
         if isinstance(value, str) and not re.fullmatch(
-            r"data|[A-Za-z0-9][\w.-]*/(\d+|data)", value
+            r"data|[A-Za-z0-9][\w.-]*/([0-9]{1,18}|data)", value
         ):
             raise ValueError('"data", the number of a stage, "RECIPE/data" or "RECIPE/NUMBER"')
         return value

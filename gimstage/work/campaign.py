@@ -6,6 +6,7 @@ One seed after another, each recipe after those it builds on: what is cut short 
 of fewer seeds. What is done is not done again, so the same campaign goes on where it stopped.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from gimstage.data.kinds import require_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
+from gimstage.plan.calibration import Calibration
 from gimstage.progress import Watch
 from gimstage.recipe.names import RunName
 from gimstage.recipe.recipe import Recipe, Shelf
@@ -83,17 +85,29 @@ class Campaign:
     ) -> None:
         self.runs = [CampaignRun(recipe) for recipe in recipes]
         self.data, self.root, self.settings, self.watch = data, root, settings, watch
+        self._measured: Calibration | None = None
 
     def estimate(self) -> None:
         """Find out what is left to do of every run, and how long that will take.
 
-        What was not measured before on this device is measured, seconds for each stage.
+        What was not measured before on this device is measured, seconds for each stage, and kept.
 
         Raises:
             Interrupted: a stop was asked for.
         """
         for run in self.runs:
             self._attempt(run, self._estimate)
+
+    def look(self) -> None:
+        """Find out what `estimate` does, for who only looks: nothing is written or kept.
+
+        Where the disk was never measured it counts as one that takes no time.
+
+        Raises:
+            Interrupted: a stop was asked for.
+        """
+        for run in self.runs:
+            self._attempt(run, self._look)
 
     def work(self) -> None:
         """Do what is left to do; a run that fails stops none of the others.
@@ -104,6 +118,11 @@ class Campaign:
         for run in self.runs:
             if run.state in ("to do", "part done"):
                 self._attempt(run, self._work)
+
+    @property
+    def knows_disk(self) -> bool:
+        """Whether the disk's speed is in what was estimated; `look` measures none."""
+        return self._measured is None or math.isfinite(self._measured.read_bytes_per_s)
 
     @property
     def failed(self) -> bool:
@@ -133,7 +152,17 @@ class Campaign:
             run.recipe, self.data, self.root, settings=self.settings, watch=self.watch
         )
         run.state = state_of(run.pipeline)
-        run.estimated_s = 0.0 if run.state == "done" else seconds_left(run.pipeline)
+        if run.state != "done":
+            run.pipeline.calibrate(again=False)
+        run.estimated_s = seconds_left(run.pipeline)
+
+    def _look(self, run: CampaignRun) -> None:
+        self._refuse_without_base(run)
+        run.pipeline = Pipeline.look(run.recipe, self.data, self.root, settings=self.settings)
+        run.state = state_of(run.pipeline)
+        if run.state != "done":
+            self._measured = run.pipeline.measure(self._measured)
+        run.estimated_s = seconds_left(run.pipeline)
 
     def _work(self, run: CampaignRun) -> None:
         assert run.pipeline is not None, "estimate first"
@@ -165,10 +194,8 @@ def state_of(pipeline: Pipeline) -> CampaignState:
 def seconds_left(pipeline: Pipeline) -> float:
     """What the stages and probes that are not done will take, fitting classifiers left out.
 
-    A stage or probe that has begun counts whole. What the estimate rests on is measured first,
-    where it has not been.
+    A stage or probe that has begun counts whole. What the estimate rests on has been measured.
     """
-    pipeline.calibrate(again=False)
     hours = [
         pipeline.plan(pipeline.recipe.chain(status.name)).hours
         for status in pipeline.statuses()
@@ -179,7 +206,7 @@ def seconds_left(pipeline: Pipeline) -> float:
         for status in pipeline.probe_statuses()
         if status.state != "done" and status.name in pipeline.possible_probes
     ]
-    return 3600 * sum(each or 0.0 for each in hours)
+    return 3600 * sum((each or 0.0 for each in hours), 0.0)
 
 
 def in_order(folders: Sequence[Path]) -> list[Recipe]:

@@ -1,7 +1,6 @@
 """A recipe on its data: what it costs, what is done, the stages and probes that are still to do."""
 
 import logging
-import shutil
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -10,8 +9,9 @@ from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
 )
+from gimstage.files import free_bytes
 from gimstage.inputs import DataSet, find_data
-from gimstage.plan.calibration import Calibration, calibrate, read_calibration
+from gimstage.plan.calibration import Calibration, calibrate, measured, read_calibration
 from gimstage.plan.cost import (
     StagePlan,
     plan_stage,
@@ -51,6 +51,7 @@ class Pipeline:
     ) -> None:
         self.recipe, self.data, self.root = recipe, data, root
         self.settings, self.watch = settings, watch
+        self._measured: Calibration | None = None
         fingerprint = data.fingerprint(recipe.data.train_split, root)
         self.runs = Runs(root, fingerprint, data.phones_fingerprint(root))
 
@@ -58,13 +59,24 @@ class Pipeline:
     def find(
         cls, recipe: Recipe, data: Path | None, root: Path, *, settings: Settings, watch: Watch
     ) -> Self:
-        """A recipe on the data that lies in a folder, or on the demo's own.
+        """A recipe on the data that lies in a folder, or on the demo's own, written if need be.
 
         Raises:
             DataError: a recipe on real data without a folder, or the data is not as it should be.
         """
         own = find_data(recipe.data, data, root)
+        own.make()
         return cls(recipe, own, root=root, settings=settings, watch=watch)
+
+    @classmethod
+    def look(cls, recipe: Recipe, data: Path | None, root: Path, *, settings: Settings) -> Self:
+        """A recipe on its data for whoever only looks: nothing is written, a demo's data may lack.
+
+        What is then known of the data are its counts, lengths and labels, and no fingerprint; a
+        finished stage or probe is compared with the rest of what it was made from.
+        """
+        own = find_data(recipe.data, data, root)
+        return cls(recipe, own, root=root, settings=settings, watch=Watch())
 
     def plans(self) -> list[StagePlan]:
         """The cost of every stage of the recipe, in order.
@@ -99,7 +111,7 @@ class Pipeline:
 
     def _calibration(self, chains: list[Chain]) -> Calibration | None:
         """The last calibration, if it was of this device and of these chains."""
-        calibration = read_calibration(self.calibration_path)
+        calibration = self._measured or read_calibration(self.calibration_path)
         device = self.settings.device
         covers = calibration and all(calibration.covers(chain, device) for chain in chains)
         return calibration if covers else None
@@ -115,9 +127,24 @@ class Pipeline:
         Args:
             again: whether what was measured before on this device is measured again.
         """
+        return calibrate(
+            self._measurable(), self.settings.device, self.calibration_path, again=again
+        )
+
+    def measure(self, known: Calibration | None) -> Calibration:
+        """Measure what nobody has measured, the disk left out, for this pipeline; write nothing.
+
+        Args:
+            known: what was measured before, if not by `calibrate`.
+        """
+        before = known or read_calibration(self.calibration_path)
+        self._measured = measured(self._measurable(), self.settings.device, before)
+        return self._measured
+
+    def _measurable(self) -> list[Chain]:
+        """The stages that are trained or probed, last of their chains."""
         refs = [*self.recipe.stages, *(r for p in self.recipe.probes.values() for r in p.inputs)]
-        chains = [self.recipe.chain(ref) for ref in refs]
-        return calibrate(chains, self.settings.device, self.calibration_path, again=again)
+        return [self.recipe.chain(ref) for ref in refs]
 
     def require_disk(self, numbers: list[int]) -> None:
         """Refuse before a byte is written if what these stages store would not fit."""
@@ -221,8 +248,7 @@ class Pipeline:
 
     def free_disk(self) -> int:
         """Free bytes where the runs folder lies."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(self.root).free
+        return free_bytes(self.root)
 
     def verify(self) -> list[Verified]:
         """Read every byte of every finished stage and probe, and of the data they came from.

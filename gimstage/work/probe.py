@@ -13,7 +13,13 @@ from gimstage.inputs.reread import Reread
 from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, Stacks, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import Identity, differences, fingerprint
+from gimstage.recipe.identity import (
+    Identity,
+    differences,
+    fingerprint,
+    known_fingerprint,
+    supplemented,
+)
 from gimstage.recipe.names import ModuleKey, RunName, nameless
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import RunFolder
@@ -119,6 +125,8 @@ class ProbeWork(Work[list[Row]]):
             if self._record is None and not self._others():
                 return Status(self.name, state, why, "")
             wanted = self.identity()
+            if self._record is not None:
+                wanted = supplemented(wanted, self._record.identity)
         except (CacheError, DataError) as error:  # a stage it reads is not done, or a split lacks
             verdict = ("stale", (str(error),)) if self._record else (state, why)
             return Status(self.name, *verdict, "")
@@ -128,7 +136,7 @@ class ProbeWork(Work[list[Row]]):
         if state != "done" and (same := self._same(wanted)):
             self.place, self._record = same
             state, why = "done", (f"as {self.place.path}",)
-        return Status(self.name, state, why, fingerprint(wanted))
+        return Status(self.name, state, why, known_fingerprint(wanted))
 
     def _others(self) -> list[RunFolder]:
         """Other folders that may hold the same; none where nothing mentions the weights."""

@@ -98,6 +98,24 @@ def test_a_stop_as_json_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.exit_code, result.stderr) == (130, "")
 
 
+def test_a_want_of_memory_is_one_message() -> None:
+    result = ended(MemoryError("Unable to allocate 7 GiB"))
+    assert streams(result) == (
+        1,
+        "",
+        "error out of memory: Unable to allocate 7 GiB; expected what is free to be enough; "
+        "make memory free, or ask for less\n",
+    )
+
+
+def test_something_nested_too_deep_is_one_message() -> None:
+    assert streams(ended(RecursionError("maximum recursion depth exceeded"))) == (
+        1,
+        "",
+        "error something that is read is nested too deep; see that it is what it should be\n",
+    )
+
+
 def test_an_error_nobody_foresaw_is_not_hidden() -> None:
     assert isinstance(ended(ZeroDivisionError("odd")).exception, ZeroDivisionError)
 

@@ -136,9 +136,16 @@ def test_a_download_stops_when_it_is_asked_to() -> None:
 @pytest.mark.parametrize(
     ("words", "value", "range_"),
     [
-        ("data demo x --train", "0", "x>=1"),
-        ("data demo-audio x --speakers", "1", "x>=2"),
-        ("data check x --crop-frames", "0", "x>=1"),
+        ("data demo x --train", "0", "1<=x<=1000000"),
+        ("data demo x --unlabeled", "1000000000", "1<=x<=1000000"),
+        ("data demo-audio x --speakers", "1", "2<=x<=10000"),
+        ("data demo-audio x --test", "1000000", "1<=x<=10000"),
+        ("data check x --crop-frames", "0", "1<=x<=8640000"),
+        ("run --seed", "-1", "0<=x<=9223372036854775807"),
+        ("run --checkpoint-every", "0.0", "0.001<=x<=2592000"),
+        ("run --checkpoint-every", "nan", "0.001<=x<=2592000"),
+        ("run --checkpoint-every", "inf", "0.001<=x<=2592000"),
+        ("plan --gpu-margin", "nan", "0<=x<1"),
         ("inspect 1 --sample", "-1", "x>=0"),
         ("plan --gpu-margin", "1.0", "0<=x<1"),
         ("run --workers", "65", "1<=x<=64"),
@@ -149,6 +156,19 @@ def test_a_value_out_of_range_is_wrong_usage(words: str, value: str, range_: str
     message = f"'{words.split()[-1]}': {value} is not in the range {range_}."
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == f"Error: Invalid value for {message}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status --recipe", "status --runs", "status --data", "run --max-disk", "plan --gpu-mem"]
+    + ["plan --gpu-context", "report --out", "inspect 1 --png", "data check", "tables --seeds 2"],
+)
+def test_an_empty_word_is_wrong_usage_and_never_the_current_folder(words: str) -> None:
+    result = gimstage(*words.split(), "")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].endswith(
+        ": ''; expected a value; is a variable of the shell not set?"
+    )
 
 
 @pytest.mark.parametrize("words", [["report"], ["data", "check", "nowhere"]])

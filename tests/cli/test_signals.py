@@ -54,7 +54,7 @@ def test_a_second_process_on_a_stage_is_refused(long: Path) -> None:
 def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fresh: Path, finished: Path) -> None:
     moments = random.Random(os.getpid())
     for _ in range(6):
-        with start(fresh, "run", "--checkpoint-every", "0") as process:
+        with start(fresh, "run", "--checkpoint-every", "0.001") as process:
             try:
                 process.communicate(timeout=2 + 4 * moments.random())
             except subprocess.TimeoutExpired:

@@ -22,7 +22,9 @@ CUTOUT_PX = 24
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The tiny recipe's synthetic images."""
-    return Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
+    images = Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
+    images.make()
+    return images
 
 
 @pytest.fixture(scope="module")

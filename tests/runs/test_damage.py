@@ -70,10 +70,11 @@ def test_a_truncated_shard_is_damage_and_only_it_is_written_again(
 
 def test_a_stage_stays_whole_until_its_new_training_is_over(home: Path) -> None:
     before, text = bits(home), next((home / "tiny").glob("1_*.toml")).read_text()
-    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 1e30")
+    edit(home, "data.toml", "std = [0.2570]", "std = [1e-37]")
     with pytest.raises(TrainingError):
         at(home).train_stage(1)
-    edit(home, "1_*.toml", "learning_rate = 1e30", "learning_rate = 3e-3")
+    edit(home, "data.toml", "std = [1e-37]", "std = [0.2570]")
+    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 3e-3")
     with pytest.raises(Interrupted):
         at(home, StopAfter(5)).train_stage(1)
     next((home / "tiny").glob("1_*.toml")).write_text(text)

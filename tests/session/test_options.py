@@ -49,7 +49,7 @@ def test_what_is_set_aside_counts_only_within_a_limit() -> None:
         ("gpu_workspace", "--gpu-workspace"),
     ],
 )
-@pytest.mark.parametrize("text", ["2", "0GB", "-1GB", "much", "nanGB"])
+@pytest.mark.parametrize("text", ["2", "0GB", "-1GB", "much", "nanGB", "1e9TB", ""])
 def test_a_text_that_is_no_number_of_bytes_is_refused(option: str, name: str, text: str) -> None:
     given = {"device": "cpu", "gpu_mem": "1GB"} | {option: text}
     assert refusal(**given) == (
@@ -71,10 +71,10 @@ def test_a_margin_that_leaves_nothing_or_less_is_refused(margin: float) -> None:
     )
 
 
-@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
-def test_a_time_before_now_is_refused(seconds: float) -> None:
-    assert (
-        refusal(checkpoint_every=seconds) == f"checkpoint_every: {seconds}; expected seconds from 0"
+@pytest.mark.parametrize("seconds", [-1.0, 0, float("nan"), float("inf")])
+def test_a_time_between_checkpoints_that_nobody_can_mean_is_refused(seconds: float) -> None:
+    assert refusal(checkpoint_every=seconds) == (
+        f"checkpoint_every: {seconds}; expected seconds from 0.001 to 2,592,000"
     )
 
 

@@ -123,7 +123,14 @@ def test_a_thread_other_than_the_first_may_work_too(finished: Path) -> None:
     ("options", "message"),
     [
         ({"workers": 0}, "workers: 0; expected a number of threads from 1 to 64"),
-        ({"checkpoint_every": -1.0}, "checkpoint_every: -1.0; expected seconds from 0"),
+        (
+            {"checkpoint_every": -1.0},
+            "checkpoint_every: -1.0; expected seconds from 0.001 to 2,592,000",
+        ),
+        (
+            {"max_disk": ""},
+            "--max-disk: ''; expected a positive number and one of TB, GB, MB, kB, B",
+        ),
         ({"gpu_margin": 1.0}, "gpu_margin: 1.0; expected a share from 0 and below 1"),
         (
             {"device": "tpu"},

@@ -9,8 +9,8 @@ from annotated_types import Ge
 from pydantic import ValidationError
 from torch import nn
 
+from gimstage.bounds import Positive
 from gimstage.modules import EncoderModule
-from gimstage.modules.base import Positive
 from gimstage.objectives import Objective
 from gimstage.specs.base import KindError
 from gimstage.specs.encoders import ENCODER_TABLES, EncoderTable
