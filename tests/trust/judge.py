@@ -30,6 +30,8 @@ def _beside(name: str) -> bool:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file; of JSON without what is of the moment."""
+    if not path.is_file():
+        return "no regular file"  # and perhaps a pipe, which would be waited for
     try:
         data = path.read_bytes()
         if path.name in ("manifest.json", "memory.json"):
