@@ -3,7 +3,7 @@
     manifest.json        the commit record, renamed into place last
     weights.safetensors  objective.safetensors  metrics.jsonl  memory.json
     features.zarr/
-    checkpoint/          a training under way: its state, its metrics, at last its weights
+    checkpoint/          a training under way: its last two states, its metrics, at last its weights
 
 What a stage was before stays whole until a new training has reached its end.
 """
@@ -74,9 +74,9 @@ class RunFolder:
         return self.path / "memory.json"
 
     @property
-    def state(self) -> Path:
-        """What training continues from; in a `training` folder only."""
-        return self.path / "state.safetensors"
+    def states(self) -> tuple[Path, Path]:
+        """What training continues from, written in turn; in a `training` folder only."""
+        return self.path / "state.safetensors", self.path / "state.other.safetensors"
 
     @property
     def training(self) -> "RunFolder":

@@ -6,6 +6,7 @@ Where its own folder is not done, another finished folder of the same fingerprin
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -210,10 +211,9 @@ class Runs:
         try:
             if self.trained(chain):
                 return "partial", ("trained; features not complete",)
-            header = read_header(folder.training.state)
         except DamagedCacheError as error:
             return "damaged", (str(error),)
-        if header and header.get("fingerprint") == self.training_fingerprint(chain):
+        if self._checkpointed(chain):
             return "partial", ("training interrupted; it continues from its checkpoint",)
         leftovers = (folder.weights, folder.training.path, folder.features, folder.metrics)
         if any(path.exists() for path in leftovers):
@@ -221,6 +221,14 @@ class Runs:
                 return "partial", ("begun; its data is not there to say whether it goes on",)
             return "partial", ("begun, but nothing to go on from; it starts anew",)
         return "missing", ()
+
+    def _checkpointed(self, chain: Chain) -> bool:
+        """Whether a checkpoint says that it is of this training, which will check it."""
+        for path in self.own_folder(chain).training.states:
+            with suppress(DamagedCacheError):
+                if _is_of(path, self.training_fingerprint(chain)):
+                    return True
+        return False
 
     def training_fingerprint(self, chain: Chain) -> str:
         """SHA-256 of all that decides the weights, down to the bits of the stage before."""

@@ -1,6 +1,7 @@
 """Training one stage.
 
-loop      batches, checkpoints, progress
-step      one optimiser step, whole or in micro-batches
-metrics   what is logged on the way
+loop         batches, progress
+step         one optimiser step, whole or in micro-batches
+checkpoints  what training goes on from
+metrics      what is logged on the way
 """

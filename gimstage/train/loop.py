@@ -18,13 +18,13 @@ from torch import Tensor
 
 from gimstage.device import module_to_device, naming_out_of_memory, to_fastest_layout
 from gimstage.draws import drawing, generator
-from gimstage.errors import CheckpointError
 from gimstage.inputs import Places, Source, TrainingDraws, prefetched, to_device
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import RunFolder
-from gimstage.runs.tensors import read_header, read_tensors, save_tensors
+from gimstage.runs.tensors import Stored, save_tensors
 from gimstage.stack import new_learners, whole_module, whole_objective
+from gimstage.train.checkpoints import Checkpoints
 from gimstage.train.metrics import Metrics, not_finite
 from gimstage.train.step import Batch, Load, training_step, validation_step
 
@@ -70,6 +70,7 @@ class Training:
         self.kept = {f"{k}.{n}": b for k, part in parts.items() for n, b in part.named_buffers()}
         self.optimiser = torch.optim.Adam(self.named.values(), lr=self.spec.learning_rate)
         self.device, self.step = device, 0
+        self.checkpoints = Checkpoints(folder, fingerprint)
         validation = chain.data.validation
         self.metrics = Metrics(
             folder.metrics,
@@ -80,28 +81,27 @@ class Training:
         )
 
     def restore(self) -> None:
-        """Go on from the checkpoint if there is one of this very training, else from the start.
+        """Go on from the last whole checkpoint of this very training, else from the start.
 
-        Raises:
-            CheckpointError: it is of this training but does not hold what training needs.
+        Damaged checkpoints are set aside with a warning.
         """
-        header = read_header(self.folder.state)
-        if header is None or header.get("fingerprint") != self.fingerprint:
-            self.metrics.resume(0, None)
+        stored = self.checkpoints.newest(self._fits)
+        if stored is None:
+            self.metrics.resume(None)
             return
-        tensors = read_tensors(self.folder.state).tensors
-        try:
-            for name, value in (self.named | self.kept).items():
-                value.data.copy_(tensors[name])
-            self.optimiser.load_state_dict(self._adam_state(tensors))
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                str(self.folder.state),
-                f"does not fit the stage: {error}",
-                cure=f"delete {self.folder.path} to train the stage from its start",
-            ) from error
-        self.step = header["step"]
-        self.metrics.resume(self.step, header["metrics"])
+        for name, value in (self.named | self.kept).items():
+            value.data.copy_(stored.tensors[name])
+        self.optimiser.load_state_dict(self._adam_state(stored.tensors))
+        self.step = stored.header["step"]
+        self.metrics.resume(stored.header["metrics"])
+
+    def _fits(self, stored: Stored) -> bool:
+        """Whether a checkpoint holds every tensor of the training, and no other."""
+        shapes = {name: value.shape for name, value in (self.named | self.kept).items()}
+        for name, parameter in self.named.items():
+            slots = dict.fromkeys(ADAM_SLOTS, parameter.shape) | {"step": torch.Size()}
+            shapes |= {f"adam.{slot}.{name}": shape for slot, shape in slots.items()}
+        return {name: tensor.shape for name, tensor in stored.tensors.items()} == shapes
 
     @torch.no_grad()
     def _adam_state(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -121,20 +121,15 @@ class Training:
         """Write everything training needs to go on.
 
         Raises:
-            TrainingError: a loss or weight is not finite; the checkpoint before stays.
+            TrainingError: a loss or weight is not finite; the checkpoints before stay.
+            CheckpointError: it cannot be written; they stay as well.
         """
         self._refuse_not_finite()
         tensors = {name: value.detach() for name, value in (self.named | self.kept).items()}
         for name, parameter in self.named.items():
             slots = self.optimiser.state[parameter]
             tensors |= {f"adam.{slot}.{name}": slots[slot] for slot in ADAM_SLOTS}
-        header = {
-            "fingerprint": self.fingerprint,
-            "step": self.step,
-            "metrics": self.metrics.state(),
-        }
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        save_tensors(self.folder.state, tensors, header)
+        self.checkpoints.save(tensors, step=self.step, metrics=self.metrics.state())
 
     def run(
         self,

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from itertools import accumulate
@@ -138,23 +137,25 @@ class Metrics:
         self._since = time.perf_counter()
 
     def finish(self) -> None:
-        """Make the file durable: the weights beside it will be."""
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
+        """Write the file anew and durable, as the weights beside it will be.
 
-    def state(self) -> dict[str, Any]:
-        """What `resume` needs, as JSON."""
-        return {"sums": self._sums, "count": self._count, "sizes": self._sizes}
-
-    def resume(self, step: int, state: dict[str, Any] | None) -> None:
-        """Go on after `step`: later lines of the file are dropped, the interval's sums taken up."""
-        lines = read_lines(self.path) if step else []
-        self.lines = [line for line in lines if line["step"] <= step]
+        What became of it on the disk in the meantime does not matter.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with appearing(self.path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
-        self._sums, self._count = (state["sums"], state["count"]) if state else ([], 0)
-        self._sizes = state["sizes"] if state else []
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs, as JSON: every line, and the sums of the interval under way."""
+        sums = {"sums": self._sums, "count": self._count, "sizes": self._sizes}
+        return {"lines": self.lines, **sums}
+
+    def resume(self, state: dict[str, Any] | None) -> None:
+        """Go on from a `state`, or from the start: the file holds its lines then, and no later."""
+        if state is not None:
+            self.lines, self._sizes = state["lines"], state["sizes"]
+            self._sums, self._count = state["sums"], state["count"]
+        self.finish()
         self._since = time.perf_counter()
 
 

@@ -66,8 +66,10 @@ def test_weights_of_other_bytes_are_named(home: Path, name: str) -> None:
 def test_a_training_is_installed_with_its_weights_last(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.training.path.mkdir()
-    for name in ("weights", "objective", "metrics", "memory", "state", "manifest_path"):
+    for name in ("weights", "objective", "metrics", "memory", "manifest_path"):
         getattr(folder.training, name).write_text(f"new {name}")
+    for path in folder.training.states:
+        path.write_text("new state")
     folder.manifest_path.write_text("of the weights before")
     folder.install()
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}

@@ -76,9 +76,25 @@ def test_interrupted_lines_are_those_of_one_go(tmp_path: Path, cut: int) -> None
     state = json.loads(json.dumps(first.state()))
     run(first, cut + 1, min(600, cut + 50))  # lost: after the last checkpoint
     second = metrics(parts, 600)
-    second.resume(cut, state if cut else None)
+    second.resume(state if cut else None)
     run(second, cut + 1, 600)
     assert told(parts) == told(whole)
+
+
+def test_what_becomes_of_the_file_meanwhile_does_not_matter(tmp_path: Path) -> None:
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    for folder in (whole, damaged):
+        folder.mkdir()
+    run(metrics(whole, 600), 1, 600)
+    first = metrics(damaged, 600)
+    run(first, 1, 300)
+    (damaged / "metrics.jsonl").write_bytes(b"\xff\n" + b"[" * 100_000)
+    second = metrics(damaged, 600)
+    second.resume(json.loads(json.dumps(first.state())))
+    run(second, 301, 600)
+    (damaged / "metrics.jsonl").unlink()
+    second.finish()
+    assert told(damaged) == told(whole)
 
 
 def test_values_may_wait_without_changing_the_lines(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from helpers.homes import StopAfter, at, bits, edit, states
 
 from gimstage.errors import BudgetError, BusyError, CacheError, DataError, TrainingError
 from gimstage.progress import Interrupted, Progress, Watch
+from gimstage.runs.folder import RunFolder
 from gimstage.runs.tensors import read_header
 from gimstage.stack import trained_stack
 from gimstage.train import loop
@@ -184,7 +185,8 @@ def test_a_nan_loss_stops_names_the_step_and_keeps_the_checkpoint(
         "stage tiny/1, step 7: loss is nan; expected finite numbers; the last good checkpoint and "
         'what the stage was before are kept; lower learning_rate or use precision = "float32"'
     )
-    assert read_header(fresh / "runs/tiny/1/checkpoint/state.safetensors")["step"] == 6
+    kept = RunFolder(fresh / "runs/tiny/1").training.states
+    assert [read_header(path)["step"] for path in kept] == [5, 6]
 
 
 def test_progress_is_reported_to_the_end(fresh: Path) -> None:
