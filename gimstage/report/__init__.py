@@ -4,6 +4,7 @@
     folders     one recipe's manifests and metrics, read as far as they can be
     stageruns   what a stage's manifest and metrics tell of the modules it trained
     collect     all runs, seeds of one recipe together
+    counted     each result once, whatever its folders are called
     probed      what the rows of a probe name
     costs       figures over seeds, and what runs took
     tables      tables 1, 3 and 4

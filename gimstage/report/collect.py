@@ -17,8 +17,10 @@ from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
 from gimstage.recipe.identity import differences, seedless
 from gimstage.recipe.names import ModuleKey, RunName
+from gimstage.report.counted import completed, counted_once, repeated
 from gimstage.report.folders import Notes, RecipeRun, read_run
 from gimstage.report.published import base_of
+from gimstage.report.stageruns import StageRun
 from gimstage.runs.manifest import Manifest, ProbeManifest
 from gimstage.specs import DATA_SPECS
 
@@ -171,15 +173,22 @@ def collect(
             "a folder RECIPE/STAGE with a manifest.json",
             "run `gimstage run --recipe stages/demo` first, or name another folder with --runs",
         )
-    runs = _without_stale_rows(runs, runs_root, notes)
-    trained = {
-        s.manifest.weights_sha256: s.manifest.identity for run in runs for s in run.stages.values()
-    }
+    runs = sorted(_without_stale_rows(runs, runs_root, notes), key=_plain_first)
+    others = [read_run(path, []) for path in folders if path not in chosen]
+    stages = _by_weights([*runs, *(run for run in others if run is not None)])
+    trained = {sha: stage.manifest.identity for sha, stage in stages.items()}
     groups: list[Group] = []
     for recipe in sorted({run.recipe for run in runs}):
-        own = [run for run in runs if run.recipe == recipe]
-        groups += _grouped(recipe, sorted(own, key=_plain_first), trained)
+        own = [completed(run, stages) for run in runs if run.recipe == recipe]
+        groups += _grouped(recipe, counted_once(own, trained, notes), trained)
+    notes += repeated(run for group in groups for run in group.runs)
     return Report(runs_root, tuple(groups), (*notes, *_apart_notes(groups)))
+
+
+def _by_weights(runs: Sequence[RecipeRun]) -> dict[str, StageRun]:
+    """The stages of some runs by the SHA-256 of their weights; of several the first."""
+    stages = [stage for run in reversed(runs) for stage in run.stages.values()]
+    return {stage.manifest.weights_sha256: stage for stage in stages}
 
 
 def _subfolders(root: Path) -> list[Path]:

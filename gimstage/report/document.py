@@ -107,14 +107,17 @@ def _runs_grid(report: Report) -> Grid:
         rows.append(
             (
                 group.recipe,
-                ", ".join(group.names),
+                ", ".join(" = ".join(run.folders) for run in group.runs),
                 group.kind or "–",
                 ", ".join(stages) or "–",
                 ", ".join(probes) or "–",
             )
         )
     heads = ("recipe", "runs", "data", "stages", "probes")
-    caption = "Runs of one line differ in their seeds only, and are averaged."
+    caption = (
+        "Runs of one line differ in their seeds only, and are averaged. What lies in several "
+        "folders is counted once: one = other."
+    )
     return Grid("Runs behind this page", caption, heads, frozenset(), tuple(rows))
 
 

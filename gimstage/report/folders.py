@@ -46,11 +46,13 @@ class RecipeRun:
         key: the recipe, and the seed that replaced its own.
         stages: by number, ascending.
         probes: by name.
+        copies: the names of other folders that hold the same.
     """
 
     key: RunName
     stages: Mapping[int, StageRun]
     probes: Mapping[str, ProbeRun]
+    copies: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:
@@ -61,6 +63,17 @@ class RecipeRun:
     def name(self) -> str:
         """The name of its folder below the runs folder."""
         return str(self.key)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names of all folders that it lies in."""
+        return self.name, *self.copies
+
+    @property
+    def rows(self) -> list[ProbeRow]:
+        """The rows of its probes, one of each input, task and protocol: of several, the last."""
+        rows = [row for probe in self.probes.values() for row in probe.rows]
+        return list({(row.task, row.protocol, row.stage): row for row in rows}.values())
 
 
 def read_run(path: Path, notes: Notes) -> RecipeRun | None:
@@ -132,6 +145,7 @@ def _chain(folder: RunFolder, manifest: Manifest, notes: Notes) -> Chain | None:
 def _probe(folder: Path, manifest: ProbeManifest, notes: Notes) -> ProbeRun | None:
     weights = manifest.identity.get("weights", {})
     try:
+        _ = manifest.nameless  # its own key names a run
         fitted = {ModuleKey.parse(k): sha for k, sha in weights.items() if isinstance(sha, str)}
     except ValueError as error:
         notes.append(f"{folder / 'manifest.json'}: {error}; left out")

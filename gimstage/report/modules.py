@@ -112,7 +112,7 @@ def _memory(report: Report, row: MemoryRow, base: str | None) -> Memory:
 def module_table(report: Report, group: Group) -> ModuleTable:
     """All stages and all probe rows of a group."""
     numbers = sorted({number for run in group.runs for number in run.stages})
-    rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
+    rows = [row for run in group.runs for row in run.rows]
     tasks = [row.task for row in rows]
     keys = sorted(
         dict.fromkeys((row.task, row.protocol, row.stage) for row in rows),
@@ -152,8 +152,7 @@ def _module_row(group: Group, task: str, protocol: str, stage: str) -> ModuleRow
     rows = [
         (run.name, row)
         for run in group.runs
-        for probe in run.probes.values()
-        for row in probe.rows
+        for row in run.rows
         if (row.task, row.protocol, row.stage) == (task, protocol, stage)
     ]
 

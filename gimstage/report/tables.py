@@ -133,7 +133,7 @@ def _other_form(report: Report, groups: Sequence[Group], base: str | None) -> It
 
 
 def _protocols(group: Group) -> list[str]:
-    rows = [row for run in group.runs for probe in run.probes.values() for row in probe.rows]
+    rows = [row for run in group.runs for row in run.rows]
     return sorted(dict.fromkeys(row.protocol for row in rows), key=protocol_order)
 
 
@@ -167,12 +167,7 @@ def _probed(
     run: RecipeRun, task: str, protocol: str, substitute: Substitute | None
 ) -> ProbeRow | None:
     """The row of a run's probes that a system's figure is taken from."""
-    rows = [
-        row
-        for probe in run.probes.values()
-        for row in probe.rows
-        if (row.task, row.protocol) == (task, protocol)
-    ]
+    rows = [row for row in run.rows if (row.task, row.protocol) == (task, protocol)]
     inputs = [row for row in rows if row.stage not in BASELINES]
     inputs.sort(key=lambda row: input_order(row.stage))
     baselines = [row for row in rows if row.stage in BASELINES]
