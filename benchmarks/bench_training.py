@@ -141,7 +141,7 @@ def extraction_row(pipe: Pipeline, number: int) -> Row:
 
     def extract() -> None:
         shutil.rmtree(path, ignore_errors=True)
-        work.write(path, layout, pipe.data.labels, Watch())
+        work.write(path, layout, labels=pipe.data.labels, watch=Watch())
 
     @torch.no_grad()
     def forward() -> None:

@@ -178,7 +178,7 @@ def set_aside(path: Path, reason: str, then: str) -> None:
         remove(aside)
         path.rename(aside)
         sync_folder(path.parent)
-        reason = f"{reason}; set aside as {aside.name}"
+        then = f"set aside as {aside.name}, {then}"
     _log.warning("%s: %s; %s", path, reason, then)
 
 

@@ -16,9 +16,11 @@ from gimstage.files import (
     DEEPEST,
     UnreadableError,
     appearing,
+    asides,
     parse_json,
     read_json,
     read_regular,
+    set_aside,
     write_json,
 )
 
@@ -174,3 +176,26 @@ def test_the_bytes_are_durable_before_the_name_changes(
 def test_numbers_keep_every_bit(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", 0.1 + 0.2)
     assert json.loads((tmp_path / "x.json").read_text()) == 0.1 + 0.2
+
+
+def test_what_is_damaged_is_set_aside_in_place_of_an_earlier_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x"
+    path.mkdir()
+    set_aside(path, "a folder", "it is written again")
+    path.write_text("cut")
+    set_aside(path, "cut", "it is written again")
+    path.symlink_to("nowhere")
+    set_aside(path, "a link", "it is written again")
+    assert asides(tmp_path) == [tmp_path / "x.damaged"]
+    assert os.readlink(tmp_path / "x.damaged") == "nowhere"
+    assert caplog.messages[1] == f"{path}: cut; set aside as x.damaged, it is written again"
+
+
+def test_of_what_is_missing_there_is_only_something_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_aside(tmp_path / "x", "missing", "it is written again")
+    assert os.listdir(tmp_path) == []
+    assert caplog.messages == [f"{tmp_path}/x: missing; it is written again"]

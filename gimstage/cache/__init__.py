@@ -6,7 +6,8 @@
     windows    which bytes of which chunks make up a window
     shards     one shard file: index and checksums
     store      all files of a store: metadata, small arrays, `verify`
-    writer     rows ─► whole shards
+    openshards rows ─► whole shards
+    writer     whole shards ─► a whole store; what is damaged is set aside
     reader     windows ─► the caller's tensor
 
 Chunk: the smallest unit a reader can fetch. Shard: a file of many chunks.

@@ -1,42 +1,35 @@
 """Write a store, shard by shard, so that a killed writer leaves nothing but whole files.
 
-    append ─► [compress] ─► crc ─► c.7.0.part ─► index, fsync, rename ─► c.7.0
-
-Chunks go to the file as they come; nothing of a shard is kept but its index. Progress is the set of
-whole shards on disk: no journal that could disagree with it.
+Progress is the set of whole shards on disk: no journal that could disagree with it. What is damaged
+is set aside, said so, and written anew. One shard on its way to its file is in openshards.py.
 """
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gimstage.cache.encodings import ENCODINGS
 from gimstage.cache.format import (
-    ABSENT,
     CRC_BYTES,
     ArrayLayout,
     SmallLayout,
     StoreLayout,
     document,
 )
+from gimstage.cache.openshards import PART, OpenShards, ShardWriter
 from gimstage.cache.parse import first_difference
-from gimstage.cache.shards import Digest, crc32c, crc_bytes, open_shard, shard_digest, with_crc
-from gimstage.cache.store import file_digest, read_document
+from gimstage.cache.shards import open_shard, shard_digest, with_crc
+from gimstage.cache.store import content_digest, file_digest, read_document
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
-from gimstage.files import appearing, sync_folder
+from gimstage.files import DAMAGED, appearing, set_aside, sync_folder
 
 Array = NDArray[Any]
 
-PART = ".part"
 _ANOTHER = "delete the store to extract again"
-_WRITEBACK_BYTES = 1 << 23
+_ANEW = "it is written anew"
 
 
 class FeatureWriter:
@@ -46,6 +39,8 @@ class FeatureWriter:
         path: the store.
         layout: the layout of the whole store.
         small: the values of every small array.
+        listed: what a manifest says of the files here, as `finish` gave it; if it names this very
+            store, whatever differs is damage and no other store.
 
     Raises:
         StaleCacheError: another store lies there.
@@ -53,26 +48,35 @@ class FeatureWriter:
     """
 
     def __init__(
-        self, path: str | Path, layout: StoreLayout, *, small: Mapping[str, Array] | None = None
+        self,
+        path: str | Path,
+        layout: StoreLayout,
+        *,
+        small: Mapping[str, Array] | None = None,
+        listed: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.path, self.layout = Path(path), layout
         self._digests: dict[str, str] = {}
+        documents = {name: document(metadata) for name, metadata in layout.metadata().items()}
         files = _small_files(layout, small or {})
-        self._refuse_another(files)
+        self._listed = _naming({entry["path"]: entry["crc32c"] for entry in listed}, documents)
+        self._clear_the_way()
+        if not self._listed:
+            self._refuse_another(files)
         for leftover in self.path.rglob(f"*{PART}"):
             leftover.unlink()
-        documents = {name: document(metadata) for name, metadata in layout.metadata().items()}
         for name, data in (documents | files).items():
             if not _holds(self.path / name, data):
+                self._set_aside(name, "its content is not what belongs here")
                 _write_whole(self.path / name, data)
 
     def missing_shards(self) -> list[int]:
-        """The shards not whole on disk in every array, ascending; damaged files are removed."""
+        """The shards not whole on disk in every array, ascending; damaged files are set aside."""
         whole = [all(self._whole(shard)) for shard in range(self.layout.shards)]
         return [shard for shard, is_whole in enumerate(whole) if not is_whole]
 
     @contextmanager
-    def shards(self) -> "Iterator[OpenShards]":
+    def shards(self) -> Iterator[OpenShards]:
         """Shards to write one after another; on leaving, what was not published is removed."""
         opened = OpenShards(self.path, self.layout, self._digests)
         try:
@@ -81,7 +85,7 @@ class FeatureWriter:
             opened.discard()
 
     @contextmanager
-    def shard(self, shard: int) -> "Iterator[ShardWriter]":
+    def shard(self, shard: int) -> Iterator[ShardWriter]:
         """A shard of every array to append rows to; it appears on leaving, not on an exception."""
         with self.shards() as shards:
             writer = shards.begin(shard)
@@ -108,14 +112,14 @@ class FeatureWriter:
         ]
 
     def _whole(self, shard: int) -> list[bool]:
-        """Whether each array's file of a shard is whole; every one that is not is removed."""
+        """Whether each array's file of a shard is whole; every one that is not is set aside."""
         are_whole = []
         for array in self.layout.arrays:
             try:
                 self._check_chunks(array, shard)
                 are_whole.append(True)
-            except DamagedCacheError:
-                (self.path / array.path(shard)).unlink(missing_ok=True)
+            except DamagedCacheError as error:
+                self._set_aside(array.path(shard), error.found)
                 are_whole.append(False)
         return are_whole
 
@@ -128,12 +132,30 @@ class FeatureWriter:
         path = array.path(shard)
         opened = open_shard(self.path, array, shard)
         if path not in self._digests:
-            self._digests[path] = shard_digest(opened)
+            digest = shard_digest(opened)
+            if digest != self._listed.get(path, digest):
+                found, expected = f"content of digest {digest}", self._listed[path]
+                raise DamagedCacheError(str(self.path / path), found, expected)
+            self._digests[path] = digest
+
+    def _set_aside(self, name: str, reason: str) -> None:
+        """Set aside a file that is damaged; one that is missing is damage where it is listed."""
+        path = self.path / name
+        if os.path.lexists(path):
+            set_aside(path, reason, _ANEW)
+        elif name in self._listed:
+            set_aside(path, "the file is missing", _ANEW)
+
+    def _clear_the_way(self) -> None:
+        """Set aside what lies where the folders of the store and of its arrays should be."""
+        for folder in (self.path, *(self.path / part.name for part in self.layout.parts)):
+            if os.path.lexists(folder) and not folder.is_dir():
+                set_aside(folder, "no folder", _ANEW)
 
     def _refuse_another(self, small: Mapping[str, bytes]) -> None:
         wanted = self.layout.metadata()
         # A writer killed before its first file had its name leaves only that file's .part.
-        whole = [p for p in self.path.glob("*") if p.suffix != PART]
+        whole = [p for p in self.path.glob("*") if p.suffix not in (PART, DAMAGED)]
         if whole and self.path / "zarr.json" not in whole:
             raise StaleCacheError(
                 str(self.path), "arrays without their group's zarr.json", cure=_ANOTHER
@@ -155,176 +177,6 @@ class FeatureWriter:
                 raise StaleCacheError(str(path), "other values", "those given", _ANOTHER)
 
 
-class OpenShards:
-    """The shards that a writer has begun and not yet published."""
-
-    def __init__(self, path: Path, layout: StoreLayout, digests: dict[str, str]) -> None:
-        """Take note of the digests of what is published in `digests`."""
-        self._path, self._layout, self._digests = path, layout, digests
-        self._begun: list[ShardWriter] = []
-
-    def begin(self, shard: int) -> "ShardWriter":
-        """A shard of every array to append rows to; it appears once it is published."""
-        self._begun.append(ShardWriter(self._path, self._layout, shard))
-        return self._begun[-1]
-
-    def publish(self, writer: "ShardWriter") -> None:
-        """Give a shard's files their names.
-
-        Raises:
-            CacheError: rows are lacking.
-        """
-        self._digests.update(writer.publish())
-        self._begun.remove(writer)
-
-    def discard(self) -> None:
-        """Remove the file that was begun."""
-        for writer in self._begun:
-            writer.discard()
-
-
-class ShardWriter:
-    """One shard of every array, being written."""
-
-    def __init__(self, path: Path, layout: StoreLayout, shard: int) -> None:
-        """Open a temporary file for each array."""
-        self._where, self._rows = f"{path}, shard {shard}", layout.arrays[0].rows(shard)
-        self._written = 0
-        self._files = {array.name: _ShardFile(path, array, shard) for array in layout.arrays}
-
-    def append(self, rows: Mapping[str, Array | Tensor]) -> None:
-        """Add the next n rows of every array.
-
-        Args:
-            rows: by array, (n, …) of the stored dtype; tensors may be on any device.
-
-        Raises:
-            CacheError: arrays, shapes, dtypes or the number of rows are not the layout's.
-        """
-        arrays = {name: _as_numpy(values) for name, values in rows.items()}
-        if arrays.keys() != self._files.keys():
-            found, expected = ", ".join(sorted(arrays)), ", ".join(sorted(self._files))
-            raise CacheError(self._where, f"rows of {found}", f"rows of {expected}")
-        count = len(next(iter(arrays.values())))
-        for name, values in arrays.items():
-            self._check(self._files[name].array, values, count)
-        if self._written + count > len(self._rows):
-            found = f"{self._written + count} rows appended"
-            raise CacheError(self._where, found, f"{len(self._rows)}")
-        for name, values in arrays.items():
-            self._files[name].append(values)
-        self._written += count
-
-    def _check(self, array: ArrayLayout, values: Array, count: int) -> None:
-        wanted = (count, *array.shape[1:])
-        if (values.shape, values.dtype) != (wanted, array.dtype):
-            raise CacheError(
-                f"{self._where}, {array.name}",
-                f"{values.shape} {values.dtype}",
-                f"{wanted} {array.dtype}",
-            )
-
-    def publish(self) -> dict[str, str]:
-        """Complete the files and give them their names; their crc32c by path.
-
-        Raises:
-            CacheError: rows are lacking.
-        """
-        if self._written < len(self._rows):
-            found = f"{self._written} rows appended"
-            raise CacheError(self._where, found, f"{len(self._rows)}")
-        return {file.path: file.publish() for file in self._files.values()}
-
-    def discard(self) -> None:
-        """Remove what was not published."""
-        for file in self._files.values():
-            file.discard()
-
-
-class _ShardFile:
-    """One shard of one array, being written to its temporary file."""
-
-    def __init__(self, store: Path, array: ArrayLayout, shard: int) -> None:
-        self.array, self.path = array, array.path(shard)
-        self._final = store / self.path
-        self._part = self._final.with_name(self._final.name + PART)
-        compression = ENCODINGS[array.encoding].compression
-        self._codec = compression.codec() if compression else None
-        self._index = np.full((array.shard_chunks, 2), ABSENT, "<u8")
-        self._chunks, self._bytes, self._started = 0, 0, 0
-        self._digest = Digest()
-        # Rows that do not fill a chunk yet; chunks of one row never wait here.
-        self._block = np.zeros((array.chunk[0], *array.shape[1:]), array.dtype)
-        self._waiting = 0
-        self._file = open(self._part, "wb")  # noqa: SIM115 - closed by publish or discard
-
-    def append(self, rows: Array) -> None:
-        size = self.array.chunk[0]
-        while len(rows):
-            if not self._waiting and len(rows) >= size:
-                count = size
-                self._write_block(rows[:size])
-            else:
-                count = min(size - self._waiting, len(rows))
-                self._block[self._waiting : self._waiting + count] = rows[:count]
-                self._waiting += count
-                if self._waiting == size:
-                    self._write_block(self._block)
-                    self._waiting = 0
-            rows = rows[count:]
-
-    def publish(self) -> str:
-        """Write the index, make the file durable, give it its name; its crc32c."""
-        if self._waiting:
-            self._block[self._waiting :] = 0  # rows past the end of the array
-            self._write_block(self._block)
-        index = self._index.tobytes()
-        self._digest.add(crc32c(index))
-        self._write(with_crc(index))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._part, self._final)
-        sync_folder(self._final.parent)
-        return str(self._digest)
-
-    def discard(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
-
-    def _write_block(self, block: Array) -> None:
-        """Write the chunks of as many rows as a chunk has."""
-        sizes = self.array.chunk[1:]
-        for corner in np.ndindex(self.array.grid[1:]):
-            cut = tuple(slice(i * n, (i + 1) * n) for i, n in zip(corner, sizes, strict=True))
-            self._write_chunk(np.ascontiguousarray(block[(slice(None), *cut)]).reshape(-1))
-
-    def _write_chunk(self, values: Array) -> None:
-        body = self._codec.encode(values) if self._codec else values.view(np.uint8)
-        start, crc = self._bytes, crc32c(body)
-        self._digest.add(crc)
-        self._write(body)
-        self._write(crc_bytes(crc))
-        self._index[self._chunks] = start, self._bytes - start
-        self._chunks += 1
-        self._start_writeback()
-
-    def _write(self, data: Array | bytes) -> None:
-        self._file.write(data.data if isinstance(data, np.ndarray) else data)
-        self._bytes += len(data)
-
-    def _start_writeback(self) -> None:
-        """Let the disk begin now; else it idles until fsync, which then takes all the time."""
-        if sys.platform == "linux" and self._bytes - self._started >= _WRITEBACK_BYTES:
-            length = self._bytes - self._started
-            os.posix_fadvise(self._file.fileno(), self._started, length, os.POSIX_FADV_DONTNEED)
-            self._started = self._bytes
-
-
-def _as_numpy(values: Array | Tensor) -> Array:
-    return values.numpy(force=True) if isinstance(values, Tensor) else values
-
-
 def _small_files(layout: StoreLayout, small: Mapping[str, Array]) -> dict[str, bytes]:
     """The file of each small array, by path, from values that fit the layout."""
     wanted = {array.name for array in layout.small}
@@ -342,6 +194,13 @@ def _small_file(array: SmallLayout, values: Array) -> bytes:
             f"{array.shape} {array.dtype}",
         )
     return with_crc(values.astype(array.dtype.newbyteorder("<")).tobytes())
+
+
+def _naming(listed: Mapping[str, str], documents: Mapping[str, bytes]) -> Mapping[str, str]:
+    """The digests by path, if they are of a store with this metadata; else none."""
+    wanted = {name: content_digest(data) for name, data in documents.items()}
+    named = {name: digest for name, digest in listed.items() if name.endswith("zarr.json")}
+    return listed if named == wanted else {}
 
 
 def _holds(path: Path, data: bytes) -> bool:

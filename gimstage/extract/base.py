@@ -7,10 +7,11 @@ Only missing shards are computed, always in the same tiles, so a resumed extract
 the interrupted one would have written.
 """
 
+import logging
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,7 +30,7 @@ from gimstage.cache import (
     fidelity,
 )
 from gimstage.device import module_to_device
-from gimstage.errors import CacheError
+from gimstage.errors import CacheError, DamagedCacheError
 from gimstage.inputs import HandOff
 from gimstage.modules import EncoderModule
 from gimstage.progress import Progress, Watch
@@ -37,6 +38,8 @@ from gimstage.recipe.chain import Chain
 from gimstage.views import Ints
 
 READ_AHEAD = 2
+
+_log = logging.getLogger(__name__)
 
 Block = dict[str, Tensor]
 
@@ -101,13 +104,22 @@ class Extraction(ABC):
             arrays["features_offset"] = affine.offset.numpy()
         return arrays if labels is None else {**arrays, "label": labels}
 
-    def write(self, path: Path, layout: StoreLayout, labels: Ints | None, watch: Watch) -> Any:
+    def write(
+        self,
+        path: Path,
+        layout: StoreLayout,
+        *,
+        labels: Ints | None,
+        listed: Iterable[Mapping[str, Any]] = (),
+        watch: Watch,
+    ) -> Any:
         """Write the missing shards of features.zarr; the checksums of all of them.
 
         Args:
             path: the path of the Zarr group.
             layout: the layout of the whole store.
             labels: the labels of everything stored, int64, where it has any.
+            listed: what a manifest says of the files that lie there, if there is one.
             watch: hears of progress, asks to stop.
 
         Raises:
@@ -117,8 +129,10 @@ class Extraction(ABC):
         small = self.small_arrays(labels)
         shutil.rmtree(_trash(path), ignore_errors=True)
         try:
-            writer = FeatureWriter(path, layout, small=small)
-        except CacheError:  # of other weights, of another recipe, or not a store at all
+            writer = FeatureWriter(path, layout, small=small, listed=listed)
+        except CacheError as error:  # of other weights, of another recipe, or not a store at all
+            if isinstance(error, DamagedCacheError):
+                _log.warning("%s: %s; all of %s is written anew", error.where, error.found, path)
             _remove(path)
             writer = FeatureWriter(path, layout, small=small)
         missing = writer.missing_shards()

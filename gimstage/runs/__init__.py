@@ -4,5 +4,5 @@ folder    one stage's or probe's folder: its files, its lock
 state     missing, partial, done, stale or damaged
 manifest  the commit record as a type
 tensors   weights and checkpoints
-damage    what is damaged is set aside, aloud
+damage    what is in the way or damaged, before a folder is worked on
 """

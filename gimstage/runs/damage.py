@@ -1,27 +1,47 @@
-"""What becomes of a damaged file: it is set aside and made again, and both are said aloud."""
+"""What is damaged in a folder of runs before it is worked on: set aside, and said so."""
 
-import logging
-import shutil
-from pathlib import Path
+import os
+from contextlib import suppress
+from typing import get_args
 
-_log = logging.getLogger(__name__)
+from gimstage.errors import CacheError, DamagedCacheError
+from gimstage.files import UnreadableError, require_regular, set_aside, write_json
+from gimstage.runs.folder import RunFolder, check_digest
+from gimstage.runs.manifest import KeptName, Manifest
+
+_AGAIN = "it is made again"
 
 
-def set_aside(path: Path, reason: str, then: str) -> None:
-    """Rename a damaged file or folder to NAME.damaged, in place of an earlier one, with a warning.
+def clear_the_way(folder: RunFolder) -> None:
+    """Set aside a manifest that is none, and what lies where files and folders should be.
 
-    Args:
-        path: what is damaged, or missing.
-        reason: what is wrong with it.
-        then: what is done instead of using it.
+    A record of memory that is damaged is written again from the manifest. Other files of other
+    bytes than the manifest names are left to those who know how to make them again.
     """
-    aside = path.with_name(path.name + ".damaged")
-    if not (path.exists() or path.is_symlink()):
-        _log.warning("%s: %s; %s", path, reason, then)
+    try:
+        record = folder.record()
+    except DamagedCacheError as error:
+        set_aside(folder.manifest_path, error.found, "what it should tell of is checked again")
+        record = None
+    for path in (folder.path / name for name in get_args(KeptName)):
+        try:
+            with suppress(FileNotFoundError):
+                require_regular(path)
+        except UnreadableError as error:
+            set_aside(path, str(error), _AGAIN)
+    for place in (folder.training.path, folder.features):
+        if os.path.lexists(place) and not place.is_dir():
+            set_aside(place, "no folder", _AGAIN)
+    if isinstance(record, Manifest):
+        _restore_memory(folder, record)
+
+
+def _restore_memory(folder: RunFolder, manifest: Manifest) -> None:
+    digest = manifest.digests.get(folder.memory.name)
+    if digest is None or manifest.memory is None:
         return
-    if aside.is_dir() and not aside.is_symlink():
-        shutil.rmtree(aside)
-    else:
-        aside.unlink(missing_ok=True)
-    path.rename(aside)
-    _log.warning("%s: %s; set aside as %s, %s", path, reason, aside.name, then)
+    try:
+        check_digest(folder.memory, digest)
+    except CacheError as error:
+        set_aside(folder.memory, error.found, "it is written again from the manifest")
+        write_json(folder.memory, manifest.memory.model_dump())

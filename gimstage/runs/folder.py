@@ -21,7 +21,14 @@ from typing import IO, get_args
 
 from gimstage.cache import FeatureReader, damage_of
 from gimstage.errors import BusyError, CacheError, DamagedCacheError
-from gimstage.files import UnreadableError, asides, require_regular, sync_folder, write_json
+from gimstage.files import (
+    UnreadableError,
+    asides,
+    remove,
+    require_regular,
+    sync_folder,
+    write_json,
+)
 from gimstage.runs.manifest import (
     FORMAT,
     FeaturesRecord,
@@ -133,9 +140,11 @@ class RunFolder:
             shutil.rmtree(self.features, ignore_errors=True)
 
     def commit(self, manifest: Manifest | ProbeManifest) -> None:
-        """Write the manifest, the last act of a stage or probe."""
+        """Write the manifest, the last act of a stage or probe; what was set aside goes."""
         document = with_digest({"format": FORMAT, **manifest.document()})
         write_json(self.manifest_path, document)
+        for path in self.asides:
+            remove(path)
 
     def check_features(
         self,

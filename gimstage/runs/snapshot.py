@@ -110,7 +110,7 @@ def _stamps(folder: Path | str) -> Iterator[tuple[str, Stamp]]:
     """Path and stamp of every file below a folder but the lock; none where there is no folder."""
     try:
         entries = list(os.scandir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
@@ -118,7 +118,7 @@ def _stamps(folder: Path | str) -> Iterator[tuple[str, Stamp]]:
         elif entry.name != LOCK:
             try:
                 yield entry.path, stamp_of(entry.stat())
-            except FileNotFoundError:  # gone since: as if it had not been there
+            except OSError:  # gone since, or a link to nowhere: as if it had not been there
                 continue
 
 

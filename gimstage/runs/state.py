@@ -182,6 +182,8 @@ class Runs:
             verdict = self._verdict(chain, folder, manifest, wanted)
         elif verdict[0] == "missing":
             verdict = self._begun(chain, folder)
+        if verdict[0] != "done":
+            verdict = verdict[0], (*verdict[1], *was_set_aside(folder))
         status = Status(str(chain.last.number), *verdict, known_fingerprint(wanted))
         return Judgement(status, manifest, folder, below)
 
@@ -240,7 +242,7 @@ class Runs:
         if chain.upstream is None:
             return None
         path = self.stage_folder(chain.upstream).weights
-        return self.snapshot.sha256(path) if path.exists() else None
+        return self.snapshot.sha256(path) if path.is_file() else None
 
     def trained(self, chain: Chain) -> bool:
         """Whether the weights of exactly this training lie there whole, the objective's too.
@@ -304,6 +306,11 @@ class Runs:
             "done",
             f"run `gimstage train-stage {chain.last.number}` of recipe {chain.last.recipe} first",
         )
+
+
+def was_set_aside(folder: RunFolder) -> list[str]:
+    """What there is to say of damaged files that were set aside and not yet made again."""
+    return [f"{path} was damaged and is set aside" for path in folder.asides]
 
 
 def _is_of(path: Path, fingerprint: str) -> bool:

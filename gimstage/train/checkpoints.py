@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from gimstage.errors import DamagedCacheError
-from gimstage.runs.damage import set_aside
+from gimstage.files import set_aside
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.tensors import Header, Stored, read_header, read_tensors, save_tensors
 

@@ -16,9 +16,11 @@ from typing import Generic, TypeVar
 import torch
 
 from gimstage.device import naming_out_of_memory
+from gimstage.errors import DamagedCacheError
 from gimstage.plan.memory import Budget
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
+from gimstage.runs.damage import clear_the_way
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.state import Runs, Status
 
@@ -80,13 +82,22 @@ class Work(ABC, Generic[R]):
     def commit(self, result: R) -> None:
         """Write the manifest over what `work` left, the last act."""
 
+    def mend(self, error: DamagedCacheError) -> bool:
+        """Make again what it reads and found damaged; whether that was done, by default not.
 
-def finish(work: Work[R], room: Callable[[], None] = lambda: None) -> bool:
+        Args:
+            error: what `identity` or `work` raised.
+        """
+        return False
+
+
+def finish(work: Work[R], room: Callable[[], None] = lambda: None, *, again: bool = False) -> bool:
     """Bring a work to "done"; False where it was already.
 
     Args:
         work: the stage or probe.
         room: refuses what would not fit the disk, before a byte is written.
+        again: whether it is checked to the last byte and recorded again even where it is done.
 
     Raises:
         GimstageError: what it reads is not done, another process works on it, the data or the
@@ -94,26 +105,32 @@ def finish(work: Work[R], room: Callable[[], None] = lambda: None) -> bool:
         Interrupted: a stop was asked for; the next call goes on from there.
     """
     work.runs.look_again()
-    if _done(work):  # asked without the lock, which one who only reads may hold
+    if not again and _done(work):  # asked without the lock, which one who only reads may hold
         return False
     try:
-        return _finish_locked(work, room)
+        while True:
+            try:
+                return _finish_locked(work, room, again=again)
+            except DamagedCacheError as error:
+                if not work.mend(error):  # without the lock, which holds what it reads as it is
+                    raise
     finally:
         work.runs.look_again()
 
 
-def _finish_locked(work: Work[R], room: Callable[[], None]) -> bool:
+def _finish_locked(work: Work[R], room: Callable[[], None], *, again: bool) -> bool:
     runs = work.runs
     with work.folder.lock(), ExitStack() as held:
         runs.snapshot.forget(work.folder)  # another process may have worked on it in between
         runs.look_again()
-        if _done(work):
+        if not again and _done(work):
             return False
         work.identity()  # raises where a stage it needs is not done
         for chain in work.reads:
             held.enter_context(runs.stage_folder(chain).reading())
         runs.look_again()  # from here on nobody changes them
         work.folder.refuse_newer()
+        clear_the_way(work.folder)
         room()
         with naming_out_of_memory(work.title):
             work.commit(work.work())

@@ -179,7 +179,7 @@ class Pipeline:
         )
 
     def extract_stage(self, number: int) -> bool:
-        """Write the features of a trained stage; False where they are there already.
+        """Write the features of a trained stage; False where they are there whole, all of it read.
 
         Raises:
             StaleCacheError: the stage is not trained as the recipe stands now.
@@ -193,7 +193,9 @@ class Pipeline:
                 "trained weights",
                 f"run `gimstage train-stage {number}`, which also extracts",
             )
-        return self.train_stage(number)
+        work = self._stage(number)
+        again = self.runs.status(chain).state == "done" and not work.features_whole()
+        return finish(work, room=partial(self.require_disk, [number]), again=again)
 
     def probe(self, name: str) -> list[Row]:
         """The rows of a probe, computed unless they are there for the stages as they are now.

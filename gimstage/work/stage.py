@@ -7,18 +7,16 @@ shards of features.zarr one by one, manifest.json last of all.
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from gimstage.device import device_name
-from gimstage.errors import ChangedDataError, DamagedCacheError
+from gimstage.errors import ChangedDataError, DamagedCacheError, GimstageError
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
-from gimstage.files import UnreadableError, read_json, write_json
+from gimstage.files import set_aside, write_json
 from gimstage.inputs import DataSet, Source, output_source
 from gimstage.inputs.reread import Reread
 from gimstage.plan.cost import require_steps
@@ -28,25 +26,33 @@ from gimstage.plan.predictions import kept_in
 from gimstage.progress import Watch, counted_bytes
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint
-from gimstage.runs.damage import set_aside
-from gimstage.runs.folder import features_usable, folder_bytes, kept_files
+from gimstage.runs.folder import damaged_files, features_usable, kept_files
 from gimstage.runs.manifest import (
     FeaturesRecord,
     FidelityRecord,
     Manifest,
-    MemoryRecord,
     StoredFile,
-    TrainingRecord,
 )
 from gimstage.runs.state import Runs, Status, record_or_verdict
 from gimstage.stack import load_weights, new_module
 from gimstage.train.loop import Training
-from gimstage.train.metrics import read_lines
-from gimstage.work.base import Settings, Work, versions
-
-MEMORY_BYTES = 1 << 16  # of memory.json, far more than it has
+from gimstage.work.base import Settings, Work, finish, versions
+from gimstage.work.records import measured_memory, memory_record, training_record
 
 _log = logging.getLogger(__name__)
+
+
+class DamagedInputError(DamagedCacheError):
+    """Features that a stage was about to read are damaged.
+
+    Args:
+        chain: the stage that stored them.
+        error: the first thing that is wrong with them.
+    """
+
+    def __init__(self, chain: Chain, error: DamagedCacheError) -> None:
+        super().__init__(error.where, error.found, error.expected, error.cure)
+        self.chain = chain
 
 
 class StageWork(Work[FeaturesRecord | None]):
@@ -67,6 +73,7 @@ class StageWork(Work[FeaturesRecord | None]):
         super().__init__(f"stage {chain.last.key}", folder, reads=chain.below(), runs=runs)
         self.chain, self.data = chain, data
         self.settings, self.watch = settings, watch
+        self._mended: set[str] = set()
 
     def identity(self) -> Identity:
         """Everything that decides what the stage hands on."""
@@ -95,8 +102,7 @@ class StageWork(Work[FeaturesRecord | None]):
             self._train(source)
             manifest, _ = record_or_verdict(self.folder.manifest)  # none names what is just trained
             self.folder.withdraw()
-            vouched = manifest.weights_sha256 if manifest else None
-            features = self._extract(source, vouched=vouched)
+            features = self._extract(source, manifest)
             self._reread.recheck()
         except ChangedDataError:
             self.folder.drop_unfinished()  # since when the data are others, nobody knows
@@ -158,7 +164,53 @@ class StageWork(Work[FeaturesRecord | None]):
             self._verify_input(chain.upstream)
             return
         read = counted_bytes(self.watch, f"{chain.last.key} verify", features.bytes)
-        folder.check_features(features, full=True, read=read)
+        try:
+            folder.check_features(features, full=True, read=read)
+        except DamagedCacheError as error:
+            raise DamagedInputError(chain, error) from error
+
+    def mend(self, error: DamagedCacheError) -> bool:
+        """Write damaged features of a stage below again, from its weights; whether that was done.
+
+        Raises:
+            DamagedCacheError: it cannot be done; says which command would.
+            Interrupted: a stop was asked for.
+        """
+        chain = error.chain if isinstance(error, DamagedInputError) else self._damaged_below()
+        if chain is None or chain.last.key in self._mended:
+            return False
+        self._mended.add(chain.last.key)
+        folder = self.runs.stage_folder(chain).path
+        cure = f"run `gimstage extract {folder.name}` of recipe {folder.parent.name} first"
+        if self.runs.is_lent(chain):  # nothing is written to other recipes' folders
+            raise DamagedCacheError(error.where, error.found, error.expected, cure)
+        stage = StageWork(
+            chain, self.data, runs=self.runs, settings=self.settings, watch=self.watch
+        )
+        _log.warning("%s: %s; stage %s stores it again", error.where, error.found, chain.last.key)
+        try:
+            finish(stage, again=True)
+        except GimstageError as reason:
+            cure = f"{cure}, which now ended in: {reason}"
+            raise DamagedCacheError(error.where, error.found, error.expected, cure) from reason
+        return True
+
+    def _damaged_below(self) -> Chain | None:
+        """The lowest stage below that is damaged, if its features alone are."""
+        for chain in self.chain.below():
+            if self.runs.status(chain).state == "damaged":
+                manifest, folder = self.runs.manifest(chain), self.runs.stage_folder(chain)
+                whole = manifest is not None and not any(damaged_files(folder, manifest))
+                return chain if whole else None
+        return None
+
+    def features_whole(self) -> bool:
+        """Whether every byte of the features is as the manifest says; True where none are."""
+        manifest = self.folder.manifest()
+        if manifest is None or manifest.features is None or not self.folder.features.exists():
+            return True
+        read = counted_bytes(self.watch, f"{self.chain.last.key} verify", manifest.features.bytes)
+        return not any(self.folder.damaged_features(manifest.features, full=True, read=read))
 
     def _train(self, source: Source) -> None:
         """Leave the trained weights in the stage's folder; until then, what was there stays."""
@@ -217,17 +269,17 @@ class StageWork(Work[FeaturesRecord | None]):
         }
         write_json(self.folder.training.memory, record)
 
-    def _extract(self, source: Source, *, vouched: str | None) -> FeaturesRecord | None:
+    def _extract(self, source: Source, manifest: Manifest | None) -> FeaturesRecord | None:
         """Store what the stage hands on; its part of the manifest.
 
         Args:
             source: what the stage reads.
-            vouched: SHA-256 of the weights by a manifest; None where they vouch for themselves.
+            manifest: what was recorded of these weights; None where they vouch for themselves.
         """
         chain, folder = self.chain, self.folder
         if chain.last.spec.output.store == "none":
             return None
-        module = new_module(chain)
+        module, vouched = new_module(chain), manifest.weights_sha256 if manifest else None
         load_weights(module, folder.weights, sha256=vouched)
         work = extraction(
             chain,
@@ -245,43 +297,23 @@ class StageWork(Work[FeaturesRecord | None]):
             weights_sha256=self.runs.snapshot.sha256(folder.weights),
         )
         fidelity = work.measure()
-        shards = work.write(folder.features, layout, self.data.labels, self.watch)
+        before = manifest.features if manifest else None
+        shards = work.write(
+            folder.features,
+            layout,
+            labels=self.data.labels,
+            listed=before.files if before else (),
+            watch=self.watch,
+        )
         return FeaturesRecord(
             arrays=[array.name for array in layout.arrays],
             shape=list(layout.arrays[0].shape),
             encoding=layout.arrays[0].encoding,
-            bytes=folder_bytes(folder.features),
+            bytes=sum(file["bytes"] for file in shards),
             seconds=round(time.perf_counter() - began, 3),
             fidelity=FidelityRecord(**fidelity),
             shards=[StoredFile(**file) for file in shards],
         )
-
-
-def training_record(metrics: Path, samples: int) -> TrainingRecord:
-    """How a training on so many samples went, as metrics.jsonl tells it, for the manifest."""
-    lines = read_lines(metrics)
-    if not lines:  # lost, perhaps in a power cut; the weights are not
-        return TrainingRecord(samples=samples, steps=None, seconds=None)
-    first, last = lines[0], lines[-1]
-    return TrainingRecord(
-        samples=samples, steps=last["step"], seconds=last["seconds"], first=first, last=last
-    )
-
-
-def memory_record(path: Path) -> MemoryRecord | None:
-    """What `memory.json` says; None where it is lost, or says something else."""
-    with suppress(OSError, UnreadableError, ValidationError):
-        return MemoryRecord.model_validate(read_json(path, most_bytes=MEMORY_BYTES))
-    return None
-
-
-def measured_memory(device: torch.device) -> dict[str, int | None]:
-    """The most bytes of GPU memory since `cap_memory`; None on other devices."""
-    on_gpu = device.type == "cuda"
-    return {
-        "measured_allocated_bytes": torch.cuda.max_memory_allocated(device) if on_gpu else None,
-        "measured_reserved_bytes": torch.cuda.max_memory_reserved(device) if on_gpu else None,
-    }
 
 
 @cache

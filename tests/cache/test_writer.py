@@ -278,8 +278,57 @@ def test_a_damaged_small_array_is_written_again(tmp_path: Path) -> None:
     stores.write(tmp_path, layout)
     before = stores.files(tmp_path)
     stores.flip(tmp_path / "label" / "c.0", 3)
+    damaged = (tmp_path / "label/c.0").read_bytes()
     FeatureWriter(tmp_path, layout, small=stores.values(layout)[1])
-    assert stores.files(tmp_path) == before
+    assert stores.files(tmp_path) == before | {"label/c.0.damaged": damaged}
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "codes/zarr.json", "label/c.0", "codes/c.0.0.0.0.0"])
+def test_of_a_store_that_a_manifest_names_only_what_is_damaged_is_written_again(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout, small = stores.vision(), stores.values(stores.vision())[1]
+    stores.write(tmp_path, layout)
+    listed, before = stores.manifest(tmp_path, layout), stores.files(tmp_path)
+    stores.flip(tmp_path / name, -3)
+    writer = FeatureWriter(tmp_path, layout, small=small, listed=listed)
+    assert writer.missing_shards() == ([0] if "codes/c" in name else [])
+    assert [message.split(": ")[0] for message in caplog.messages] == [str(tmp_path / name)]
+    left = stores.files(tmp_path)
+    del left[f"{name}.damaged"]
+    assert left == {n: d for n, d in before.items() if n != name or "codes/c" not in name}
+
+
+def test_a_file_that_a_manifest_names_is_missed_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout, small = stores.vision(), stores.values(stores.vision())[1]
+    stores.write(tmp_path, layout)
+    listed = stores.manifest(tmp_path, layout)
+    (tmp_path / "codes/c.1.0.0.0.0").unlink()
+    assert FeatureWriter(tmp_path, layout, small=small, listed=listed).missing_shards() == [1]
+    assert caplog.messages == [
+        f"{tmp_path}/codes/c.1.0.0.0.0: the file is missing; it is written anew"
+    ]
+
+
+def test_a_whole_shard_of_other_content_than_listed_is_damage(tmp_path: Path) -> None:
+    layout, small = stores.vision(), stores.values(stores.vision())[1]
+    stores.write(tmp_path, layout)
+    listed = [
+        entry | ({"crc32c": "0" * 8} if entry["path"] == "codes/c.1.0.0.0.0" else {})
+        for entry in stores.manifest(tmp_path, layout)
+    ]
+    assert FeatureWriter(tmp_path, layout, small=small, listed=listed).missing_shards() == [1]
+
+
+def test_a_manifest_of_another_store_vouches_for_nothing_here(tmp_path: Path) -> None:
+    layout, small = stores.vision(), stores.values(stores.vision())[1]
+    stores.write(tmp_path, layout)
+    listed = stores.manifest(tmp_path, layout)
+    other = replace(layout, attributes={**layout.attributes, "fingerprint": "xyz"})
+    with pytest.raises(StaleCacheError):
+        FeatureWriter(tmp_path, other, small=small, listed=listed)
 
 
 @pytest.mark.parametrize("encoding", ["float16", "float16_zstd"])
