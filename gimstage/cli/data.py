@@ -35,7 +35,7 @@ def data() -> None:
 @click.argument("name", type=click.Choice(["stl10"]))
 @click.argument("folder", type=Place())
 @option("--url", default=None, help="Fetch the archive from here instead of its home.")
-@option("--md5", default=None, help="Checksum of the archive at --url.")
+@option("--md5", default=None, help="Checksum of the archive at --url, else not compared.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @guarded
 def download(name: str, folder: Path, url: str | None, md5: str | None, as_json: bool) -> None:
@@ -107,8 +107,20 @@ def data_table(report: DataReport, png: Path | None) -> Table:
         )
         for split in report.splits
     ]
-    note = "" if png is None else f"contact sheet: {png}"
+    note = "\n".join(_image_notes(report, png))
     return Table(report.root, ("split", *numbers, "labels"), rows, numbers, note)
+
+
+def _image_notes(report: DataReport, png: Path | None) -> list[str]:
+    notes = list(report.notes)
+    if report.absent:
+        notes.append(f"not there: {', '.join(report.absent)}")
+    notes += [
+        f"{split.name}: {split.blank:,} of {split.sampled:,} images looked at are of one colour"
+        for split in report.splits
+        if split.blank
+    ]
+    return notes if png is None else [*notes, f"contact sheet: {png}"]
 
 
 def speech_table(report: SpeechReport, png: Path | None) -> Table:
@@ -138,6 +150,12 @@ def _speech_notes(report: SpeechReport, png: Path | None) -> list[str]:
         + (", …" if split.too_short > len(split.too_short_first) else "")
         for split in report.splits
         if split.too_short
+    ]
+    notes += report.notes
+    notes += [
+        f"{split.name}: {split.silent:,} of {split.utterances:,} utterances are silent"
+        for split in report.splits
+        if split.silent
     ]
     if not report.listed:
         notes.append("no split lists: a hash of the ids divides each speaker's utterances")

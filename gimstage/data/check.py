@@ -1,7 +1,7 @@
 """Looking at a folder in STL-10's layout before training on it: counts, brightness, a sheet.
 
 Reads through `stl10`, so everything that would stop training stops the check. Imports `errors`
-and `data.stl10` only; matplotlib when a sheet is drawn.
+and its neighbours only; matplotlib when a sheet is drawn.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.stl10 import IMAGE_PX, LABELLED, ImageSplit, normalise, open_split
+from gimstage.data.kinds import by_folder, left_notes
+from gimstage.data.stl10 import (
+    IMAGE_PX,
+    LABELLED,
+    ImageSplit,
+    normalise,
+    open_split,
+    pictures_left,
+    present_splits,
+)
 from gimstage.errors import DataError
 
 SAMPLED = 1000  # images that gray mean and std are taken from, spread over the split
@@ -34,6 +43,7 @@ class SplitReport:
         gray_mean: brightness on the scale 0 to 1, over the pixels of `sampled` images.
         gray_std: standard deviation of the same.
         sampled: how many images those were.
+        blank: those of them that are of one colour all over.
     """
 
     name: str
@@ -43,14 +53,26 @@ class SplitReport:
     gray_mean: float
     gray_std: float
     sampled: int
+    blank: int
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a folder in STL-10's layout holds, split by split."""
+    """What a folder in STL-10's layout holds.
+
+    Args:
+        root: the folder.
+        splits: those that are there.
+        absent: the names of those that are not.
+        left: files of pictures that are not read, per folder and reason.
+        notes: what is remarkable of the files, a line each.
+    """
 
     root: str
     splits: tuple[SplitReport, ...]
+    absent: tuple[str, ...]
+    left: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The report as a dictionary that `json.dumps` takes."""
@@ -58,13 +80,19 @@ class DataReport:
 
 
 def check(root: Path) -> DataReport:
-    """Open every split and count what is there.
+    """Open every split that is there and count what is in it.
 
     Raises:
-        DataError: whatever `open_split` raises, for the first split concerned.
+        DataError: whatever `open_split` raises, for the first split concerned; there is none.
     """
-    splits = [open_split(root, name) for name in LABELLED]
-    return DataReport(root=str(root), splits=tuple(_report(split) for split in splits))
+    present, left = present_splits(root), pictures_left(root)
+    return DataReport(
+        root=str(root),
+        splits=tuple(_report(open_split(root, name)) for name in present),
+        absent=tuple(name for name in LABELLED if name not in present),
+        left=by_folder(left),
+        notes=tuple(left_notes(left)),
+    )
 
 
 def contact_sheet(root: Path, png_path: Path, *, columns: int) -> None:
@@ -104,8 +132,10 @@ def contact_sheet(root: Path, png_path: Path, *, columns: int) -> None:
 
 def _mosaic(root: Path, columns: int) -> tuple[NDArray[np.uint8], list[str]]:
     """The images of the sheet on white, (height, width, 3) uint8, and the name of every row."""
-    train, test, unlabeled = (open_split(root, name) for name in ("train", "test", "unlabeled"))
-    names = [*train.class_names, "unlabeled"]
+    splits = {name: open_split(root, name) for name in present_splits(root)}
+    labelled = [splits[name] for name in ("train", "test") if name in splits]
+    unlabeled = splits.get("unlabeled")
+    names = [*(labelled[0].class_names if labelled else ()), *(["unlabeled"] if unlabeled else [])]
     shape = (len(names) * _CELL_PX, 2 * columns * _CELL_PX + _MIDDLE_PX, 3)
     sheet = np.full(shape, 255, np.uint8)
 
@@ -114,11 +144,12 @@ def _mosaic(root: Path, columns: int) -> tuple[NDArray[np.uint8], list[str]]:
             top, left = row * _CELL_PX, column * _CELL_PX + (column >= columns) * _MIDDLE_PX
             sheet[top : top + IMAGE_PX, left : left + IMAGE_PX] = image.transpose(1, 2, 0)
 
-    for label in range(train.num_classes):
-        for split, first in ((train, 0), (test, columns)):
+    for split in labelled:
+        for label in range(split.num_classes):
             chosen = np.flatnonzero(split.require_labels() == label)[:columns]
-            put(label, first, split.images[chosen])
-    put(train.num_classes, 0, unlabeled.images[_spread(len(unlabeled), 2 * columns)])
+            put(label, columns * (split.name == "test"), split.images[chosen])
+    if unlabeled:
+        put(len(names) - 1, 0, unlabeled.images[_spread(len(unlabeled), 2 * columns)])
     return sheet, names
 
 
@@ -137,6 +168,7 @@ def _report(split: ImageSplit) -> SplitReport:
         gray_mean=mean,
         gray_std=std,
         sampled=len(chosen),
+        blank=sum(split.blank(index) for index in chosen.tolist()),
     )
 
 

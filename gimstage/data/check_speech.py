@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gimstage.data.kinds import by_folder
 from gimstage.data.librispeech import FRAME_SAMPLES, SpeechSplit, open_split
 from gimstage.data.lists import SPLITS
 from gimstage.data.spectrogram import WINDOW_SAMPLES, spectrogram
@@ -51,6 +52,7 @@ class SpeechSplitReport:
         phone_labelled: utterances that have phone labels.
         label_coverage: their share, 0 to 1.
         rates: files per sampling rate in Hz.
+        silent: utterances whose samples are all the same.
     """
 
     name: str
@@ -64,6 +66,7 @@ class SpeechSplitReport:
     phone_labelled: int
     label_coverage: float
     rates: dict[str, int]
+    silent: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ class SpeechReport:
         listed: whether the folder has split lists; without them the split is made by hash.
         unlisted: audio files in neither split.
         splits: train and test.
+        taken: audio files per folder of speakers.
+        left: files of sound that are not read, per folder and reason.
+        notes: what is remarkable of the files, a line each.
     """
 
     root: str
@@ -87,6 +93,9 @@ class SpeechReport:
     listed: bool
     unlisted: int
     splits: tuple[SpeechSplitReport, ...]
+    taken: dict[str, int]
+    left: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The report as a dictionary that `json.dumps` takes."""
@@ -113,6 +122,9 @@ def check_speech(root: Path, *, shortest_frames: int) -> SpeechReport:
         listed=train.listed,
         unlisted=train.unlisted,
         splits=tuple(_report(split, shortest_frames) for split in splits),
+        taken=dict(train.tree.taken),
+        left=by_folder(train.tree.left),
+        notes=(*train.tree.notes(), *train.phone_notes()),
     )
 
 
@@ -168,7 +180,7 @@ def waveform_sheet(root: Path, png_path: Path, *, rows: int) -> None:
 
 def _report(split: SpeechSplit, shortest_frames: int) -> SpeechSplitReport:
     labelled = len(split.phones_if_any())
-    _decode_all(split)
+    silent = _decode_all(split)
     short = np.flatnonzero(split.samples // FRAME_SAMPLES < shortest_frames)
     seconds = split.samples / SAMPLE_RATE_HZ
     rates = Counter(utterance.rate_hz for utterance in split.utterances)
@@ -184,18 +196,17 @@ def _report(split: SpeechSplit, shortest_frames: int) -> SpeechSplitReport:
         phone_labelled=labelled,
         label_coverage=labelled / len(split),
         rates={str(rate): rates[rate] for rate in sorted(rates)},
+        silent=silent,
     )
 
 
-def _decode_all(split: SpeechSplit) -> None:
-    """Read every file to its end; decoding lets go of the interpreter, so threads share it."""
+def _decode_all(split: SpeechSplit) -> int:
+    """Read every file to its end; how many are silent.
+
+    Decoding lets go of the interpreter, so threads share it.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(lambda index: _whole(split, index), range(len(split))):
-            pass
-
-
-def _whole(split: SpeechSplit, index: int) -> None:
-    split.read(index, 0, np.empty(split.samples[index], np.float32))
+        return sum(threads.map(lambda i: all([*split.silence(i)]), range(len(split))))
 
 
 def _choose(split: SpeechSplit, labelled: Collection[int], rows: int) -> list[int]:

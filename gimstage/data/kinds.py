@@ -14,6 +14,7 @@ from typing import Literal
 from gimstage.errors import DataError
 
 Kind = Literal["images", "speech"]
+Left = Counter[tuple[str, str]]  # how many files are not read, by folder and reason
 
 FLAC = ".flac"
 # Endings of sound that is not read.
@@ -83,6 +84,22 @@ def counted(counts: Counter[str]) -> str:
     """The most frequent endings and how many files have them: "24 .wav files, 1 .txt file"."""
     shown = [f"{n:,} {name} file{'s' * (n > 1)}" for name, n in counts.most_common(3)]
     return ", ".join([*shown, "…"] if len(counts) > len(shown) else shown)
+
+
+def left_notes(left: Left) -> list[str]:
+    """A line for every folder in which files were left: how many, and why."""
+    folders = sorted({folder for folder, _ in left})
+    reasons = {
+        own: "; ".join(f"{n:,} {why}" for (folder, why), n in sorted(left.items()) if folder == own)
+        for own in folders
+    }
+    return [f"left in {folder}: {text}" for folder, text in reasons.items()]
+
+
+def by_folder(left: Left) -> dict[str, dict[str, int]]:
+    """How many files were left by folder, then reason, for JSON."""
+    folders = sorted({folder for folder, _ in left})
+    return {own: {why: n for (folder, why), n in left.items() if folder == own} for own in folders}
 
 
 def ending(name: str) -> str:

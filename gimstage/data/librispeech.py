@@ -14,7 +14,7 @@ Shapes: N utterances, n samples, L labels. Imports `errors` and its neighbours o
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from gimstage.errors import DataError, NoLabelsError
 FRAME_SAMPLES = 160  # one frame is 10 ms
 NUM_PHONES = 41
 
+_MINUTE = 60 * SAMPLE_RATE_HZ
 _WINDOW_SAMPLES = 400  # what one phone label stands for
 _PHONES = "converted_aligned_phones.txt"
 _LABELS = {str(label).encode(): label for label in range(NUM_PHONES)}
@@ -108,6 +109,22 @@ class SpeechSplit:
             found, expected = f"utterance {index}", f"0 to {len(self) - 1}"
             raise DataError(f"{self.root}, split '{self.name}'", found, expected, CALLER)
         read_samples(self.utterances[index], start, out)
+
+    def silence(self, index: int) -> Iterator[bool]:
+        """Whether all its samples are the same, for every minute of an utterance as it is read.
+
+        Raises:
+            DataError: the file cannot be decoded as its header says.
+        """
+        for start in range(0, int(self.samples[index]), _MINUTE):
+            sound = np.empty(min(_MINUTE, int(self.samples[index]) - start), np.float32)
+            self.read(index, start, sound)
+            yield bool((sound == sound[0]).all())
+
+    def phone_notes(self) -> list[str]:
+        """A line on a file that may hold phone labels under another name; none as a rule."""
+        like = None if self.phone_file else self.tree.almost(_PHONES)
+        return [f"no {_PHONES}, but {like}: phone labels under that name are not read"] * bool(like)
 
     def phones(self) -> dict[int, NDArray[np.int64]]:
         """The phone labels of the utterances that have any: index in the split → (L,) int64.

@@ -13,6 +13,7 @@ Shapes: N samples on disk, B batch, y x pixels. Imports `errors` and its neighbo
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.data.files import reading, require_file
-from gimstage.data.kinds import data_kind, no_data
+from gimstage.data.kinds import PICTURES, Left, data_kind, ending, no_data
 from gimstage.errors import DataError, NoLabelsError, nearest
 
 IMAGE_PX = 96
@@ -81,6 +82,11 @@ class ImageSplit:
                 "choose train or test",
             )
         return self.labels
+
+    def blank(self, index: int) -> bool:
+        """Whether an image is of one colour all over."""
+        image = self._pixels[index]
+        return bool((image == image[:, :1, :1]).all())
 
     def crops(
         self, samples: Integers, y: Integers, x: Integers, flip: NDArray[Any], size_px: int
@@ -150,6 +156,32 @@ def open_split(root: Path, split: str) -> ImageSplit:
             length, or a label lies outside the classes.
     """
     return ImageSplit(root, split)
+
+
+def present_splits(root: Path) -> list[str]:
+    """The names of the splits whose images are there, at least one.
+
+    Raises:
+        DataError: there is none.
+    """
+    present = [name for name in LABELLED if (root / f"{name}_X.bin").exists()]
+    if not present:
+        _images_path(root, "unlabeled")
+    return present
+
+
+def pictures_left(root: Path) -> Left:
+    """How many files of pictures, or of splits of other names, lie there and are not read."""
+    left: Left = Counter()
+    known = {f"{name}_X.bin" for name in LABELLED}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            inside = "/".join(Path(folder).relative_to(root).parts[:1]) or "."
+            if ending(name) in PICTURES:
+                left[inside, f"{ending(name)}, not STL-10's layout"] += 1
+            elif name.endswith("_X.bin") and (name not in known or inside != "."):
+                left[inside, f"{name}, no split of STL-10's layout here"] += 1
+    return left
 
 
 def normalise(

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from gimstage.data.files import reading
-from gimstage.data.kinds import FLAC, LITTER, OTHER_SOUND, counted, ending
+from gimstage.data.kinds import FLAC, LITTER, OTHER_SOUND, Left, counted, ending, left_notes
 from gimstage.errors import DataError, nearest
 
 PATTERN = "SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac"
@@ -42,7 +42,7 @@ class Tree:
     audio: dict[str, Path] = field(default_factory=dict)
     texts: dict[str, Path] = field(default_factory=dict)
     taken: Counter[str] = field(default_factory=Counter)
-    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left: Left = field(default_factory=Counter)
     links: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
 
@@ -51,6 +51,16 @@ class Tree:
         names = {path.name: path for path in self.others}
         close = get_close_matches(name, names, n=1, cutoff=0.75)
         return names[close[0]] if close else None
+
+    def notes(self) -> list[str]:
+        """What a person should know of it, a line each; nothing where all is one folder."""
+        notes = left_notes(self.left)
+        if len(self.taken) > 1:
+            each = ", ".join(f"{n:,} of {name}" for name, n in sorted(self.taken.items()))
+            notes.insert(0, f"taken: {each}; `subsets` in data.toml chooses among these folders")
+        if self.links:
+            notes.append(f"links to folders, not looked into: {', '.join(map(str, self.links))}")
+        return notes
 
 
 def look(root: Path, texts: Collection[str], subsets: Collection[str] | None = None) -> Tree:

@@ -1,6 +1,7 @@
 """What a stage reads: raw data, the stored features of the stage before, or those recomputed.
 
-base      what all of it has in common; reading ahead; the draws of training
+base      what all of it has in common; the draws of training
+ahead     batches read ahead, and moved to the device
 reread    that data still is what its fingerprint says, before it is trained on and after
 handoff   from a module's features to the values that the next stage reads
 images    pixels and stored patch grids
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 
 from gimstage.device import module_to_device
+from gimstage.inputs.ahead import prefetched, to_device
 from gimstage.inputs.base import (
     DataSet,
     Places,
@@ -19,8 +21,6 @@ from gimstage.inputs.base import (
     TrainingDraws,
     encoded_again,
     memo_path,
-    prefetched,
-    to_device,
 )
 from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource

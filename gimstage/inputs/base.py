@@ -11,9 +11,7 @@ Reading has two halves: `fill` puts raw values into a reused CPU buffer, on a wo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +33,8 @@ from gimstage.recipe.identity import UNKNOWN
 from gimstage.specs import DataSpec, ValidationSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Crops, Ints, Spans, StoredSpans, StoredViews, Windows
+
+LOOKED_AT = 16  # samples, to say whether data is black or silent
 
 Places = Crops | Windows | Spans
 
@@ -275,6 +275,14 @@ class DataSet(ABC):
         """Where the phone labels are; None where there are none."""
         return None
 
+    def notes(self) -> list[str]:
+        """What a person should know of the files before they are trained on, a line each.
+
+        Raises:
+            DataError: the split trained on cannot be read.
+        """
+        return []
+
     def digests(self, runs: Path) -> Digests:
         """What the files hold, as it is remembered below the runs folder."""
         memo = memo_path(runs)
@@ -312,6 +320,12 @@ class DataSet(ABC):
     @abstractmethod
     def recomputed_source(self, below: Source, module: EncoderModule, handoff: HandOff) -> Source:
         """What a frozen module makes of the source below."""
+
+
+def looked_at(count: int) -> list[int]:
+    """Some samples of so many, to see whether there is anything in them."""
+    places = np.linspace(0, count - 1, min(count, LOOKED_AT))
+    return sorted(set(map(int, places)))
 
 
 def no_labels(places: Places) -> None:
@@ -353,37 +367,3 @@ def given_folder(data: Path | None, files: str, fetch: str) -> Path:
     if data is None:
         raise DataError("--data", "not given", f"the folder that holds {files}", fetch)
     return data
-
-
-def prefetched(
-    source: Source, batches: Iterable[Places], *, buffers: list[Tensor], workers: int
-) -> Iterator[tuple[Tensor, Places]]:
-    """Filled buffers and their places, in order, read ahead by a few threads into a ring.
-
-    A yielded tensor holds until the next one is asked for.
-    """
-    todo = iter(batches)
-    free = deque(buffers)
-    filling: deque[tuple[Future[Tensor], Tensor, Places]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-        try:
-            while True:
-                while free and (places := next(todo, None)) is not None:
-                    buffer = free.popleft()
-                    filling.append((pool.submit(source.fill, buffer, places), buffer, places))
-                if not filling:
-                    return
-                future, buffer, places = filling.popleft()
-                yield future.result(), places
-                free.append(buffer)
-        finally:
-            for future, _, _ in filling:
-                future.cancel()
-
-
-def to_device(raw: Tensor, device: torch.device) -> Tensor:
-    """The raw batch on the device; the CPU buffer may be refilled once this returns."""
-    moved = raw.to(device, non_blocking=True)
-    if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()
-    return moved

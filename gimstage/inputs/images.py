@@ -15,8 +15,9 @@ from torch import Tensor
 
 from gimstage.cache import FeatureReader
 from gimstage.data.demo import write_demo
+from gimstage.data.kinds import left_notes
 from gimstage.data.planned import PlannedImages
-from gimstage.data.stl10 import ImageSplit, files, normalise, open_split
+from gimstage.data.stl10 import ImageSplit, files, normalise, open_split, pictures_left
 from gimstage.inputs.base import (
     DataSet,
     Places,
@@ -24,6 +25,7 @@ from gimstage.inputs.base import (
     TrainingDraws,
     encoded_again,
     given_folder,
+    looked_at,
     no_labels,
     pinned,
     refuse_unknown_classes,
@@ -206,6 +208,15 @@ class Images(DataSet):
     def files(self, split: str) -> dict[str, Path]:
         """Images, and labels and names of classes where the split has any."""
         return files(self.root, split)
+
+    def notes(self) -> list[str]:
+        """Pictures that are not read, and whether those that are show anything; see `DataSet`."""
+        chosen = looked_at(len(self.train))
+        blank = sum(map(self.train.blank, chosen))
+        what = f"{blank} of {len(chosen)} images looked at are of one colour"
+        return left_notes(pictures_left(self.root)) + [f"split '{self.train.name}': {what}"] * (
+            blank > 0
+        )
 
     def live(self) -> LiveViews:
         """The fresh crops that stage 1 is trained on."""

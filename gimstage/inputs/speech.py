@@ -23,6 +23,7 @@ from gimstage.inputs.base import (
     Source,
     TrainingDraws,
     given_folder,
+    looked_at,
     refuse_unknown_classes,
 )
 from gimstage.inputs.handoff import HandOff
@@ -163,6 +164,13 @@ class Speech(DataSet):
         if split not in self._files:
             self._files[split] = files(self.root, split, self.spec.subsets)
         return self._files[split]
+
+    def notes(self) -> list[str]:
+        """Sound that is not read, and whether that which is holds anything; see `DataSet`."""
+        chosen = looked_at(len(self.train))
+        silent = sum(all(self.train.silence(index)) for index in chosen)
+        what = f"{silent} of {len(chosen)} utterances looked at are silent"
+        return self.train.tree.notes() + [f"split '{self.train.name}': {what}"] * (silent > 0)
 
     @cached_property
     def phone_file(self) -> Path | None:

@@ -164,13 +164,15 @@ class Session:
     def probe(self, name: str | None = None) -> ProbeRows:
         """Fit linear probes on the frozen stack: probe `name`, or every probe of the recipe.
 
+        Of several, those whose labels the data does not have are left out with a warning.
+
         Raises:
             GimstageError: a stage it reads is not done, or the data has no labels.
             Interrupted: a stop was asked for.
         """
         with self._watching() as watch:
             pipeline = self.pipeline(watch)
-            names = list(pipeline.recipe.probes) if name is None else [name]
+            names = pipeline.possible_probes if name is None else [name]
             rows = [row for each in names for row in pipeline.probe(each)]
         return ProbeRows(self.name, rows)
 

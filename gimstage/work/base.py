@@ -5,11 +5,13 @@
 A work is what a folder of runs records: a stage, or a probe.
 """
 
+import logging
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Generic, TypeVar
 
@@ -25,6 +27,8 @@ from gimstage.runs.folder import RunFolder
 from gimstage.runs.state import Runs, Status
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,3 +152,9 @@ def versions() -> dict[str, str]:
     """What computed this: releases of Python and of the libraries whose change moves numbers."""
     packages = ("gimstage", "torch", "zarr", "numcodecs", "numpy")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+@cache
+def say_once(notice: str) -> None:
+    """Warn of something, once a process however many works meet it."""
+    _log.warning("%s", notice)

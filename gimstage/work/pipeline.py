@@ -27,7 +27,7 @@ from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import RunFolder, folder_bytes
 from gimstage.runs.manifest import MemoryRecord
 from gimstage.runs.state import Runs, Status
-from gimstage.work.base import Settings, Work, finish
+from gimstage.work.base import Settings, Work, finish, say_once
 from gimstage.work.probe import ProbeWork
 from gimstage.work.stage import StageWork
 from gimstage.work.verify import Verification, Verified
@@ -186,6 +186,7 @@ class Pipeline:
         """
         chain = self.recipe.chain(number)
         self.runs.look_again()
+        self._refuse_other_data(chain)
         if self.runs.status(chain).state != "done" and not self.runs.trained(chain):
             raise StaleCacheError(
                 f"stage {chain.last.key}",
@@ -196,6 +197,22 @@ class Pipeline:
         work = self._stage(number)
         again = self.runs.status(chain).state == "done" and not work.features_whole()
         return finish(work, room=partial(self.require_disk, [number]), again=again)
+
+    def _refuse_other_data(self, chain: Chain) -> None:
+        """Refuse to extract from data that a stage was not trained on.
+
+        Raises:
+            StaleCacheError: the stage was trained on other data.
+        """
+        manifest = self.runs.manifest(chain)
+        if manifest is not None and manifest.data_sha256 != self.runs.data_sha256:
+            raise StaleCacheError(
+                f"stage {chain.last.key}",
+                f"trained on other data, of SHA-256 {manifest.data_sha256[:12]}…",
+                f"that in {self.data.root}, {self.runs.data_sha256[:12]}…",
+                "give the folder it was trained on with --data, or train it on this one: "
+                f"run `gimstage train-stage {chain.last.number}`, which also extracts",
+            )
 
     def probe(self, name: str) -> list[Row]:
         """The rows of a probe, computed unless they are there for the stages as they are now.
@@ -222,8 +239,11 @@ class Pipeline:
         """Train every stage that is not done, fit every probe; the probes' rows.
 
         A probe whose labels the data does not have is left out with a warning, unless it is the
-        only one; what is wrong with labels is said before anything is trained.
+        only one; what is wrong with labels is said before anything is trained, and so is what of
+        the files is remarkable.
         """
+        for note in self.data.notes() if self.recipe.data.demo is None else ():
+            say_once(f"{self.data.root}: {note}")
         probes = self.possible_probes
         self.require_disk([int(s.name) for s in self.statuses() if s.state != "done"])
         for number in self.recipe.stages:

@@ -7,7 +7,7 @@ shards of features.zarr one by one, manifest.json last of all.
 import logging
 import time
 from collections.abc import Callable
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -36,7 +36,7 @@ from gimstage.runs.manifest import (
 from gimstage.runs.state import Runs, Status, record_or_verdict
 from gimstage.stack import load_weights, new_module
 from gimstage.train.loop import Training
-from gimstage.work.base import Settings, Work, finish, versions
+from gimstage.work.base import Settings, Work, finish, say_once, versions
 from gimstage.work.records import measured_memory, memory_record, training_record
 
 _log = logging.getLogger(__name__)
@@ -316,11 +316,6 @@ class StageWork(Work[FeaturesRecord | None]):
         )
 
 
-@cache
-def _say_once(notice: str) -> None:
-    _log.warning("%s", notice)
-
-
 def cap_memory(device: torch.device, budget: Budget | None) -> None:
     """Hold this process to the budget on CUDA, and let its peak count from here.
 
@@ -328,7 +323,7 @@ def cap_memory(device: torch.device, budget: Budget | None) -> None:
     """
     if device.type != "cuda":
         if budget is not None:
-            _say_once(f"--gpu-mem is planned with, not enforced, on {device.type}")
+            say_once(f"--gpu-mem is planned with, not enforced, on {device.type}")
         return
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)

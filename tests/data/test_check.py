@@ -74,3 +74,34 @@ def test_importing_the_package_loads_neither_matplotlib_nor_torchvision():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_splits_that_are_not_there_are_named(tmp_path, folder):
+    for name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt"):
+        (folder / name).unlink()
+    report = check(folder)
+    assert [split.name for split in report.splits] == ["unlabeled"]
+    assert report.absent == ("train", "test")
+    contact_sheet(folder, tmp_path / "sheet.png", columns=2)
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_black_images_are_counted(folder):
+    path = folder / "test_X.bin"
+    path.write_bytes(bytes(27_648) + path.read_bytes()[27_648:])
+    assert [split.blank for split in check(folder).splits] == [0, 1, 0]
+
+
+def test_pictures_that_are_not_read_are_counted_by_folder_and_reason(folder):
+    (folder / "more").mkdir()
+    for name in ("a.jpg", "more/b.PNG", "more/c.png", "val_X.bin"):
+        (folder / name).write_bytes(b"x")
+    report = check(folder)
+    assert report.left == {
+        ".": {".jpg, not STL-10's layout": 1, "val_X.bin, no split of STL-10's layout here": 1},
+        "more": {".png, not STL-10's layout": 2},
+    }
+    assert report.notes == (
+        "left in .: 1 .jpg, not STL-10's layout; 1 val_X.bin, no split of STL-10's layout here",
+        "left in more: 2 .png, not STL-10's layout",
+    )

@@ -177,3 +177,31 @@ def test_importing_loads_neither_matplotlib_nor_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_files_are_counted_by_folder_and_reason(root):
+    (root / "other/9/1").mkdir(parents=True)
+    (root / "3/1/3-1-0000.flac").rename(root / "3/1/3-1-0000.FLAC")
+    (root / "other/9/1/9-1-0000.wav").write_bytes(b"RIFF")
+    write(root / "other", "9-1-0001", noise(8_000))
+    report = check_speech(root, shortest_frames=1)
+    assert (report.taken, report.left) == (
+        {".": 5, "other": 1},
+        {"other": {".wav, not .flac": 1}},
+    )
+    assert report.notes == (
+        "taken: 5 of ., 1 of other; `subsets` in data.toml chooses among these folders",
+        "left in other: 1 .wav, not .flac",
+    )
+
+
+def test_silent_utterances_are_counted(root):
+    write(root, "3-1-0000", np.zeros(8_000))
+    assert [split.silent for split in check_speech(root, shortest_frames=1).splits] == [1, 0]
+
+
+def test_phone_labels_of_nearly_the_right_name_are_noted(root, phone_file):
+    like = phone_file.rename(root / "converted_aligned_phone.txt")
+    assert check_speech(root, shortest_frames=1).notes == (
+        f"no converted_aligned_phones.txt, but {like}: phone labels under that name are not read",
+    )

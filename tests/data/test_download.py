@@ -145,6 +145,24 @@ def test_an_extraction_killed_half_way_is_done_again_without_the_network(server,
     assert (contents(tmp_path), server.asked) == (WHOLE, [])
 
 
+def test_without_a_checksum_what_was_fetched_is_kept_and_its_own_is_said(server, tmp_path, caplog):
+    download_stl10(tmp_path, url=server.url)
+    assert contents(tmp_path) == WHOLE
+    assert caplog.messages == [
+        f"set.tar.gz has the MD5 checksum {server.md5}, which was compared with nothing: "
+        "there was no --md5"
+    ]
+
+
+def test_without_a_checksum_what_is_no_archive_is_not_fetched_again(server, tmp_path):
+    server.content = b"<html>"
+    for _ in range(2):
+        with pytest.raises(DataError, match="it cannot be unpacked"):
+            download_stl10(tmp_path, url=server.url)
+    assert (tmp_path / "set.tar.gz").read_bytes() == b"<html>"
+    assert server.asked == [None]
+
+
 def test_a_wrong_checksum_is_refused_and_the_file_removed(server, tmp_path):
     assert refusal(server, tmp_path, md5="0" * 32) == (
         f"{tmp_path / 'set.tar.gz.part'}: its MD5 checksum is {server.md5}; "
