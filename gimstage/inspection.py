@@ -134,7 +134,7 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: 
     order = np.argsort(-rows.std(0), kind="stable")
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     utterance = speech.train.utterances[speech.kept[speech.stored.source[sample]]].id
-    figure.suptitle(f"{title}, entry {sample}, utterance {utterance}")
+    figure.suptitle(f"{title}, entry {sample}, utterance {utterance}", parse_math=False)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 2))
     _draw_spectrogram(top, _wave(speech, sample, seconds), seconds)
     high = float(np.quantile(np.abs(rows), 0.995)) or 1.0

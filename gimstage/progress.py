@@ -3,7 +3,8 @@
 This file imports nothing of gimstage.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from time import perf_counter
@@ -48,6 +49,7 @@ class Watch:
     report: Callable[[Progress], None] = lambda progress: None
     stop: Event = field(default_factory=Event)
     _next_s: float = 0.0
+    _breaks_off: str | None = None
 
     def due(self) -> bool:
         """Whether it is time to report again."""
@@ -61,6 +63,31 @@ class Watch:
         """Raise `Interrupted` if a stop was asked for."""
         if self.stop.is_set():
             raise Interrupted
+
+    def ask_to_stop(self) -> None:
+        """Ask the work to save and stop; raise `Interrupted` in the midst of `breaking_off`."""
+        self.stop.set()
+        if self._breaks_off is not None:
+            raise Interrupted(self._breaks_off)
+
+    @contextmanager
+    def breaking_off(self, message: str = "") -> Iterator[None]:
+        """Inside, a wish to stop ends the work at once: it cannot ask, and has nothing to save.
+
+        For the thread that hears signals.
+
+        Args:
+            message: what becomes of the work, if that is to be said.
+
+        Raises:
+            Interrupted: a stop was asked for, before or inside.
+        """
+        self.leave_if_asked()
+        self._breaks_off = message
+        try:
+            yield
+        finally:
+            self._breaks_off = None
 
 
 def counted_bytes(watch: Watch, task: str, total: int) -> Callable[[int], None]:

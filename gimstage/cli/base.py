@@ -1,12 +1,11 @@
 """What all commands share: options, answers, errors, signals.
 
 Results go to stdout, progress and notices to stderr. Exit 0 done, 1 gimstage refused or failed,
-2 usage, 130 or 143 stopped by SIGINT or SIGTERM with everything saved.
+2 usage, 130, 143 or 129 stopped by SIGINT, SIGTERM or SIGHUP with everything saved.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
+from rich.text import Text
 
 from gimstage.bounds import MOST_SEED
 from gimstage.cli.arguments import Place, Real, Word
+from gimstage.cli.streams import as_line, prepare, put, tell
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch
 from gimstage.session.display import open_console, shown_progress, stopped_by
@@ -34,29 +34,30 @@ Command = Callable[..., Any]
 
 def answer(document: Any, picture: Any, *, as_json: bool) -> None:
     """Print a result: one JSON document, or what a person reads."""
-    if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False))
-    else:
-        _print(picture, stderr=False)
+    put(as_line(document) if as_json else _drawn(picture, stderr=False), stderr=False)
 
 
 def notice(picture: Any) -> None:
     """Print what a person should know before the result is there."""
-    _print(picture, stderr=True)
+    tell(_drawn(picture, stderr=True), stderr=True)
 
 
-def _print(picture: Any, *, stderr: bool) -> None:
-    shown = escape(picture) if isinstance(picture, str) else picture
-    open_console(stderr=stderr).print(shown)
+def _drawn(picture: Any, *, stderr: bool) -> str:
+    """What a person reads, as its stream shows it."""
+    console = open_console(stderr=stderr)
+    with console.capture() as drawn:
+        console.print(picture)
+    return drawn.get()
 
 
 def guarded(command: Command) -> Command:
-    """Turn gimstage's errors into one message and exit 1, a stop into exit 130 or 143."""
+    """Turn gimstage's errors into one message and exit 1, a stop into exit 128 + its signal."""
 
     @wraps(command)
     def run(**options: Any) -> Any:
         try:
-            return command(**options)
+            with _stopped_at_once():
+                return command(**options)
         except GimstageError as error:
             _fail(type(error).__name__, str(error), as_json=options.get("as_json", False))
         except BrokenPipeError:
@@ -75,41 +76,71 @@ def guarded(command: Command) -> Command:
         except RecursionError:
             message = "something that is read is nested too deep; see that it is what it should be"
             _fail("RecursionError", message, as_json=options.get("as_json", False))
-        except (Interrupted, KeyboardInterrupt):
-            message = "stopped; the same command goes on from here"
-            if options.get("as_json"):
-                _print_error("Interrupted", message)
-            else:
-                open_console(stderr=True).print(message)
+        except (Interrupted, KeyboardInterrupt) as error:
+            message = f"stopped; the same command {error if str(error) else GOES_ON}"
+            _tell("Interrupted", message, message, as_json=options.get("as_json", False))
             sys.exit(_received[-1] + 128 if _received else 130)
 
     return run
 
 
 def _fail(kind: str, message: str, *, as_json: bool) -> None:
-    if as_json:
-        _print_error(kind, message)
-    else:
-        open_console(stderr=True).print(f"[bold red]error[/] {escape(message)}")
+    picture = Text.assemble(("error", "bold red"), f" {message}")
+    _tell(kind, message, picture, as_json=as_json)
     sys.exit(1)
 
 
-def _print_error(kind: str, message: str) -> None:
-    click.echo(json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False))
+def _tell(kind: str, message: str, picture: Any, *, as_json: bool) -> None:
+    """Say what went wrong, as a document or to a person, on the stream that can be written."""
+    document = {"error": {"type": kind, "message": message}}
+    tell(as_line(document) if as_json else _drawn(picture, stderr=True), stderr=not as_json)
 
+
+class Commands(click.Group):
+    """The commands, on streams that bear every character."""
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command that the arguments name; exits."""
+        prepare()
+        try:
+            return super().main(*arguments, **settings)
+        except OSError as error:  # of click, which prints help and wrong usage
+            where = "stdout or stderr"
+            _fail("OSError", f"{where}: it cannot be written ({error.strerror})", as_json=False)
+
+
+GOES_ON, BEGINS_ANEW = "goes on from here", "begins anew"
 
 _received: list[int] = []
 
 
+def _signals() -> list[int]:
+    """Those that ask a command to stop; what `nohup` started outlives its terminal."""
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return numbers if outlives else [*numbers, signal.SIGHUP]
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Inside, unless a watch listens, the first signal ends a command that saves nothing.
+
+    Temporary files are removed; the second signal kills.
+    """
+    watch = Watch()
+    listening = stopped_by(watch, _signals(), then=signal.SIG_DFL, heard=_received.append)
+    with listening, watch.breaking_off(BEGINS_ANEW):
+        yield
+
+
 @contextmanager
 def watching(*, quiet: bool) -> Iterator[Watch]:
-    """A watch that shows progress, and asks the work to stop on Ctrl-C and SIGTERM.
+    """A watch that shows progress, and asks the work to stop on Ctrl-C, SIGTERM and SIGHUP.
 
     The first signal lets the step finish and everything be saved; the second one kills.
     """
     watch = Watch()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    with stopped_by(watch, numbers, then=signal.SIG_DFL, heard=_received.append):
+    with stopped_by(watch, _signals(), then=signal.SIG_DFL, heard=_received.append):
         if quiet:
             yield watch
         else:

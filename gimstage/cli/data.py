@@ -42,7 +42,7 @@ def download(name: str, folder: Path, url: str | None, md5: str | None, as_json:
     """Fetch data set NAME into FOLDER; an interrupted download goes on where it stopped."""
     from gimstage.data.download import download_stl10
 
-    with watching(quiet=as_json) as watch:
+    with watching(quiet=as_json) as watch, watch.breaking_off():
         download_stl10(folder, url=url, md5=md5, progress=download_progress(watch))
     answer({"folder": str(folder)}, f"{name} is in {folder}", as_json=as_json)
 

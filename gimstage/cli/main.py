@@ -14,6 +14,7 @@ from gimstage.cli.base import (
     DISK,
     MEMORY,
     RECIPE,
+    Commands,
     answer,
     guarded,
     open_session,
@@ -22,7 +23,7 @@ from gimstage.cli.base import (
 from gimstage.session.tables import Answer
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gimstage")
 def main() -> None:
     """Train Greedy InfoMax one module at a time, each on the stored features of the one before."""

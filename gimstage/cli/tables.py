@@ -72,7 +72,8 @@ def tables(
         if dry_run:
             campaign.look()
         else:
-            campaign.estimate()
+            with watch.breaking_off():
+                campaign.estimate()
         to_do = campaign_answer(campaign.runs, knows_disk=campaign.knows_disk)
         report = None
         if not dry_run:

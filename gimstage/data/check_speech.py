@@ -244,7 +244,8 @@ def _draw_sound(axes: "Axes", split: SpeechSplit, index: int) -> None:
     )
     axes.set_xlim(limits)
     part = f"the first {SHOWN_S} of " if length_s > SHOWN_S else ""
-    axes.set_title(f"{utterance.id}, {part}{length_s:.2f} s", loc="left", fontsize=10)
+    title = f"{utterance.id}, {part}{length_s:.2f} s"
+    axes.set_title(title, loc="left", fontsize=10, parse_math=False)
     axes.set_yticks([0, 2, 4, 6, 8])
     axes.set_ylabel("kHz")
 

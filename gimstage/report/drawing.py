@@ -36,6 +36,7 @@ STYLE: Any = {
     "lines.markersize": 5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a name with two dollars is no formula
     "svg.hashsalt": "gimstage",  # the same runs give the same file
 }
 

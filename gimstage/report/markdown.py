@@ -21,8 +21,8 @@ def to_markdown(document: Document) -> str:
 
 def _table(grid: Grid) -> list[str]:
     rules = ["---:" if number in grid.numbers else "---" for number in range(len(grid.columns))]
-    lines = [grid.columns, rules, *grid.rows]
-    table = "\n".join(f"| {' | '.join(map(_plain, cells))} |" for cells in lines)
+    head, *body = [list(map(_plain, cells)) for cells in (grid.columns, *grid.rows)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *body))
     notes = ["\n".join(f"- {_plain(note)}" for note in grid.notes)] if grid.notes else []
     return [f"### {_plain(grid.title)}", _plain(grid.caption), table, *notes]
 
@@ -34,4 +34,9 @@ def _drawing(drawing: Drawing) -> list[str]:
 
 def _plain(text: str) -> str:
     """A text in which nothing is markup, on one line."""
-    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", " ".join(text.split()))
+    line = _MARKS.sub(r"\\\1", " ".join(text.split()))
+    return re.sub(r"^([-+#=])", r"\\\1", line)
+
+
+# Anywhere; where an entity begins; at an end of a word.
+_MARKS = re.compile(r"([\\`*<>\[\]|~]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_]))")

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from gimstage.progress import Progress, Watch
+from gimstage.session.streams import Tolerant
 from gimstage.session.tables import WIDTH
 from gimstage.sizes import format_bytes
 
@@ -23,16 +24,27 @@ PLAIN_LINE_EVERY_S = 10.0
 
 
 def open_console(*, stderr: bool) -> Console:
-    """The terminal or file behind stdout or stderr, or the cell of a notebook."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+    """The terminal or file behind stdout or stderr, or the cell of a notebook.
+
+    Nothing that is printed there is markup: it may be a path, or the name of a class.
+    """
+    stream: Any = Tolerant(sys.stderr if stderr else sys.stdout)
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else WIDTH,
+        soft_wrap=not stream.isatty(),
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 @contextmanager
 def shown_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
     """One row with a bar for each task, or now and then a line where rows cannot be redrawn."""
-    if console.is_terminal or (console.is_jupyter and find_spec("ipywidgets")):
+    # FORCE_COLOR and TTY_COMPATIBLE make rich take a file for a terminal: rows would fill it.
+    redrawn = console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
+    if redrawn or (console.is_jupyter and find_spec("ipywidgets")):
         with _bars(console) as bars:
             yield _rows_on(bars)
     else:
@@ -56,8 +68,8 @@ def stopped_by(
 
     def stop(number: int, frame: Any) -> None:
         heard(number)
-        watch.stop.set()
         signal.signal(number, then)
+        watch.ask_to_stop()
 
     listens = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, stop) for number in signals if listens}
@@ -70,11 +82,11 @@ def stopped_by(
 
 def _bars(console: Console) -> Bars:
     return Bars(
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[unit]}", markup=False),
+        TextColumn("{task.fields[facts]}", markup=False),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
     )

@@ -9,8 +9,8 @@ from html import escape as html_escape
 from typing import Any, TypeVar, overload
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 WIDTH = 110  # of text that goes to no terminal
 
@@ -41,22 +41,20 @@ class Table:
     def __rich__(self) -> RichTable:
         """The table as rich draws it, every state in its colour."""
         drawn = RichTable(
-            title=escape(self.title),
+            title=Text(self.title, "table.title"),
             title_justify="left",
-            caption=escape(self.note) or None,
+            caption=Text(self.note, "table.caption") if self.note else None,
             caption_justify="left",
             show_header=any(self.columns),
         )
         for column in self.columns:
-            drawn.add_column(column, justify="right" if column in self.numbers else "left")
+            drawn.add_column(Text(column), justify="right" if column in self.numbers else "left")
         for row in self.rows:
             drawn.add_row(*map(self._coloured, self.columns, row))
         return drawn
 
-    def _coloured(self, column: str, cell: str) -> str:
-        if column != "state":
-            return escape(cell)
-        return f"[{COLOURS.get(cell, 'dim')}]{escape(cell)}[/]"
+    def _coloured(self, column: str, cell: str) -> Text:
+        return Text(cell, COLOURS.get(cell, "dim") if column == "state" else "")
 
     def _repr_html_(self) -> str:
         """The table as a notebook shows it."""
@@ -119,7 +117,7 @@ class Answer(Sequence[T]):
 
 
 def _drawable(shown: Table | str) -> RenderableType:
-    return escape(shown) if isinstance(shown, str) else shown
+    return Text(shown) if isinstance(shown, str) else shown
 
 
 def _html(text: Any) -> str:

@@ -65,7 +65,8 @@ class Pipeline:
             DataError: a recipe on real data without a folder, or the data is not as it should be.
         """
         own = find_data(recipe.data, data, root)
-        own.make()
+        with watch.breaking_off():
+            own.make()
         return cls(recipe, own, root=root, settings=settings, watch=watch)
 
     @classmethod

@@ -177,6 +177,12 @@ class ProbeWork(Work[list[Row]]):
         reread = Reread(self.data, self._splits, self.spec.task == "phone", self.runs.root)
         reread.compare(self.watch, f"{self.key} verify")
         self.folder.withdraw()
+        with self.watch.breaking_off():  # a classifier is fitted in one go, and rows come last
+            rows = self._rows()
+        reread.recheck()
+        return rows
+
+    def _rows(self) -> list[Row]:
         stacks, probe = self._stacks(), self.open()
         rows = probe.rows(self.recipe.name, self.name, stacks)
         if isinstance(probe, CropProbe) and getattr(self.spec, "own", None):
@@ -184,7 +190,6 @@ class ProbeWork(Work[list[Row]]):
             for chain in self.chains:
                 classifiers |= own_classifiers(self.runs, chain)
             rows += probe.own_rows(self.recipe.name, stacks, classifiers)
-        reread.recheck()
         return rows
 
     def commit(self, rows: list[Row]) -> None:

@@ -48,9 +48,23 @@ def test_no_cell_of_the_page_is_markup(cells: list[str]) -> None:
     assert [html.unescape(cell.replace("<wbr>", "")) for cell in found] == cells
 
 
-@pytest.mark.parametrize("mark", [*"\\`*<>[]|"])
+@pytest.mark.parametrize("mark", [*"\\`*<>[]|~"])
 def test_what_markdown_would_read_is_escaped(mark: str) -> None:
     assert f"a\\{mark}b" in lines_of(grid(f"a{mark}b"))[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("stl10_small", "stl10_small"),
+        ("_e_", "\\_e\\_"),
+        ("&lt;", "\\&lt;"),
+        ("# e", "\\# e"),
+        ("- e", "\\- e"),
+    ],
+)
+def test_a_mark_is_escaped_where_it_would_be_one(text: str, written: str) -> None:
+    assert f"| {written} |" in lines_of(grid(text))[-1]
 
 
 def test_a_cell_of_several_lines_is_one_line_of_markdown() -> None:
