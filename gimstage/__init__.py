@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from gimstage.progress import Progress
     from gimstage.session.session import Session
     from gimstage.stack import Stack
+
+if find_spec("fcntl") is None:  # which has the locks that keep two processes from one stage
+    raise ImportError(
+        "gimstage: this system has no fcntl; expected Linux or macOS; on Windows, use WSL 2"
+    )
 
 __version__ = version("gimstage")
 __all__ = [

@@ -59,6 +59,11 @@ class Watch:
         self._next_s = now + 0.25
         return True
 
+    def pause(self, seconds: float) -> None:
+        """Wait, and raise `Interrupted` as soon as a stop is asked for."""
+        self.stop.wait(seconds)
+        self.leave_if_asked()
+
     def leave_if_asked(self) -> None:
         """Raise `Interrupted` if a stop was asked for."""
         if self.stop.is_set():

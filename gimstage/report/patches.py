@@ -119,7 +119,7 @@ def _search(stage: StageRun, excerpts: Excerpts, watch: Watch) -> Searched:
         if watch.due() or done == total:
             watch.report(Progress(task, done, total, "rows"))
 
-    with stage.folder.reading():
+    with stage.folder.reading(watch.pause, leave=False):
         best = search(stage.folder.open_features(), KEPT, read)
     shown = {
         neuron: [

@@ -8,19 +8,17 @@
 What a stage was before stays whole until a new training has reached its end.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
-import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, get_args
+from typing import get_args
 
 from gimstage.cache import FeatureReader, damage_of
-from gimstage.errors import BusyError, CacheError, DamagedCacheError
+from gimstage.errors import CacheError, DamagedCacheError
 from gimstage.files import (
     UnreadableError,
     asides,
@@ -29,6 +27,8 @@ from gimstage.files import (
     sync_folder,
     write_json,
 )
+from gimstage.runs.leases import Hold
+from gimstage.runs.locks import Pause, exclusive, is_held, shared
 from gimstage.runs.manifest import (
     FORMAT,
     FeaturesRecord,
@@ -40,8 +40,6 @@ from gimstage.runs.manifest import (
     read_record,
     with_digest,
 )
-
-LOCK = "lock"  # name of the file by which a folder is held
 
 
 @dataclass(frozen=True)
@@ -201,75 +199,35 @@ class RunFolder:
         self.manifest_path.unlink(missing_ok=True)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self, pause: Pause = time.sleep, *, leave: bool = True) -> Iterator[None]:
         """Hold this folder as it is, together with others that read it.
 
+        Args:
+            pause: waits some seconds, while the lock of another machine is watched.
+            leave: whether a lock file may be made; those who only look leave none.
+
         Raises:
-            BusyError: another process writes to it, here or (by its lock file) on another host.
+            BusyError: another process writes to it, here or on another machine.
         """
-        with self._held(fcntl.LOCK_SH):
+        with shared(self.path, pause, leave=leave):
             yield
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold this folder alone; the kernel lets go of the lock when the process ends.
+    def lock(self, pause: Pause = time.sleep) -> Iterator[Hold]:
+        """Hold this folder alone; what another process left when it was killed is no obstacle.
+
+        Args:
+            pause: waits some seconds, while the lock of another machine is watched.
 
         Raises:
-            BusyError: another process holds it, here or (by its lock file) on another host.
+            BusyError: another process holds it, here or on another machine.
         """
-        with self._held(fcntl.LOCK_EX) as file:
-            _overwrite(file, f"{os.getpid()} {socket.gethostname()}\n")
-            try:
-                yield
-            finally:
-                _overwrite(file, "")
+        with exclusive(self.path, pause) as hold:
+            yield hold
 
     def is_busy(self) -> bool:
         """Whether another process works on it just now; nothing is written to find that out."""
-        try:
-            with (self.path / LOCK).open() as file:
-                holder = _holder(file)
-                if holder and holder[1] == socket.gethostname():
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    return False
-                return bool(holder)
-        except BlockingIOError:
-            return True
-        except (OSError, ValueError):
-            return False
-
-    @contextmanager
-    def _held(self, kind: int) -> Iterator[IO[str]]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a+") as file:
-            try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
-            except OSError as error:
-                raise self._busy(_holder(file), "wait for it, or stop it") from error
-            holder = _holder(file)
-            if holder and holder[1] != socket.gethostname():
-                raise self._busy(holder, f"if it no longer runs there, delete {file.name}")
-            yield file
-
-    def _busy(self, holder: list[str], cure: str) -> BusyError:
-        found = "another process reads this stage"
-        if holder:
-            found = f"process {holder[0]} on {holder[1]} works on this stage"
-        return BusyError(str(self.path), found, "one writer", cure)
-
-
-def _holder(file: IO[str]) -> list[str]:
-    """The process and host that a lock file names; empty where it names none."""
-    file.seek(0)
-    words = file.read().split()
-    return words if len(words) == 2 else []
-
-
-def _overwrite(file: IO[str], text: str) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(text)
-    file.flush()
+        return is_held(self.path)
 
 
 def file_sha256(path: Path) -> str:

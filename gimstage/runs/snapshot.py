@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from gimstage.runs.folder import LOCK, RunFolder, file_sha256
+from gimstage.runs.folder import RunFolder, file_sha256
+from gimstage.runs.locks import LOCK
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int, int]

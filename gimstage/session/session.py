@@ -228,7 +228,7 @@ class Session:
         with self._watching() as watch:
             lenders: set[str] = set()
             with suppress(DataError):  # without its data, what is in its own folder
-                lenders = self.pipeline().lenders()
+                lenders = self.look().lenders()
             runs = [self.name]
             return report_on(self.runs, runs, Path(out), self.data, watch, also=lenders)
 

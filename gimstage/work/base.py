@@ -20,6 +20,7 @@ import torch
 from gimstage.device import naming_out_of_memory
 from gimstage.errors import DamagedCacheError
 from gimstage.plan.memory import Budget
+from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity
 from gimstage.runs.damage import clear_the_way
@@ -53,6 +54,9 @@ class Settings:
 class Work(ABC, Generic[R]):
     """A stage or a probe.
 
+    Attributes:
+        watch: hears of progress, asks to stop.
+
     Args:
         title: names it in errors.
         folder: where it is recorded when it is worked on here.
@@ -63,6 +67,8 @@ class Work(ABC, Generic[R]):
         place: where its result lies, as the last look at its status has found: its folder, or
             another that holds the same.
     """
+
+    watch: Watch
 
     def __init__(
         self, title: str, folder: RunFolder, *, reads: Sequence[Chain], runs: Runs
@@ -123,21 +129,23 @@ def finish(work: Work[R], room: Callable[[], None] = lambda: None, *, again: boo
 
 
 def _finish_locked(work: Work[R], room: Callable[[], None], *, again: bool) -> bool:
-    runs = work.runs
-    with work.folder.lock(), ExitStack() as held:
+    runs, pause = work.runs, work.watch.pause
+    with work.folder.lock(pause) as hold, ExitStack() as held:
         runs.snapshot.forget(work.folder)  # another process may have worked on it in between
         runs.look_again()
         if not again and _done(work):
             return False
         work.identity()  # raises where a stage it needs is not done
         for chain in work.reads:
-            held.enter_context(runs.stage_folder(chain).reading())
+            held.enter_context(runs.stage_folder(chain).reading(pause))
         runs.look_again()  # from here on nobody changes them
         work.folder.refuse_newer()
         clear_the_way(work.folder)
         room()
         with naming_out_of_memory(work.title):
-            work.commit(work.work())
+            result = work.work()
+            hold.require()
+            work.commit(result)
     return True
 
 

@@ -12,7 +12,7 @@ from helpers.trees import tree
 
 import gimstage as library
 from gimstage.data.demo import write_demo
-from gimstage.runs.folder import LOCK
+from gimstage.runs.locks import LOCK
 from gimstage.session.session import Session
 
 LOOKS = [
@@ -79,6 +79,8 @@ def test_loading_a_stack_writes_nothing(finished: Path) -> None:
 
 
 def test_a_report_writes_to_its_own_folder_only(home: Path, tmp_path: Path) -> None:
+    for lock in (home / "runs").rglob(LOCK):
+        lock.unlink()
     before = tree(home)
     assert gimstage("report", "--runs", home / "runs", "--out", tmp_path / "report").exit_code == 0
     assert tree(home) == before

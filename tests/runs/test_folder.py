@@ -1,48 +1,12 @@
-"""One writer to a stage, and none while another reads it."""
+"""What a stage's folder holds: its weights, a training to install, its features."""
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
-from helpers.homes import at, edit
+from helpers.homes import at
 
-from gimstage.errors import BusyError, CacheError, DamagedCacheError
+from gimstage.errors import CacheError, DamagedCacheError
 from gimstage.runs.folder import RunFolder, check_files
-
-
-def test_a_second_process_on_a_stage_is_refused(fresh: Path) -> None:
-    with at(fresh).runs.folder("tiny/1").lock(), pytest.raises(BusyError) as error:
-        at(fresh).train_stage(1)
-    assert "works on this stage; expected one writer; wait for it, or stop it" in str(error.value)
-
-
-def test_a_stage_that_another_one_reads_is_not_trained_again(home: Path) -> None:
-    edit(home, "1_*.toml", "learning_rate = 1e-3", "learning_rate = 2e-3")
-    folder = at(home).runs.folder("tiny/1")
-    with folder.reading(), folder.reading(), pytest.raises(BusyError) as error:
-        at(home).train_stage(1)
-    assert str(error.value) == (
-        f"{folder.path}: another process reads this stage; expected one writer; "
-        "wait for it, or stop it"
-    )
-
-
-def test_a_lock_left_by_a_killed_process_is_no_obstacle(home: Path) -> None:
-    (home / "runs/tiny/1/lock").write_text(f"999999 {socket.gethostname()}\n")
-    assert not at(home).train_stage(1)
-
-
-def test_a_lock_of_another_host_is_respected(fresh: Path) -> None:
-    lock = fresh / "runs/tiny/1/lock"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("12 elsewhere\n")
-    with pytest.raises(BusyError) as error:
-        at(fresh).train_stage(1)
-    assert str(error.value) == (
-        f"{lock.parent}: process 12 on elsewhere works on this stage; expected one writer; "
-        f"if it no longer runs there, delete {lock}"
-    )
 
 
 @pytest.mark.parametrize("name", ["weights", "objective"])
@@ -91,28 +55,6 @@ def test_installing_again_finishes_what_was_begun(tmp_path: Path) -> None:
     assert folder.weights.read_text() == "new weights"
     assert folder.objective.read_text() == "new objective"
     assert not folder.training.path.exists()
-
-
-def test_many_may_read_at_once_and_nobody_writes_meanwhile(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "1")
-    again = RunFolder(tmp_path / "1")
-    with folder.reading(), again.reading(), pytest.raises(BusyError), again.lock():
-        pass
-    with folder.lock():
-        pass
-
-
-def test_while_one_writes_nobody_reads(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "1")
-    with folder.lock(), pytest.raises(BusyError) as caught, folder.reading():
-        pass
-    assert f"process {os.getpid()} on {socket.gethostname()} works on this" in str(caught.value)
-
-
-def test_a_lock_names_its_holder_only_while_it_is_held(tmp_path: Path) -> None:
-    with RunFolder(tmp_path / "1").lock():
-        assert (tmp_path / "1/lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
-    assert (tmp_path / "1/lock").read_text() == ""
 
 
 def test_features_that_are_not_finished_are_refused_with_what_to_run(tmp_path: Path) -> None:

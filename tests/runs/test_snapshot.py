@@ -86,9 +86,9 @@ def test_a_stage_below_that_changes_before_it_is_held_is_not_trained_on(
 ) -> None:
     pipeline, hold = at(home), RunFolder.reading
 
-    def another_is_faster(folder: RunFolder) -> Any:
+    def another_is_faster(folder: RunFolder, *rest: Any) -> Any:
         folder.withdraw()
-        return hold(folder)
+        return hold(folder, *rest)
 
     shutil.rmtree(home / "runs/tiny_audio/2")
     monkeypatch.setattr(RunFolder, "reading", another_is_faster)
