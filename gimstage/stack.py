@@ -6,15 +6,16 @@ Shape letters: B batch, C channels, y x map inside a patch, T rows in time.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
 
 from gimstage.device import to_fastest_layout
 from gimstage.draws import initialising
-from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors import BusyError, CacheError, DamagedCacheError, StaleCacheError
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
 from gimstage.objectives import Objective
@@ -28,6 +29,7 @@ from gimstage.runs.tensors import read_tensors
 # Units encoded at once where no gradient is kept. The result must not depend on the batch size, and
 # small tiles stay inside the processor's cache.
 TILE_UNITS: dict[Reads, int] = {"sequence": 4, "patch": 256, "grid": 4}
+LOOKS = 5  # at most, at manifests of stages that are trained again meanwhile
 
 
 @dataclass(frozen=True)
@@ -208,8 +210,13 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        found = f"weights of another module: {' '.join(str(error).split())}"
+        found = f"weights of another module: {_shortened(error)}"
         raise DamagedCacheError(str(path), found, cure="run the stage again") from error
+
+
+def _shortened(error: Exception) -> str:
+    """What an error of torch, or of a class from outside, says, on one line."""
+    return shorten(str(error) or type(error).__name__, 200, placeholder=" …")
 
 
 def _stack(chain: Chain, modules: list[EncoderModule]) -> Stack:
@@ -225,14 +232,39 @@ def stack_from_manifests(folder: Path, *, trust: bool = False) -> Stack:
 
     Raises:
         StaleCacheError: there is no finished stage, or one below it has other weights by now.
-        DamagedCacheError: a manifest or weights are damaged.
+        DamagedCacheError: manifests or weights are damaged, or do not belong together.
+        CacheError: a file may not be read, or is of a newer gimstage.
+        BusyError: stages are trained again and again while they are read.
     """
     finished = _finished_from_data_to(folder)
-    modules = finished[-1][1].chain(trust=trust).new_modules()
+    for _ in range(LOOKS):
+        try:
+            return _loaded(finished, trust=trust)
+        except DamagedCacheError:
+            before, finished = finished, _finished_from_data_to(folder)
+            if finished == before:
+                raise
+    expected, cure = "stages that stay as they are", "load it when that is over"
+    raise BusyError(str(folder), "trained again while it was read", expected, cure)
+
+
+def _loaded(finished: list[tuple[RunFolder, Manifest]], *, trust: bool) -> Stack:
+    """The stack of stages, the lowest first, of exactly the weights that their manifests name."""
+    path, manifest = finished[-1][0].manifest_path, finished[-1][1]
+    chain = manifest.chain(trust=trust)
+    if len(chain.stages) != len(finished):
+        found = f"{len(chain.stages)} stages in its identity, {len(finished)} by upstream"
+        raise DamagedCacheError(str(path), found, cure="run the stage again")
+    try:
+        modules = chain.new_modules()
+    except Exception as error:  # whatever a class from outside may do
+        found = f"modules that cannot be built: {_shortened(error)}"
+        raise DamagedCacheError(str(path), found, cure="run the stage again") from error
     names: list[str] = []
-    for module, (place, manifest) in zip(modules, finished, strict=True):
-        load_weights(module, place.weights, sha256=manifest.weights_sha256)
-        names += manifest.chain().last.module_keys
+    for stage, module, (place, record) in zip(chain.stages, modules, finished, strict=True):
+        load_weights(module, place.weights, sha256=record.weights_sha256)
+        run, _, number = record.stage.rpartition("/")
+        names += replace(stage, recipe=run, number=int(number)).module_keys
     return Stack(modules, names)
 
 
@@ -240,8 +272,12 @@ def _finished_from_data_to(folder: Path) -> list[tuple[RunFolder, Manifest]]:
     """The stages up to the one in a folder, the lowest first, as their manifests tie them."""
     stages = [(RunFolder(folder), _finished(folder, None))]
     while (upstream := stages[0][1].upstream) is not None:
-        root, weights = stages[0][0].path.parent.parent, stages[0][1].upstream_weights_sha256
-        stages.insert(0, _finished_below(root, upstream.stage, weights))
+        place, weights = stages[0][0], stages[0][1].upstream_weights_sha256
+        below = _finished_below(place.path.absolute().parent.parent, upstream.stage, weights)
+        if weights is None or below[1] in [manifest for _, manifest in stages]:
+            found = "a circle of stages" if weights else "no upstream_weights_sha256 inside"
+            raise DamagedCacheError(str(place.manifest_path), found, cure="run the stage again")
+        stages.insert(0, below)
     return stages
 
 

@@ -32,6 +32,8 @@ Natural = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 KeptName = Literal["weights.safetensors", "objective.safetensors", "metrics.jsonl", "memory.json"]
+# A folder two levels below the runs folder, and none above.
+StageKey = Annotated[str, Field(pattern=r"^[^/\x00]*[^./\x00][^/\x00]*/[0-9]{1,9}$")]
 # Nothing that leads out of a store: a file of the group, or of an array in it.
 StoredPath = Annotated[str, Field(pattern=r"^(\w+/)?(zarr\.json|c[.0-9]*)$")]
 
@@ -45,7 +47,7 @@ class Record(BaseModel):
 class Upstream(Record):
     """The stage before: its key, and the fingerprint of what it hands on."""
 
-    stage: str
+    stage: StageKey
     fingerprint: str
 
 
@@ -132,7 +134,7 @@ class Manifest(Record):
     recipe modules of parts from outside the package were found, by the parts' kind.
     """
 
-    stage: str
+    stage: StageKey
     fingerprint: str
     identity: Identity
     weights_sha256: str
