@@ -29,6 +29,11 @@ _LOOKED_AT = 100_000  # files of a folder that holds neither
 _IMAGES = "images in STL-10's layout (unlabeled_X.bin, train_X.bin, …)"
 _SPEECH = "speech in LibriSpeech's (SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac)"
 
+_RECIPES: dict[Kind, str] = {
+    "images": "a recipe of images, such as --recipe stages/stl10_small",
+    "speech": "a recipe of speech, such as --recipe stages/librispeech_small",
+}
+
 
 def data_kind(folder: Path) -> Kind | None:
     """Images in STL-10's layout, speech, or None where neither lies there.
@@ -55,19 +60,28 @@ def require_kind(folder: Path) -> Kind:
     return kind
 
 
-def no_data(folder: Path) -> DataError:
-    """What to say of a folder in which no data lies that could be read."""
+def no_data(folder: Path, wanted: Kind | None = None) -> DataError:
+    """What to say of a folder in which no data lies that could be read.
+
+    Args:
+        folder: the folder.
+        wanted: the kind of data looked for; None for any.
+    """
     expected = f"{_IMAGES} or {_SPEECH}"
     if not folder.is_dir():
         cure = "check the path of the data set, or fetch the set again"
         return DataError(str(folder), "there is no such folder", expected, cure)
     below = next((path.parent for path in sorted(folder.glob(f"*/*{_PIXELS}"))), None)
-    if below is not None:
+    if below is not None and wanted != "speech":
         found = f"no *{_PIXELS} lies in it, but in {below.name} below it"
         return DataError(str(folder), found, _IMAGES, f"give {shlex.quote(str(below))} instead")
+    kind, lies_there = data_kind(folder), described(folder)
+    if wanted and kind and kind != wanted:
+        found, cure = f"{kind}: {lies_there}", f"give other data, or {_RECIPES[kind]}"
+        return DataError(str(folder), found, wanted, cure)
     return DataError(
         str(folder),
-        f"neither images nor speech: {described(folder)}",
+        f"neither images nor speech: {lies_there}",
         expected,
         "bring it into one of these layouts; `gimstage data demo NEW` and "
         "`gimstage data demo-audio NEW` write small sets to compare with",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gimstage.data.files import reading, require_file
-from gimstage.data.kinds import FLAC, OTHER_SOUND, ending
+from gimstage.data.kinds import FLAC, OTHER_SOUND, ending, left_notes
 from gimstage.data.tree import Tree
 from gimstage.data.utterances import RESTORE
 from gimstage.errors import DataError, nearest
@@ -105,7 +105,7 @@ def _read_list(tree: Tree, path: Path, seen: dict[str, str]) -> list[str]:
         if len(missing) > len(ids) / 2:  # the ids are wrong, more likely than the files
             expected = f"ids of files below {tree.root}, such as '{min(tree.audio)}'"
             cure = "write one id per line, as the files are called, or fetch the files"
-        raise DataError(str(path), found, expected, cure)
+        raise DataError(str(path), found, expected, "; ".join([cure, *left_notes(tree.left)]))
     return ids
 
 

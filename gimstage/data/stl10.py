@@ -138,8 +138,8 @@ class ImageSplit:
             cure = f"{_RESTORE}, or list every class in class_names.txt"
             if stored.max() < self.num_classes:
                 found = f"labels {stored.min()} to {stored.max()}, counted from 0"
-                add = f"p = {str(path)!r}; (np.fromfile(p, 'u1') + 1).tofile(p)"
-                cure = f"add 1 to each: python -c {shlex.quote(f'import numpy as np; {add}')}"
+                add = 'import numpy, sys; (numpy.fromfile(p := sys.argv[1], "u1") + 1).tofile(p)'
+                cure = f"add 1 to each: python -c '{add}' {shlex.quote(str(path))}"
             raise DataError(str(path), found, f"1 to {self.num_classes}", cure)
         return stored.astype(np.int64) - 1
 
@@ -260,7 +260,7 @@ def _images_path(root: Path, split: str) -> Path:
     with reading(root):
         names = sorted(os.listdir(root))  # says whether the folder itself is the trouble
     if data_kind(root) != "images":
-        raise no_data(root)
+        raise no_data(root, "images")
     found, cure = "there is no such file or folder", "fetch the set again"
     here = ", ".join(name for name in names if name.endswith("_X.bin"))
     if alike := next((name for name in names if name.lower() == path.name.lower()), None):

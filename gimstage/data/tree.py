@@ -15,7 +15,17 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from gimstage.data.files import reading
-from gimstage.data.kinds import FLAC, LITTER, OTHER_SOUND, Left, counted, ending, left_notes
+from gimstage.data.kinds import (
+    FLAC,
+    LITTER,
+    OTHER_SOUND,
+    Left,
+    counted,
+    data_kind,
+    ending,
+    left_notes,
+    no_data,
+)
 from gimstage.errors import DataError, nearest
 
 PATTERN = "SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac"
@@ -49,7 +59,7 @@ class Tree:
     def almost(self, name: str) -> Path | None:
         """A text file that is called nearly as one that is not there."""
         names = {path.name: path for path in self.others}
-        close = get_close_matches(name, names, n=1, cutoff=0.75)
+        close = get_close_matches(name, names, n=1, cutoff=0.7)
         return names[close[0]] if close else None
 
     def notes(self) -> list[str]:
@@ -139,6 +149,8 @@ def _nothing(tree: Tree) -> DataError:
         found = f"no {FLAC} file lies below it, but {link.name} is a link to a folder"
         cure = f"give the folder itself: {shlex.quote(str(link.resolve()))}"
         return DataError(str(tree.root), found, f"{PATTERN}, in folders that are no links", cure)
+    if data_kind(tree.root) != "speech" and any(tree.root.iterdir()):
+        return no_data(tree.root, "speech")
     expected = f"{PATTERN}, in folders that are no links"
     cure = "check the path of the data set, or fetch the set again"
     return DataError(str(tree.root), f"no {FLAC} file lies below it", expected, cure)

@@ -168,7 +168,17 @@ class Pipeline:
                 works on it, the data or the numbers are bad.
             Interrupted: a stop was asked for; the next call goes on from there.
         """
-        return finish(self._stage(number), room=partial(self.require_disk, [number]))
+        return finish(self._stage(number), room=partial(self._before_training, number))
+
+    def _before_training(self, number: int) -> None:
+        """Say what of the data is remarkable, and refuse what would not fit the disk."""
+        self._say_notes()
+        self.require_disk([number])
+
+    def _say_notes(self) -> None:
+        """Say what of the files is remarkable, once; a demo's are as they were written."""
+        for note in self.data.notes() if self.recipe.data.demo is None else ():
+            say_once(f"{self.data.root}: {note}")
 
     def _stage(self, number: int) -> StageWork:
         return StageWork(
@@ -243,8 +253,7 @@ class Pipeline:
         only one; what is wrong with labels is said before anything is trained, and so is what of
         the files is remarkable.
         """
-        for note in self.data.notes() if self.recipe.data.demo is None else ():
-            say_once(f"{self.data.root}: {note}")
+        self._say_notes()
         probes = self.possible_probes
         self.require_disk([int(s.name) for s in self.statuses() if s.state != "done"])
         for number in self.recipe.stages:

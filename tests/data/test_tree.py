@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from helpers.sounds import TEST, TRAIN, place, refusal, tone, write
 
+from gimstage.data import stl10
 from gimstage.data.librispeech import files, look_at, open_split
 from gimstage.errors import DataError, NoLabelsError
 
@@ -108,6 +109,16 @@ def test_ids_are_read_however_lists_write_them(root, train_list, form):
     assert files(root, "train") == before
 
 
+def test_a_list_whose_files_are_of_other_endings_says_how_many_there_are(root, train_list):
+    as_sound(place(root, TRAIN[0]), ".wav")
+    assert refusal(open_split, root, "train") == (
+        f"{train_list}: ids without an audio file: 1 of 4, first '{TRAIN[0]}'; "
+        f"expected a .flac file below {root} for each; "
+        "fetch the files that are missing, or take the ids off the list; "
+        f"left in {CLEAN}: 1 .wav, not .flac"
+    )
+
+
 def test_where_most_ids_miss_it_is_said_what_an_id_looks_like(root, train_list):
     train_list.write_text("19\u200b_2_0\n84-1-0000\n19_2_1\n")
     assert refusal(open_split, root, "train") == (
@@ -118,11 +129,11 @@ def test_where_most_ids_miss_it_is_said_what_an_id_looks_like(root, train_list):
 
 
 def test_a_list_of_nearly_the_right_name_is_hinted_at(root, train_list):
-    val = train_list.with_name("tests_split.txt")
+    val = train_list.with_name("val_split.txt")
     train_list.with_name("test_split.txt").rename(val)
     assert refusal(open_split, root, "train") == (
         f"{train_list}: the other list, test_split.txt, is missing; expected both or neither; "
-        f"if tests_split.txt is that list, `mv {val} {val.with_name('test_split.txt')}`"
+        f"if val_split.txt is that list, `mv {val} {val.with_name('test_split.txt')}`"
     )
 
 
@@ -176,3 +187,18 @@ def test_a_tree_may_be_read_from_any_folder_above_its_speakers(root, tmp_path):
     copy = shutil.copytree(root / "LibriSpeech", tmp_path / "copy")
     assert set(look_at(copy).taken) == {"train-clean-100"}
     assert set(look_at(copy / "train-clean-100").taken) == {"."}
+
+
+def test_images_are_no_speech_and_a_recipe_for_them_is_named(tmp_path):
+    (tmp_path / "train_X.bin").touch()
+    assert refusal(open_split, tmp_path, "train") == (
+        f"{tmp_path}: images: 1 .bin file; expected speech; "
+        "give other data, or a recipe of images, such as --recipe stages/stl10_small"
+    )
+
+
+def test_speech_is_no_images_and_a_recipe_for_it_is_named(root):
+    assert refusal(stl10.open_split, root, "train") == (
+        f"{root}: speech: 6 .flac files, 2 .txt files; expected images; "
+        "give other data, or a recipe of speech, such as --recipe stages/librispeech_small"
+    )
