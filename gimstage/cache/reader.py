@@ -6,6 +6,10 @@ Uncompressed chunks are read in place: exactly the bytes wanted, no memory of ou
 ones are read whole, checked and decoded. The engine "zarr" gives the same values through
 zarr-python, far slower.
 
+A store that is written anew has another layout, be it only in its attributes, which hold the digest
+of the weights behind it. Whenever a reader has opened a further file it looks whether zarr.json is
+what it was, so that no two stores are ever mixed.
+
 Nothing is opened at import, and what is open belongs to one process: a reader that finds itself
 in another, forked or spawned, opens its files anew. Shape letters: B batch; C channels.
 """
@@ -15,6 +19,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,11 +30,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gimstage.cache.encodings import ENCODINGS, Affine
-from gimstage.cache.format import CRC_BYTES, ArrayLayout
+from gimstage.cache.format import CRC_BYTES, ArrayLayout, StoreLayout
 from gimstage.cache.shards import REBUILD, Shard, crc32c, crc_bytes, open_shard
 from gimstage.cache.store import read_layout, read_small
 from gimstage.cache.windows import Piece, Shape, pieces
-from gimstage.errors import CacheError, DamagedCacheError, nearest
+from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError, nearest
 
 T = TypeVar("T")
 Engine = Literal["direct", "zarr"]
@@ -64,16 +69,19 @@ class FeatureReader:
 
     def __init__(self, path: str | Path, *, engine: Engine = "direct", threads: int = 8) -> None:
         self.path, self.engine, self.threads = Path(path), engine, threads
+        self._stamp = _stamp(self.path)  # first: a change while reading is a change since
         self.layout = read_layout(self.path)
         self._arrays = {array.name: array for array in self.layout.arrays}
         self._small = {small.name: small for small in self.layout.small}
         self._affines: dict[str, Affine] = {}
         self._process = _Process()
 
-    def __reduce__(self) -> tuple[Callable[[Path], "FeatureReader"], tuple[Path]]:
-        """Pickles as its path; nothing open crosses to another process."""
-        build = partial(FeatureReader, engine=self.engine, threads=self.threads)
-        return build, (self.path,)
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[Path, StoreLayout], "FeatureReader"], tuple[Path, StoreLayout]]:
+        """Pickles as its path and layout; nothing open crosses to another process."""
+        build = partial(_reopened, engine=self.engine, threads=self.threads)
+        return build, (self.path, self.layout)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -99,8 +107,10 @@ class FeatureReader:
         Raises:
             CacheError: there is none of that name.
             DamagedCacheError: its file is missing, cut or altered.
+            StaleCacheError: another store has taken the place of this one.
         """
-        return read_small(self.path, _named(self.path, self._small, name))
+        with self._of_one_store():
+            return read_small(self.path, _named(self.path, self._small, name))
 
     def read(self, name: str, out: Tensor, starts: NDArray[np.int64] | Tensor) -> None:
         """Fill `out` with B windows of a streamed array, as stored.
@@ -117,6 +127,7 @@ class FeatureReader:
         Raises:
             CacheError: `out` or `starts` does not fit the array.
             DamagedCacheError: a shard is missing, cut or altered.
+            StaleCacheError: another store has taken the place of this one.
         """
         array = self.array(name)
         window, corners = _checked(array, out, np.asarray(starts))
@@ -158,6 +169,32 @@ class FeatureReader:
             self._process = _Process()
         return self._process
 
+    @contextmanager
+    def _of_one_store(self) -> Iterator[None]:
+        """Inside, a file is opened that must belong to the store that this reader began with.
+
+        Raises:
+            StaleCacheError: by now it may be another's, which explains damage too.
+        """
+        try:
+            yield
+        except DamagedCacheError:
+            self._require_same()
+            raise
+        self._require_same()
+
+    def _require_same(self) -> None:
+        stamp = _stamp(self.path)
+        if stamp == self._stamp:
+            return
+        try:
+            layout = read_layout(self.path)
+        except CacheError:  # gone, or not all there yet
+            layout = None
+        if layout != self.layout:
+            raise _replaced(self.path)
+        self._stamp = stamp  # the same store, written again to the same bits
+
     def _pool(self) -> ThreadPoolExecutor:
         process = self._here()
         with process.lock:
@@ -170,7 +207,8 @@ class FeatureReader:
         process, key = self._here(), (array.name, number)
         shard = process.shards.get(key)
         if shard is None:
-            shard = open_shard(self.path, array, number)
+            with self._of_one_store():
+                shard = open_shard(self.path, array, number)
             with process.lock:
                 process.shards[key] = shard
                 if len(process.shards) > OPEN_SHARDS:
@@ -227,12 +265,35 @@ class FeatureReader:
         chunks = np.unravel_index(first, (array.shards * array.grid[0], *array.grid[1:]))
         corner = [int(at) * n + p for at, n, p in zip(chunks, array.chunk, phase, strict=True)]
         cut = tuple(slice(at, at + size) for at, size in zip(corner, window, strict=True))
-        try:
-            values = process.zarr[array.name][cut]
-        except ValueError as error:  # a checksum
-            where = f"{self.path / array.name}, window at {corner}"
-            raise DamagedCacheError(where, f"zarr-python: {error}", cure=REBUILD) from error
+        with self._of_one_store():
+            try:
+                values = process.zarr[array.name][cut]
+            except ValueError as error:  # a checksum
+                where = f"{self.path / array.name}, window at {corner}"
+                raise DamagedCacheError(where, f"zarr-python: {error}", cure=REBUILD) from error
         np.frombuffer(target, array.dtype).reshape(window)[...] = values
+
+
+def _reopened(path: Path, layout: StoreLayout, *, engine: Engine, threads: int) -> FeatureReader:
+    """A reader in another process, of the store that the first one reads."""
+    reader = FeatureReader(path, engine=engine, threads=threads)
+    if reader.layout != layout:
+        raise _replaced(path)
+    return reader
+
+
+def _replaced(store: Path) -> StaleCacheError:
+    found = "another store than when it was opened"
+    return StaleCacheError(str(store), found, "the one that is read", "open it again")
+
+
+def _stamp(store: Path) -> tuple[int, int, int, int] | None:
+    """What tells the zarr.json of a store from any other; None where there is none."""
+    try:
+        status = (store / "zarr.json").stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _named(store: Path, parts: Mapping[str, T], name: str) -> T:

@@ -66,9 +66,9 @@ def audio(frames: int = 29, encoding: str = "float16") -> StoreLayout:
     return StoreLayout(arrays=(array,))
 
 
-def values(layout: StoreLayout) -> tuple[Arrays, Arrays]:
+def values(layout: StoreLayout, seed: int = 3) -> tuple[Arrays, Arrays]:
     """Encoded rows of every streamed array, and the small arrays."""
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(seed)
     rows: Arrays = {}
     small = {part.name: np.arange(part.shape[0], dtype=part.dtype) for part in layout.small}
     for array in layout.arrays:
@@ -91,9 +91,10 @@ def write(
     shards: list[int] | None = None,
     append: int = 2,
     pause_s: float = 0,
+    seed: int = 3,
 ) -> Arrays:
     """Write the missing shards, or some; the rows of the whole store."""
-    rows, small = values(layout)
+    rows, small = values(layout, seed)
     writer = FeatureWriter(path, layout, small=small)
     for number in writer.missing_shards() if shards is None else shards:
         with writer.shard(number) as shard:
