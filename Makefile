@@ -14,6 +14,23 @@ PYTHON   ?= python3
 BIN      := .venv/bin
 GIMSTAGE := $(BIN)/gimstage
 
+# What becomes a name of a target or a word of a command is one word that make and the shell leave
+# as it is; it is refused before anything is done, and by no target that does not read it.
+hash     := \#
+special  := ' " ` ; & | < > ( ) * ? [ ] { } ! : % = ~ ^ , \ $(hash) $$
+odd       = $(strip $(foreach each,$(special),$(findstring $(each),$(1))))
+one       = $(if $(filter 1,$(words $(2)))$(call odd,$(2)),$(if $(call odd,$(2)),$(call no,$(1),$(2))),$(call no,$(1),$(2)))
+no        = $(error $(1)='$(2)': expected one word without white space or signs such as $$ and *; choose another, or call gimstage itself)
+names     = $(foreach each,$(2),$(if $(call odd,$(each))$(findstring /,$(each))$(filter .%,$(each)),$(call no,$(1),$(each))))
+quoted    = '$(subst ','\'',$(1))'
+
+ifneq ($(filter-out help setup test trust lint bench bench-memory,$(or $(MAKECMDGOALS),help)),)
+$(call one,RUNS,$(RUNS))
+$(if $(SEED),$(call one,SEED,$(SEED)))
+$(call names,RECIPE,$(RECIPE))
+$(call names,RECIPES,$(RECIPES))
+endif
+
 # Of the recipe $(1): its folder of runs, the options that name it, and its stages in order, which
 # are 1 2 3 of 1_first.toml 2_second.toml 3_third.toml.
 run      = $(RUNS)/$(1)$(SEED:%=@%)
@@ -55,8 +72,8 @@ endef
 $(foreach recipe,$(RECIPE),$(eval $(call recipe_rules,$(recipe))))
 
 tables: setup ## run the small recipes that suit DATA with all SEEDS, report them beside the paper's
-	@$(GIMSTAGE) tables $(RECIPES:%=stages/%) --seeds "$(SEEDS)" --runs $(RUNS) \
-	    $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@$(GIMSTAGE) tables $(RECIPES:%=stages/%) --seeds $(call quoted,$(SEEDS)) --runs $(RUNS) \
+	    $(if $(DATA),--data $(call quoted,$(DATA))) $(ARGS)
 
 test: setup lint ## check style and types, then run every test
 	$(BIN)/pytest
@@ -76,4 +93,4 @@ bench-memory: setup ## make the tables of docs/memory.md anew
 	$(BIN)/python benchmarks/memory_table.py
 
 clean: ## remove the runs of RECIPE
-	rm -rf $(foreach recipe,$(RECIPE),$(call run,$(recipe)))
+	rm -rf -- $(foreach recipe,$(RECIPE),$(call run,$(recipe)))

@@ -17,6 +17,7 @@ MOST_EPOCHS = 10**6
 MOST_FRAMES = 24 * 60 * 60 * 100  # of a crop: a day in frames of 10 ms
 MOST_IMAGES = 10**6  # of a synthetic split: 28 GB, ten times STL-10
 MOST_VOICES = 10_000  # synthetic speakers, or utterances of one; 2,484 speak in LibriSpeech
+MOST_UTTERANCES = 100_000  # of all synthetic speakers: 11 GB, three times train-clean-100
 MOST_STORED = 1_000  # stored views of a sample
 MOST_BYTES = 10**18  # of a disk or of GPU memory
 

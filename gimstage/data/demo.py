@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.files import new_folder
-from gimstage.data.stl10 import IMAGE_PX
+from gimstage.data.files import new_folder, require_room
+from gimstage.data.stl10 import IMAGE_BYTES, IMAGE_PX
 from gimstage.draws import stream_seed
 from gimstage.errors import DataError
 
@@ -48,12 +48,14 @@ def write_demo(root: Path, *, seed: int, unlabeled: int, train: int, test: int) 
         test: pictures in that split, at least 1.
 
     Raises:
-        DataError: a count is below 1, or the folder holds something, or cannot be written.
+        DataError: a count is below 1, the disk is too small, the folder holds something, or cannot
+            be written.
     """
     counts = {"train": train, "test": test, "unlabeled": unlabeled}
     for split, count in counts.items():
         if count < 1:
             raise DataError(f"split '{split}'", f"{count} pictures", "at least 1", "ask for more")
+    require_room(root, sum(counts.values()) * IMAGE_BYTES, "the images")
     with new_folder(root) as folder:
         (folder / "class_names.txt").write_text("\n".join(CLASS_NAMES) + "\n")
         for split, count in counts.items():

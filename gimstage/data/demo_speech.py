@@ -14,7 +14,7 @@ where chance is 8, 11 to 12 from raw samples and 75 to 87 from mean MFCCs; from 
 the first three modules gain little or lose: conv2 76 to 83 untrained, 66 to 70 trained.
 
 Shapes: t frames of 5 ms, f frequencies from 0 to half the sampling rate.
-Imports `data.files`, `draws` and `errors` only.
+Imports `bounds`, `data.files`, `draws` and `errors` only.
 """
 
 import io
@@ -25,7 +25,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gimstage.data.files import new_folder
+from gimstage.bounds import MOST_UTTERANCES
+from gimstage.data.files import new_folder, require_room
 from gimstage.draws import stream_seed
 from gimstage.errors import DataError
 
@@ -128,6 +129,7 @@ _TRAITS = np.array(
 _ACCENT = np.array([0.3, 0.3, 0.15, 0.7], np.float32)  # octaves
 # Of an utterance.
 _SECONDS = (2.0, 3.5)
+_MOST_BYTES = 2 * int(RATE_HZ * _SECONDS[1])  # 16 bits a sample; FLAC makes it less
 _SILENCE_S = (0.1, 0.25)  # before the first word, and at least after the last
 _PAUSE = 0.2  # probability, before each word
 _MOOD = 0.4  # octaves of pitch, up or down
@@ -151,11 +153,16 @@ def write_demo_speech(root: Path, *, seed: int, speakers: int, train: int, test:
         test: utterances of each speaker in that split, at least 1.
 
     Raises:
-        DataError: a count is below 1, or the folder holds something, or cannot be written.
+        DataError: a count is below 1, the disk is too small, the folder holds something, or cannot
+            be written.
     """
     for name, count in {"speakers": speakers, "train": train, "test": test}.items():
         if count < 1:
             raise DataError(f"'{name}'", f"{count}", "at least 1", "ask for more")
+    if (utterances := speakers * (train + test)) > MOST_UTTERANCES:
+        expected = f"at most {MOST_UTTERANCES:,}"
+        raise DataError(str(root), f"{utterances:,} utterances", expected, "ask for fewer")
+    require_room(root, utterances * _MOST_BYTES, "the utterances")
     with new_folder(root) as folder:
         _write_tree(folder, seed=seed, speakers=speakers, train=train, test=test)
 

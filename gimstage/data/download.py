@@ -2,15 +2,13 @@
 
 Address, file name and checksum are torchvision's; the reading of the files is `stl10`'s. While it
 lasts the folder holds `<archive>.part`, then `<archive>`; at the end neither, only the six files.
-Imports `errors`, nothing else of gimstage; torchvision only where it is asked.
+Imports `errors` and `data.files` only of gimstage; torchvision only where it is asked.
 """
 
 import hashlib
 import http.client
 import logging
-import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zlib
@@ -18,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from gimstage.data.files import draft, require_room
 from gimstage.errors import DataError
 
 FILES = (
@@ -142,11 +141,7 @@ def _refuse_full_disk(folder: Path, present: int, total: int | None) -> None:
     if total is None:
         return
     needed = total - present + int(_UNPACKED_RATIO * total)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        found = f"{free:,} bytes are free on this disk"
-        expected = f"{needed:,} for the archive and its files"
-        raise DataError(str(folder), found, expected, "make room, or choose another folder")
+    require_room(folder, needed, "the archive and its files")
 
 
 def _verify(unfinished: Path, md5: str | None) -> None:
@@ -163,7 +158,7 @@ def _verify(unfinished: Path, md5: str | None) -> None:
 
 def _extract(archive: Path, root: Path) -> None:
     """Unpack the six files beside the archive, then move each into place."""
-    with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking.") as temporary:
+    with draft(root / "unpacking") as temporary:
         try:
             with tarfile.open(archive) as tar:
                 for member in tar:
@@ -173,9 +168,9 @@ def _extract(archive: Path, root: Path) -> None:
         except (tarfile.TarError, EOFError, zlib.error) as error:
             found = f"it cannot be unpacked ({error})"
             raise DataError(str(archive), found, cure="check the address, and remove it") from error
-        missing = [name for name in FILES if not (Path(temporary) / name).exists()]
+        missing = [name for name in FILES if not (temporary / name).exists()]
         if missing:
             found = f"it lacks {', '.join(missing)}"
             raise DataError(str(archive), found, cure="check the address, and remove it")
         for name in FILES:
-            (Path(temporary) / name).replace(root / name)
+            (temporary / name).replace(root / name)

@@ -4,14 +4,17 @@ Serves the data sources: the system's errors become `DataError`, and a new folde
 Imports `errors` and `files`, nothing else of gimstage.
 """
 
+import fcntl
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 
 from gimstage.errors import DataError
-from gimstage.files import UnreadableError, require_regular
+from gimstage.files import UnreadableError, free_bytes, require_regular
 
 
 @contextmanager
@@ -55,8 +58,8 @@ def new_folder(root: Path) -> Iterator[Path]:
         raise DataError(str(root), "it holds something already", "a new folder", "remove it first")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as temporary:
-            whole = Path(temporary) / "whole"
+        with draft(root) as temporary:
+            whole = temporary / "whole"
             whole.mkdir()
             yield whole
             _appear(whole, root)
@@ -64,6 +67,93 @@ def new_folder(root: Path) -> Iterator[Path]:
         found = f"it cannot be written ({error.strerror or error})"
         cure = "check the disk's free space and who may write there"
         raise DataError(str(root), found, cure=cure) from error
+
+
+@contextmanager
+def draft(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`, this process's alone, removed on leaving.
+
+    It is locked while its process lives; those of processes that were killed, here or before, are
+    removed too. Where folders cannot be locked its name is a random one, and nothing else goes.
+
+    Args:
+        target: what is to be made of it; its parent exists.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    _remove_left(target)
+    folder, held = _own_draft(target)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+            _remove_left(target)
+
+
+def _own_draft(target: Path) -> tuple[Path, int | None]:
+    """The first draft that no living process holds, and the descriptor that locks it."""
+    for number in count():
+        folder = target.with_name(f".{target.name}.part{number}")
+        folder.mkdir(exist_ok=True)
+        try:
+            if (held := _locked(folder)) is not None:
+                return folder, held
+        except OSError:  # this file system has no locks
+            break
+    return Path(mkdtemp(dir=target.parent, prefix=f".{target.name}.")), None
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that locks a folder until it is closed; None where another one does.
+
+    Raises:
+        OSError: it cannot be locked at all.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:  # whoever held it has removed it
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):  # else removed in between
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _remove_left(target: Path) -> None:
+    """Remove the drafts of a target whose processes were killed."""
+    for folder in target.parent.iterdir():
+        if folder.name.startswith(f".{target.name}.part") and folder.is_dir():
+            with suppress(OSError):
+                if (held := _locked(folder)) is not None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.close(held)
+
+
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """Refuse before a byte is written what the disk has no room for.
+
+    Args:
+        folder: where it is to lie.
+        needed: bytes.
+        what: what takes them, such as "the images".
+
+    Raises:
+        DataError: fewer bytes are free.
+    """
+    free = free_bytes(folder)
+    if free < needed:
+        found, expected = f"{free:,} bytes are free on this disk", f"{needed:,} for {what}"
+        raise DataError(str(folder), found, expected, "make room, or choose another folder")
 
 
 def _appear(whole: Path, root: Path) -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gimstage.data.files import reading, require_file
 from gimstage.data.kinds import PICTURES, Left, data_kind, ending, no_data
 from gimstage.errors import DataError, NoLabelsError, nearest
+from gimstage.files import read_regular
 
 IMAGE_PX = 96
 IMAGE_BYTES = 3 * IMAGE_PX * IMAGE_PX
@@ -32,6 +33,8 @@ LABELLED = {"train": True, "test": True, "unlabeled": False}
 
 _NAMES = "class_names.txt"
 _DEFAULT_CLASSES = 10
+_MOST_CLASSES = 255
+_NAMES_BYTES = 1 << 20
 _RESTORE = "restore the file from its source"
 
 Integers = NDArray[np.integer[Any]]
@@ -128,9 +131,10 @@ class ImageSplit:
             raise NoLabelsError(str(path), found, "one byte per image", "fetch the set again")
         with reading(path):
             require_file(path)
-            stored = np.fromfile(path, np.uint8)
-        if len(stored) != len(self.images):
-            found = f"{len(stored):,} labels for {len(self.images):,} images"
+            size = path.stat().st_size
+            stored = np.fromfile(path, np.uint8, count=len(self.images))
+        if size != len(self.images):
+            found = f"{size:,} labels for {len(self.images):,} images"
             raise DataError(str(path), found, "one byte per image", _RESTORE)
         wrong = np.flatnonzero((stored < 1) | (stored > self.num_classes))
         if len(wrong):
@@ -274,12 +278,15 @@ def _class_names(root: Path) -> tuple[str, ...]:
     if not path.exists():
         return tuple(str(number) for number in range(1, _DEFAULT_CLASSES + 1))
     with reading(path):
-        require_file(path)
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        stored = read_regular(path, most_bytes=_NAMES_BYTES)
+        lines = stored.decode("utf-8", errors="replace").splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
         raise DataError(str(path), "it names no class", "one name per line", _RESTORE)
-    twice = [name for name in names if names.count(name) > 1]
+    if len(names) > _MOST_CLASSES:
+        found = f"it names {len(names):,} classes"
+        raise DataError(str(path), found, f"at most {_MOST_CLASSES}: a label is a byte", _RESTORE)
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(str(path), f"it names '{twice[0]}' twice", "one name per class", _RESTORE)
     return names

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from gimstage.bounds import (
+    MOST_UTTERANCES,
     Frames,
     Images,
     Level,
@@ -182,6 +183,13 @@ class SpeechDemoSpec(Spec):
     speakers: Voices
     train: Voices
     test: Voices
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> SpeechDemoSpec:
+        utterances = self.speakers * (self.train + self.test)
+        if utterances > MOST_UTTERANCES:
+            raise ValueError(f"{utterances:,} utterances; expected at most {MOST_UTTERANCES:,}")
+        return self
 
 
 class SpeechDataSpec(_DataSpec):

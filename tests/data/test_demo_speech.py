@@ -273,3 +273,11 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
         "check the disk's free space and who may write there"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_more_utterances_than_anybody_can_mean_are_refused(tmp_path):
+    with pytest.raises(DataError) as info:
+        write_demo_speech(tmp_path / "set", seed=1, speakers=1000, train=100, test=100)
+    assert str(info.value) == (
+        f"{tmp_path}/set: 200,000 utterances; expected at most 100,000; ask for fewer"
+    )

@@ -294,3 +294,11 @@ def test_the_names_of_classes_do_not_touch_the_unlabeled_images(folder):
 def test_the_fingerprint_of_an_unknown_split_is_refused(folder):
     message = refusal(files, folder, "val")
     assert message == f"{folder}: there is no split 'val'; choose from: test, train, unlabeled"
+
+
+def test_more_classes_than_a_byte_can_tell_are_refused(folder):
+    (folder / "class_names.txt").write_text("\n".join(map(str, range(20_000))))
+    assert refusal(open_split, folder, "train") == (
+        f"{folder}/class_names.txt: it names 20,000 classes; expected at most 255: a label is a "
+        "byte; restore the file from its source"
+    )
