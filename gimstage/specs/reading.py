@@ -35,13 +35,14 @@ def parse(path: Path) -> Table:
     except UnreadableError as error:
         raise RecipeError(str(path), str(error), "a file of TOML") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), f"not valid TOML: {error}") from error
+        raise _no_toml(path, str(error)) from error
     except RecursionError as error:
-        raise RecipeError(str(path), "not valid TOML: nested too deep") from error
+        raise _no_toml(path, "nested too deep") from error
     except ValueError as error:  # of int(), which refuses to take all day
-        raise RecipeError(str(path), "not valid TOML: a number of too many digits") from error
+        raise _no_toml(path, "a number of too many digits") from error
     except OSError as error:
-        raise RecipeError(str(path), f"cannot be read: {error.strerror}") from error
+        cure = "see what it is and who may read it"
+        raise RecipeError(str(path), f"cannot be read: {error.strerror}", cure=cure) from error
     _refuse_absurd(path, table)
     return table
 
@@ -62,7 +63,11 @@ def _refuse_absurd(path: Path, table: Table) -> None:
                 raise RecipeError(_place(path, keys, None), "a longer integer", expected)
         level = inner
     if level:
-        raise RecipeError(str(path), "not valid TOML: nested too deep")
+        raise _no_toml(path, "nested too deep")
+
+
+def _no_toml(path: Path, reason: str) -> RecipeError:
+    return RecipeError(str(path), f"not valid TOML: {reason}", cure="correct that in the file")
 
 
 def spec_by(

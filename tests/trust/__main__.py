@@ -49,7 +49,7 @@ def trust(
     scores = []
     for name in only or CAMPAIGNS:
         campaign = CAMPAIGNS[name]
-        tries = count or (campaign.slice if quick else campaign.reach)
+        tries = campaign.slice if quick else count or campaign.reach
         workers = 1 if quick else cores()
         score = run(
             campaign, bench, count=tries, seed=seed, first=first, workers=workers, keep=keep

@@ -52,9 +52,10 @@ class Campaign:
         name: of the campaign, on the command line.
         about: what is tried, in the table.
         reach: how many faults the whole takes.
-        slice: how many of them are tried with every change of the code.
+        slice: how many of them are tried with every change of the code; 0 for none.
         attempts: gives the attempts for a seed, in an order that only the seed decides; how many
             it gives is the most that can be tried.
+        lacking: says what the campaign needs that this machine has not; empty where it has all.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Campaign:
     reach: int
     slice: int
     attempts: Callable[[Bench, int], Iterator[Attempt]]
+    lacking: Callable[[], str] = lambda: ""
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Score:
     tried: int = 0
     wrong: list[tuple[int, str]] = field(default_factory=list)
     seconds: float = 0.0
+    skipped: str = ""
 
     def as_json(self) -> dict[str, object]:
         """The line as plain values."""
@@ -80,6 +83,7 @@ class Score:
             "tried": self.tried,
             "reach": self.campaign.reach,
             "wrong": self.wrong,
+            "skipped": self.skipped,
             "seconds": round(self.seconds, 1),
         }
 
@@ -110,7 +114,9 @@ def run(
         workers: attempts side by side.
         keep: whether the folders of attempts are left there.
     """
-    began, score = time.monotonic(), Score(campaign)
+    began, score = time.monotonic(), Score(campaign, skipped=campaign.lacking())
+    if score.skipped:
+        return score
     attempts = islice(enumerate(campaign.attempts(bench, seed)), first, None)
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
         waiting: dict[Future[Result], int] = {}

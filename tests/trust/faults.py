@@ -13,8 +13,8 @@ from pathlib import Path
 from trust.bench import Attempt, Bench, Campaign, Result, dice, excess
 from trust.homes import copied
 from trust.judge import complaint, litter, manners, other_bits
-from trust.shim import SHORT, Point, failing, shim_loaded
-from trust.works import Work, left, works
+from trust.shim import SHORT, Point, failing, lacking
+from trust.works import Work, left, work_of
 
 _ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "short": SHORT}
 _CAN = {"open-r": ("EIO",), "write": ("ENOSPC", "EIO", "short"), "unlink": ("EIO",)}
@@ -22,9 +22,7 @@ _CAN = {"open-r": ("EIO",), "write": ("ENOSPC", "EIO", "short"), "unlink": ("EIO
 
 def attempts(bench: Bench, seed: int) -> Iterator[Attempt]:
     """Every call with every error it can have, in an order that the seed decides."""
-    if not shim_loaded():
-        return
-    run = works(bench)["run"]
+    run = work_of(bench, "run")
     every = [
         (point, error) for point in run.points for error in _CAN.get(point.kind, ("ENOSPC", "EIO"))
     ]
@@ -67,4 +65,4 @@ def _unnamed(point: Point, said: str, message: str) -> list[str]:
     return [f"does not say {' or '.join(lacks)}: {message}"] if lacks else []
 
 
-FAULTS = Campaign("faults", "full disks, errors, short writes", 1500, 20, attempts)
+FAULTS = Campaign("faults", "full disks, errors, short writes", 1500, 0, attempts, lacking)

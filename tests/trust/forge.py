@@ -122,4 +122,4 @@ def _replace(path: Path, random: Random) -> str:
     return name
 
 
-FORGE = Campaign("forge", "forged files, before every reader", 500, 24, attempts)
+FORGE = Campaign("forge", "forged files, before every reader", 500, 16, attempts)

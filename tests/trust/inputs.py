@@ -206,4 +206,4 @@ def _bad_ending(bench: Bench, outcome: Outcome) -> list[str]:
     return manners(outcome) + excess(outcome, SOON if bench.patience else None)
 
 
-INPUTS = Campaign("inputs", "recipes, options, data that mean nothing", 1000, 30, attempts)
+INPUTS = Campaign("inputs", "recipes, options, data that mean nothing", 1000, 12, attempts)

@@ -16,7 +16,7 @@ from trust.homes import IMAGES, copied, on
 from trust.judge import complaint, litter, manners, other_bits
 from trust.shim import struck
 from trust.warm import Strike, command
-from trust.works import Work, left, works
+from trust.works import Work, left, work_of
 
 _IN_TURN = "run train-stage run extract run probe run demo run demo-audio run report run tables"
 _MOST = 8  # kills in a row
@@ -27,7 +27,7 @@ def attempts(bench: Bench, seed: int) -> Iterator[Attempt]:
     number = 0
     while True:
         for name in _IN_TURN.split():
-            yield partial(killed_on_and_on, works(bench)[name], seed, number)
+            yield partial(killed_on_and_on, work_of(bench, name), seed, number)
             number += 1
 
 
@@ -49,7 +49,7 @@ def killed_on_and_on(work: Work, seed: int, number: int, bench: Bench, folder: P
             wrong += [f"status: {each}" for each in manners(looked)]
     last = work(home, bench)
     wrong += manners(last) + excess(last, bench.patience)
-    if last.code != 0 and not _made_before(work, home):
+    if last.code != 0 and not made_before(work, home):
         wrong.append(f"at last exit {last.code}: {complaint(last)}")
     wrong += other_bits(home, work.bits, left) + litter(home, work.files)
     return Result([f"{work.name}, {kills} kills: {each}" for each in wrong], tried=kills)
@@ -62,9 +62,9 @@ def moment(work: Work, home: Path, random: Random, number: int) -> dict[str, Any
     return {"strikes": [Strike(number, after_s=random.uniform(0, work.seconds))]}
 
 
-def _made_before(work: Work, home: Path) -> bool:
+def made_before(work: Work, home: Path) -> bool:
     """Whether a data set was whole when its command was killed; it is not made a second time."""
     return work.name.startswith("demo") and (home / "new").is_dir()
 
 
-KILLS = Campaign("kills", "SIGKILL, and on to the end", 1000, 12, attempts)
+KILLS = Campaign("kills", "SIGKILL, and on to the end", 1000, 8, attempts)

@@ -10,11 +10,11 @@ from typing import Any
 from trust.bench import Bench
 from trust.homes import IMAGES, copied, finished, must, on
 from trust.judge import bits, files
-from trust.readers import LOOKING, read
+from trust.readers import read
 from trust.warm import call, command, main
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Reference:
     """A home as it should be, or as it will be once its run goes on.
 
@@ -23,18 +23,26 @@ class Reference:
         home: the folder; it is copied, never changed.
         bits: digests of what an undisturbed run leaves below runs/.
         files: the names of all that lies there.
-        shows: what each reader shows of it.
     """
 
     recipe: str
     home: Path
-    bits: dict[str, str] = field(repr=False)
-    files: frozenset[str] = field(repr=False)
-    shows: dict[str, Any] = field(default_factory=dict, repr=False)
+    bits: dict[str, str] = field(repr=False, compare=False)
+    files: frozenset[str] = field(repr=False, compare=False)
 
-    def shown(self, reader: str) -> Any:
-        """What a reader shows of it."""
-        return self.shows[reader]
+
+@cache
+def shown(reference: Reference, reader: str, place: Path) -> Any:
+    """What a reader shows of a home as it should be.
+
+    Args:
+        reference: the home.
+        reader: the reader.
+        place: of a copy for it to look at.
+    """
+    reading = read(reader, copied(reference.home, place), reference.recipe, None)
+    must(reading.outcome)
+    return reading.shown
 
 
 @cache
@@ -45,10 +53,7 @@ def finished_reference(bench: Bench, recipe: str) -> Reference:
         must(command("plan", "--calibrate", *on(recipe), folder=home))
     runs = home / "runs"
     left, names = bits(runs), frozenset(files(runs))
-    looked = copied(home, bench.place / f"looked-{recipe}")
-    readings = {reader: read(reader, looked, recipe, None) for reader in LOOKING}
-    shows = {reader: (must(each.outcome), each.shown)[1] for reader, each in readings.items()}
-    return Reference(recipe, home, left, names, shows)
+    return Reference(recipe, home, left, names)
 
 
 @cache
@@ -58,7 +63,7 @@ def interrupted_reference(bench: Bench, reference: Reference) -> Reference:
     for path in sorted((home / "runs" / reference.recipe).rglob("*"), reverse=True):
         if "1" not in path.relative_to(home / "runs" / reference.recipe).parts:
             path.rmdir() if path.is_dir() else path.unlink()
-    arguments = ["train-stage", "2", *on(reference.recipe), "--checkpoint-every", "0"]
+    arguments = ["train-stage", "2", *on(reference.recipe), "--checkpoint-every", "0.001"]
     outcome = call(partial(main, arguments), folder=home, before=partial(_die_after, 3))
     assert outcome.code == -signal.SIGKILL, outcome.text
     return Reference(reference.recipe, home, reference.bits, reference.files)

@@ -58,6 +58,11 @@ def shim_loaded() -> bool:
     return hasattr(ctypes.CDLL(None), "trust_arm")
 
 
+def lacking() -> str:
+    """Why the layer is not there; empty where it is."""
+    return "" if shim_loaded() else NO_COMPILER
+
+
 def counting(home: Path, log: Path) -> Callable[[], None]:
     """To be called in a child: writes down every call on what is in a home."""
     return partial(_arm, home, log=log)

@@ -11,6 +11,8 @@ def score_lines(score: Score) -> list[str]:
     """All that was wrong in a campaign, each with the number of its attempt; then its sum."""
     name = score.campaign.name
     wrong = [f"{name} {number}: {sentence}" for number, sentence in score.wrong]
+    if score.skipped:
+        return [f"{name}: left out, {score.skipped}"]
     return [*wrong, f"{name}: {score.tried:,} tried, {len(score.wrong)} wrong"]
 
 

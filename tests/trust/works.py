@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ _DEMO = ["--unlabeled", "60", "--train", "20", "--test", "20"]
 _SPEECH = ["--speakers", "3", "--train", "3", "--test", "2"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Work:
     """A command that writes.
 
@@ -36,10 +36,10 @@ class Work:
     name: str
     arguments: tuple[str, ...]
     start: Path
-    bits: dict[str, str] = field(repr=False)
-    files: frozenset[str] = field(repr=False)
-    seconds: float
-    points: tuple[Point, ...] = field(repr=False)
+    bits: dict[str, str] = field(repr=False, compare=False)
+    files: frozenset[str] = field(repr=False, compare=False)
+    seconds: float = field(compare=False)
+    points: tuple[Point, ...] = field(repr=False, compare=False)
 
     def __call__(self, home: Path, bench: Bench, **settings: object) -> Outcome:
         """Run it in a home; settings as of `warm.call`."""
@@ -56,44 +56,25 @@ def left(home: Path) -> dict[str, str]:
 
 
 @cache
-def works(bench: Bench) -> dict[str, Work]:
-    """All commands that write, by name."""
-    images = on(IMAGES)
-    often = ["--checkpoint-every", "0"]
-    report = ["--runs", "runs", "--out", "report"]
-    made = [
-        _work(bench, "run", ["run", *images, *often], _with_recipe_only),
-        _work(bench, "train-stage", ["train-stage", "2", *images, *often], _lacking("2", "probe")),
-        _work(bench, "extract", ["extract", "2", *images], _lacking("2/f*", "2/man*", "probe")),
-        _work(bench, "probe", ["probe", *images], _lacking("probe")),
-        _work(bench, "report", ["report", *report], _lacking()),
-        _work(bench, "tables", ["tables", IMAGES, "--seeds", "3", *report], _with_recipe_only),
-        _work(bench, "demo", ["data", "demo", "new", *_DEMO], _empty),
-        _work(bench, "demo-audio", ["data", "demo-audio", "new", *_SPEECH], _empty),
-    ]
-    return {work.name: work for work in made}
-
-
-def _work(
-    bench: Bench, name: str, arguments: list[str], start: Callable[[Bench, Path], None]
-) -> Work:
+def work_of(bench: Bench, name: str) -> Work:
+    """The command of a name, run once undisturbed, and once with its calls written down."""
+    arguments, start = _WORKS[name]
     home = bench.place / f"start-{name}"
     start(bench, home)
     done = copied(home, bench.place / f"done-{name}")
     outcome = must(command(*arguments, folder=done))
-    calls = _points(bench, name, arguments, home) if shim_loaded() else ()
     return Work(
         name,
-        tuple(arguments),
+        arguments,
         home,
         bits=left(done),
         files=frozenset(files(done)),
         seconds=outcome.cpu_s,
-        points=calls,
+        points=_points(bench, name, arguments, home) if shim_loaded() else (),
     )
 
 
-def _points(bench: Bench, name: str, arguments: list[str], start: Path) -> tuple[Point, ...]:
+def _points(bench: Bench, name: str, arguments: Sequence[str], start: Path) -> tuple[Point, ...]:
     home, log = copied(start, bench.place / f"counted-{name}"), bench.place / f"calls-{name}"
     must(command(*arguments, folder=home, before=counting(home, log)))
     return tuple(points(log))
@@ -120,3 +101,18 @@ def _without(patterns: tuple[str, ...], bench: Bench, home: Path) -> None:
 
 def _empty(bench: Bench, home: Path) -> None:
     home.mkdir()
+
+
+_IMAGES = on(IMAGES)
+_OFTEN = ["--checkpoint-every", "0.001"]
+_REPORT = ["--runs", "runs", "--out", "report"]
+_WORKS: dict[str, tuple[tuple[str, ...], Callable[[Bench, Path], None]]] = {
+    "run": (("run", *_IMAGES, *_OFTEN), _with_recipe_only),
+    "train-stage": (("train-stage", "2", *_IMAGES, *_OFTEN), _lacking("2", "probe")),
+    "extract": (("extract", "2", *_IMAGES), _lacking("2/f*", "2/man*", "probe")),
+    "probe": (("probe", *_IMAGES), _lacking("probe")),
+    "report": (("report", *_REPORT), _lacking()),
+    "tables": (("tables", IMAGES, "--seeds", "3", *_REPORT), _with_recipe_only),
+    "demo": (("data", "demo", "new", *_DEMO), _empty),
+    "demo-audio": (("data", "demo-audio", "new", *_SPEECH), _empty),
+}
