@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.cache import FeatureReader
+from gimstage.commands import on_recipe, pasted
 from gimstage.data.kinds import Kind
 from gimstage.data.spectrogram import spectrogram
 from gimstage.errors import CacheError
@@ -71,11 +72,13 @@ def _statistics(samples: Iterable[torch.Tensor]) -> dict[str, float]:
 
 def _require(path: Path, manifest: Manifest) -> FeaturesRecord:
     if manifest.features is None or not path.exists():
+        run, _, number = manifest.stage.rpartition("/")
+        extracting = on_recipe("extract", number, run=run)
         raise CacheError(
             f"stage {manifest.stage}",
             "stores no features",
             "a features.zarr",
-            'set store = "features" in its [output] and run `gimstage extract`',
+            f'set store = "features" in its [output], then run {pasted(extracting)}',
         )
     return manifest.features
 

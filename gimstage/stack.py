@@ -13,6 +13,7 @@ from textwrap import shorten
 import torch
 from torch import Tensor, nn
 
+from gimstage.commands import finishing, making_anew, pasted, running
 from gimstage.device import to_fastest_layout
 from gimstage.draws import initialising
 from gimstage.errors import BusyError, CacheError, DamagedCacheError, StaleCacheError
@@ -211,7 +212,7 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         found = f"weights of another module: {_shortened(error)}"
-        raise DamagedCacheError(str(path), found, cure="run the stage again") from error
+        raise DamagedCacheError(str(path), found, cure=making_anew(path)) from error
 
 
 def _shortened(error: Exception) -> str:
@@ -254,12 +255,12 @@ def _loaded(finished: list[tuple[RunFolder, Manifest]], *, trust: bool) -> Stack
     chain = manifest.chain(trust=trust)
     if len(chain.stages) != len(finished):
         found = f"{len(chain.stages)} stages in its identity, {len(finished)} by upstream"
-        raise DamagedCacheError(str(path), found, cure="run the stage again")
+        raise DamagedCacheError(str(path), found, cure=making_anew(path))
     try:
         modules = chain.new_modules()
     except Exception as error:  # whatever a class from outside may do
         found = f"modules that cannot be built: {_shortened(error)}"
-        raise DamagedCacheError(str(path), found, cure="run the stage again") from error
+        raise DamagedCacheError(str(path), found, cure=making_anew(path)) from error
     names: list[str] = []
     for stage, module, (place, record) in zip(chain.stages, modules, finished, strict=True):
         load_weights(module, place.weights, sha256=record.weights_sha256)
@@ -276,7 +277,9 @@ def _finished_from_data_to(folder: Path) -> list[tuple[RunFolder, Manifest]]:
         below = _finished_below(place.path.absolute().parent.parent, upstream.stage, weights)
         if weights is None or below[1] in [manifest for _, manifest in stages]:
             found = "a circle of stages" if weights else "no upstream_weights_sha256 inside"
-            raise DamagedCacheError(str(place.manifest_path), found, cure="run the stage again")
+            raise DamagedCacheError(
+                str(place.manifest_path), found, cure=making_anew(place.manifest_path)
+            )
         stages.insert(0, below)
     return stages
 
@@ -298,8 +301,9 @@ def _finished_below(root: Path, key: str, weights_sha256: str | None) -> tuple[R
 def _finished(folder: Path, weights_sha256: str | None) -> Manifest:
     manifest = RunFolder(folder).manifest()
     if manifest is None:
-        raise StaleCacheError(str(folder), "no finished stage", "a manifest.json")
+        cure = finishing(folder)
+        raise StaleCacheError(str(folder), "no finished stage", "a manifest.json", cure)
     if weights_sha256 not in (None, manifest.weights_sha256):
-        cure = "run `gimstage run` to bring all stages up to date"
+        cure = f"run {pasted(running(folder))} to bring all stages up to date"
         raise StaleCacheError(str(folder), "trained again since the stage above", cure=cure)
     return manifest

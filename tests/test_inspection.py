@@ -85,5 +85,5 @@ def test_a_stage_that_stores_nothing_has_nothing_to_describe(finished_images: Pa
         describe(finished_images / "nowhere", manifest)
     assert str(caught.value) == (
         "stage tiny/2: stores no features; expected a features.zarr; "
-        'set store = "features" in its [output] and run `gimstage extract`'
+        'set store = "features" in its [output], then run `gimstage extract 2 --recipe stages/tiny`'
     )

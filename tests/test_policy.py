@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gimstage"
 
 # From the ground up; a part may import only from floors below its own.
 FLOORS = [
-    {"errors", "draws", "files", "progress", "bounds"},
+    {"errors", "commands", "draws", "files", "progress", "bounds"},
     {"sizes", "device"},
     {"views", "modules", "data", "cache"},
     {"objectives"},

@@ -57,7 +57,8 @@ def test_load_refuses_a_stack_whose_parts_do_not_belong_together(home: Path) -> 
         gimstage.load(home / "runs/tiny/3")
     assert str(error.value) == (
         f"{home / 'runs/tiny/1'}: trained again since the stage above; "
-        "run `gimstage run` to bring all stages up to date"
+        f"run `gimstage run --recipe stages/tiny --runs {home / 'runs'}` to bring "
+        "all stages up to date"
     )
 
 
@@ -69,6 +70,10 @@ def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+def training(home: Path, number: int) -> str:
+    return f"run `gimstage train-stage {number} --recipe stages/tiny --runs {home / 'runs'}`"
 
 
 def made_a_folder(path: Path) -> None:
@@ -85,7 +90,9 @@ def test_load_refuses_weights_of_other_bytes_than_the_manifest_names(
     damage(path)
     with pytest.raises(DamagedCacheError) as error:
         gimstage.load(home / "runs/tiny/3")
-    assert str(error.value) == (f"{path}: other bytes than its manifest names; run the stage again")
+    assert str(error.value) == (
+        f"{path}: other bytes than its manifest names; {training(home, number)}"
+    )
 
 
 def test_load_says_what_lies_in_the_place_of_weights(home: Path) -> None:
@@ -93,13 +100,11 @@ def test_load_says_what_lies_in_the_place_of_weights(home: Path) -> None:
     made_a_folder(path)
     with pytest.raises(DamagedCacheError) as error:
         gimstage.load(home / "runs/tiny/3")
-    assert str(error.value) == (
-        f"{path}: not readable: a folder; delete it; the stage is then trained again"
-    )
+    assert str(error.value) == (f"{path}: not readable: a folder; {training(home, 1)}")
     path.rmdir()
     with pytest.raises(DamagedCacheError) as error:
         gimstage.load(home / "runs/tiny/3")
-    assert str(error.value) == f"{path}: missing; expected a file of tensors; run the stage again"
+    assert str(error.value) == (f"{path}: missing; expected a file of tensors; {training(home, 1)}")
 
 
 def test_load_refuses_weights_of_another_module(home: Path) -> None:
@@ -109,7 +114,7 @@ def test_load_refuses_weights_of_another_module(home: Path) -> None:
         gimstage.load(home / "runs/tiny/3")
     start = f"{home / 'runs/tiny/3/weights.safetensors'}: weights of another module: Error(s) in "
     assert str(error.value).startswith(start)
-    assert str(error.value).endswith(" …; run the stage again")
+    assert str(error.value).endswith(f" …; {training(home, 3)}")
 
 
 def vouch_anew(stage: Path, **changes: object) -> None:
@@ -127,7 +132,7 @@ def test_load_refuses_stages_that_stand_on_themselves(home: Path) -> None:
         with pytest.raises(DamagedCacheError) as error:
             gimstage.load(home / f"runs/tiny/{number}")
         assert str(error.value) == (
-            f"{first / 'manifest.json'}: a circle of stages; run the stage again"
+            f"{first / 'manifest.json'}: a circle of stages; {training(home, 1)}"
         )
 
 
@@ -148,7 +153,7 @@ def test_load_refuses_another_number_of_stages_than_the_identity_tells(home: Pat
     with pytest.raises(DamagedCacheError) as error:
         gimstage.load(path.parent)
     assert str(error.value) == (
-        f"{path}: 2 stages in its identity, 1 by upstream; run the stage again"
+        f"{path}: 2 stages in its identity, 1 by upstream; {training(home, 2)}"
     )
 
 

@@ -31,9 +31,10 @@ from torch import Tensor
 
 from gimstage.cache.encodings import ENCODINGS, Affine
 from gimstage.cache.format import CRC_BYTES, ArrayLayout, StoreLayout
-from gimstage.cache.shards import REBUILD, Shard, crc32c, crc_bytes, open_shard
+from gimstage.cache.shards import Shard, crc32c, crc_bytes, open_shard
 from gimstage.cache.store import read_layout, read_small
 from gimstage.cache.windows import Piece, Shape, pieces
+from gimstage.commands import inherited, making_anew
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError, nearest
 
 T = TypeVar("T")
@@ -199,7 +200,7 @@ class FeatureReader:
         process = self._here()
         with process.lock:
             if process.pool is None:
-                process.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="features")
+                process.pool = ThreadPoolExecutor(self.threads, "features", **inherited())
             return process.pool
 
     def _shard(self, array: ArrayLayout, number: int) -> Shard:
@@ -270,7 +271,9 @@ class FeatureReader:
                 values = process.zarr[array.name][cut]
             except ValueError as error:  # a checksum
                 where = f"{self.path / array.name}, window at {corner}"
-                raise DamagedCacheError(where, f"zarr-python: {error}", cure=REBUILD) from error
+                raise DamagedCacheError(
+                    where, f"zarr-python: {error}", cure=making_anew(self.path)
+                ) from error
         np.frombuffer(target, array.dtype).reshape(window)[...] = values
 
 
@@ -340,7 +343,7 @@ def _read_into(shard: Shard, view: memoryview, offset: int) -> None:
     while (count := os.preadv(shard.fd, [view], offset)) < len(view):
         if count == 0:
             found, expected = f"the file ends at byte {offset}", f"{len(view)} more"
-            raise DamagedCacheError(str(shard.path), found, expected, REBUILD)
+            raise DamagedCacheError(str(shard.path), found, expected, making_anew(shard.path))
         view, offset = view[count:], offset + count
 
 
@@ -351,11 +354,13 @@ def _decompressed(array: ArrayLayout, shard: Shard, number: int) -> memoryview:
     _read_into(shard, raw.data, offset)
     body, where = raw[:-CRC_BYTES], f"{shard.path}, chunk {number}"
     if crc_bytes(crc32c(body)) != raw[-CRC_BYTES:].tobytes():
-        raise DamagedCacheError(where, "checksum does not match", cure=REBUILD)
+        raise DamagedCacheError(where, "checksum does not match", cure=making_anew(shard.path))
     compression = ENCODINGS[array.encoding].compression
     assert compression is not None
     chunk = memoryview(compression.codec().decode(body))
     if len(chunk) != array.chunk_bytes:
         expected = f"{array.chunk_bytes}"
-        raise DamagedCacheError(where, f"{len(chunk)} bytes decoded", expected, REBUILD)
+        raise DamagedCacheError(
+            where, f"{len(chunk)} bytes decoded", expected, making_anew(shard.path)
+        )
     return chunk

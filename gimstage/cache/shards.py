@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.cache.format import ABSENT, CRC_BYTES, ArrayLayout
+from gimstage.commands import making_anew
 from gimstage.errors import DamagedCacheError
 from gimstage.files import UnreadableError, require_regular
-
-REBUILD = "run the stage again"
 
 
 def crc32c(data: NDArray[Any] | bytes, crc: int = 0) -> int:
@@ -36,15 +35,20 @@ def with_crc(data: bytes) -> bytes:
     return data + crc_bytes(crc32c(data))
 
 
-def without_crc(data: bytes, *, where: str) -> bytes:
+def without_crc(data: bytes, path: Path, *, part: str = "") -> bytes:
     """Data whose trailing crc has been checked and cut off.
+
+    Args:
+        data: the content of a file, or of a part of it, and its crc.
+        path: the file.
+        part: such as ", index"; empty for the whole file.
 
     Raises:
         DamagedCacheError: the crc does not match.
     """
     body, stored = data[:-CRC_BYTES], data[-CRC_BYTES:]
     if crc_bytes(crc32c(body)) != stored:
-        raise DamagedCacheError(where, "checksum does not match", cure=REBUILD)
+        raise DamagedCacheError(f"{path}{part}", "checksum does not match", cure=making_anew(path))
     return body
 
 
@@ -105,9 +109,9 @@ def require_file(path: Path) -> os.stat_result:
     try:
         return require_regular(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise DamagedCacheError(str(path), "the file is missing", cure=REBUILD) from None
+        raise DamagedCacheError(str(path), "the file is missing", cure=making_anew(path)) from None
     except UnreadableError as error:
-        raise DamagedCacheError(str(path), str(error), "a file", REBUILD) from error
+        raise DamagedCacheError(str(path), str(error), "a file", making_anew(path)) from error
 
 
 def _read_index(
@@ -117,10 +121,10 @@ def _read_index(
     size, wanted = os.fstat(fd).st_size, array.shard_bytes(shard)
     if not (size == wanted if array.exact else array.index_bytes < size <= wanted):
         bound = "" if array.exact else "at most "
-        raise DamagedCacheError(str(path), f"{size} bytes", f"{bound}{wanted}", REBUILD)
+        raise DamagedCacheError(str(path), f"{size} bytes", f"{bound}{wanted}", making_anew(path))
     end = size - array.index_bytes
     tail = os.pread(fd, array.index_bytes, end)
-    body = without_crc(tail, where=f"{path}, index")
+    body = without_crc(tail, path, part=", index")
     index = np.frombuffer(body, "<u8").reshape(-1, 2)
     present = index[: array.chunks(shard)]
     offsets, lengths = present.T
@@ -133,7 +137,7 @@ def _read_index(
         offset, length = present[bad].tolist()
         found = "is absent" if offset == ABSENT else f"has {length} bytes at {offset}"
         whole = f"{array.chunks(shard)} whole chunks in the first {end} bytes"
-        raise DamagedCacheError(str(path), f"chunk {bad} {found}", whole, REBUILD)
+        raise DamagedCacheError(str(path), f"chunk {bad} {found}", whole, making_anew(path))
     return present, crc32c(body)
 
 
@@ -146,7 +150,6 @@ def shard_digest(shard: Shard) -> str:
     digest = Digest()
     for number, (offset, nbytes) in enumerate(shard.index):
         chunk = os.pread(shard.fd, nbytes, offset)
-        where = f"{shard.path}, chunk {number}"
-        digest.add(crc32c(without_crc(chunk, where=where)))
+        digest.add(crc32c(without_crc(chunk, shard.path, part=f", chunk {number}")))
     digest.add(shard.index_crc)
     return str(digest)

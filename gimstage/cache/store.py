@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from gimstage.cache.format import ArrayLayout, Metadata, SmallLayout, StoreLayout
 from gimstage.cache.parse import parse_store
 from gimstage.cache.shards import (
-    REBUILD,
     Digest,
     crc32c,
     open_shard,
@@ -19,6 +18,7 @@ from gimstage.cache.shards import (
     shard_digest,
     without_crc,
 )
+from gimstage.commands import making_anew
 from gimstage.errors import CacheError, DamagedCacheError
 from gimstage.files import UnreadableError, read_json
 
@@ -34,11 +34,13 @@ def read_document(path: Path) -> Metadata:
     try:
         metadata = read_json(path, most_bytes=METADATA_BYTES)
     except FileNotFoundError as error:
-        raise DamagedCacheError(str(path), "the file is missing", cure=REBUILD) from error
+        raise DamagedCacheError(str(path), "the file is missing", cure=making_anew(path)) from error
     except UnreadableError as error:
-        raise DamagedCacheError(str(path), f"not readable: {error}", cure=REBUILD) from error
+        raise DamagedCacheError(
+            str(path), f"not readable: {error}", cure=making_anew(path)
+        ) from error
     if not isinstance(metadata, dict):
-        raise DamagedCacheError(str(path), "not a JSON object", cure=REBUILD)
+        raise DamagedCacheError(str(path), "not a JSON object", cure=making_anew(path))
     return metadata
 
 
@@ -50,7 +52,7 @@ def read_layout(store: Path) -> StoreLayout:
         DamagedCacheError: its metadata is not JSON.
     """
     if not (store / "zarr.json").is_file():
-        raise CacheError(str(store), "no zarr.json", "a store of features", "extract first")
+        raise CacheError(str(store), "no zarr.json", "a store of features", making_anew(store))
     paths = [store / "zarr.json", *sorted(store.glob("*/zarr.json"))]
     documents = {path.relative_to(store).as_posix(): read_document(path) for path in paths}
     return parse_store(documents, where=str(store))
@@ -64,7 +66,7 @@ def read_small(store: Path, small: SmallLayout) -> NDArray[Any]:
     """
     path = store / small.path
     _check_size(path, small.nbytes)
-    body = without_crc(path.read_bytes(), where=str(path))
+    body = without_crc(path.read_bytes(), path)
     values = np.frombuffer(body, small.dtype.newbyteorder("<")).reshape(small.shape)
     return values.astype(small.dtype)  # a copy: the buffer itself is read-only
 
@@ -112,7 +114,7 @@ def damage_of(
         layout = read_layout(store) if not damage else None
     except CacheError as error:
         layout = None
-        yield DamagedCacheError(error.where, error.found, error.expected, REBUILD)
+        yield DamagedCacheError(error.where, error.found, error.expected, making_anew(store))
     if layout is None:
         rest = [name for name in listed if name not in metadata]
         yield from _failures(partial(_check_size, store / n, listed[n]["bytes"]) for n in rest)
@@ -142,7 +144,9 @@ def _check(
 ) -> None:
     """Compare one file with its entry in the manifest, by size and index or every byte."""
     if entry is None:
-        raise DamagedCacheError(str(store / name), "not in the manifest", cure=REBUILD)
+        raise DamagedCacheError(
+            str(store / name), "not in the manifest", cure=making_anew(store / name)
+        )
     if shard is None:
         _check_file(store / name, entry)
         return
@@ -161,13 +165,13 @@ def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
 def _check_digest(path: Path, entry: Mapping[str, Any], digest: str) -> None:
     if digest != entry["crc32c"]:
         found, expected = f"content of digest {digest}", entry["crc32c"]
-        raise DamagedCacheError(str(path), found, expected, REBUILD)
+        raise DamagedCacheError(str(path), found, expected, making_anew(path))
 
 
 def _check_size(path: Path, nbytes: int) -> None:
     size = require_file(path).st_size
     if size != nbytes:
-        raise DamagedCacheError(str(path), f"{size} bytes", str(nbytes), REBUILD)
+        raise DamagedCacheError(str(path), f"{size} bytes", str(nbytes), making_anew(path))
 
 
 def file_digest(path: Path) -> str:
@@ -177,7 +181,7 @@ def file_digest(path: Path) -> str:
         DamagedCacheError: an array's crc does not hold.
     """
     data = path.read_bytes()
-    return content_digest(data if path.name == "zarr.json" else without_crc(data, where=str(path)))
+    return content_digest(data if path.name == "zarr.json" else without_crc(data, path))
 
 
 def content_digest(data: bytes) -> str:

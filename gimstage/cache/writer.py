@@ -23,12 +23,12 @@ from gimstage.cache.openshards import PART, OpenShards, ShardWriter
 from gimstage.cache.parse import first_difference
 from gimstage.cache.shards import open_shard, shard_digest, with_crc
 from gimstage.cache.store import content_digest, file_digest, read_document
+from gimstage.commands import pasted, removing
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import DAMAGED, appearing, set_aside, sync_folder
 
 Array = NDArray[Any]
 
-_ANOTHER = "delete the store to extract again"
 _ANEW = "it is written anew"
 
 
@@ -154,27 +154,28 @@ class FeatureWriter:
 
     def _refuse_another(self, small: Mapping[str, bytes]) -> None:
         wanted = self.layout.metadata()
+        another = f"run {pasted(*removing(self.path))} to write another"
         # A writer killed before its first file had its name leaves only that file's .part.
         whole = [p for p in self.path.glob("*") if p.suffix not in (PART, DAMAGED)]
         if whole and self.path / "zarr.json" not in whole:
             raise StaleCacheError(
-                str(self.path), "arrays without their group's zarr.json", cure=_ANOTHER
+                str(self.path),
+                "arrays without their group's zarr.json",
+                cure=another,
             )
         present = {p.relative_to(self.path).as_posix() for p in self.path.glob("**/zarr.json")}
         for name in sorted(present):
             if name not in wanted:
-                raise StaleCacheError(
-                    str(self.path / name), "an array not asked for", cure=_ANOTHER
-                )
+                raise StaleCacheError(str(self.path / name), "an array not asked for", cure=another)
             difference = first_difference(read_document(self.path / name), wanted[name])
             if difference:
                 key, found, other = difference
                 where = f"{self.path / name}: {key}"
-                raise StaleCacheError(where, repr(found), repr(other), _ANOTHER)
+                raise StaleCacheError(where, repr(found), repr(other), another)
         for name, data in small.items():
             path = self.path / name
             if path.is_file() and not _holds(path, data) and _is_whole(path, len(data)):
-                raise StaleCacheError(str(path), "other values", "those given", _ANOTHER)
+                raise StaleCacheError(str(path), "other values", "those given", another)
 
 
 def _small_files(layout: StoreLayout, small: Mapping[str, Array]) -> dict[str, bytes]:

@@ -6,10 +6,9 @@ Results go to stdout, progress and notices to stderr. Exit 0 done, 1 gimstage re
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.text import Text
 from gimstage.bounds import MOST_SEED
 from gimstage.cli.arguments import Place, Real, Word
 from gimstage.cli.streams import as_line, prepare, put, tell
+from gimstage.commands import DATA_VARIABLE, DEFAULT_RUNS, Asked, asking, default_recipe
 from gimstage.errors import GimstageError
 from gimstage.progress import Interrupted, Watch
 from gimstage.session.display import open_console, shown_progress, stopped_by
@@ -56,7 +56,7 @@ def guarded(command: Command) -> Command:
     @wraps(command)
     def run(**options: Any) -> Any:
         try:
-            with _stopped_at_once():
+            with _stopped_at_once(), asking(_asked(options)):
                 return command(**options)
         except GimstageError as error:
             _fail(type(error).__name__, str(error), as_json=options.get("as_json", False))
@@ -82,6 +82,12 @@ def guarded(command: Command) -> Command:
             sys.exit(_received[-1] + 128 if _received else 130)
 
     return run
+
+
+def _asked(options: Mapping[str, Any]) -> Asked:
+    """What the options of a command say of recipe, runs, data and seed."""
+    names = ("recipe", "runs", "data", "seed")
+    return Asked(**{name: options[name] for name in names if name in options})
 
 
 def _fail(kind: str, message: str, *, as_json: bool) -> None:
@@ -153,12 +159,12 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, **{"show_default": True, **settings})
 
 
-RUNS = option("--runs", type=Place(), default=Path("runs"), help="Folder of all runs.")
+RUNS = option("--runs", type=Place(), default=DEFAULT_RUNS, help="Folder of all runs.")
 DATA = option(
     "--data",
     type=Place(),
     default=None,
-    envvar="GIMSTAGE_DATA",
+    envvar=DATA_VARIABLE,
     help="Folder of the data set.",
 )
 JSON = option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -166,7 +172,7 @@ RECIPE = [
     option(
         "--recipe",
         type=Place(),
-        default=lambda: Path(os.environ.get("GIMSTAGE_RECIPE") or "stages/demo"),
+        default=default_recipe,
         show_default="$GIMSTAGE_RECIPE, else stages/demo",
         help="Folder of the recipe's TOML files.",
     ),

@@ -23,6 +23,7 @@ from gimstage.cli.base import (
     watching,
     with_options,
 )
+from gimstage.commands import on_recipe, pasted
 from gimstage.errors import RecipeError
 from gimstage.session.options import Options
 from gimstage.session.tables import Answer, Table
@@ -153,7 +154,8 @@ def campaign_answer(runs: Sequence[CampaignRun], *, knows_disk: bool) -> Answer[
     if any(run.state == "part done" for run in runs):
         notes.append("a stage or probe that has begun counts whole")
     if not knows_disk:
-        notes.append("the disk is not in it: `gimstage plan --calibrate` measures its speed")
+        measuring = pasted(on_recipe("plan", "--calibrate"))
+        notes.append(f"the disk is not in it: {measuring} measures its speed")
     table = Table(
         "the paper's tables",
         ("recipe", "seed", "state", "still to do"),

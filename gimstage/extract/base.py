@@ -29,6 +29,7 @@ from gimstage.cache import (
     StoreLayout,
     fidelity,
 )
+from gimstage.commands import inherited
 from gimstage.device import module_to_device
 from gimstage.errors import CacheError, DamagedCacheError
 from gimstage.inputs import HandOff
@@ -205,7 +206,7 @@ def _one_at_a_time() -> Iterator[Callable[..., None]]:
             running.pop().result()
         running.append(pool.submit(job, *arguments))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+    with ThreadPoolExecutor(1, "write", **inherited()) as pool:
         try:
             yield submit
         finally:  # no file must be closed while the other thread writes to it

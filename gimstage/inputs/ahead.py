@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from gimstage.commands import inherited
 from gimstage.inputs.base import Places, Source
 
 
@@ -22,7 +23,7 @@ def prefetched(
     todo = iter(batches)
     free = deque(buffers)
     filling: deque[tuple[Future[Tensor], Tensor, Places]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+    with ThreadPoolExecutor(workers, "read", **inherited()) as pool:
         try:
             while True:
                 while free and (places := next(todo, None)) is not None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import FeatureReader
-from gimstage.cache.shards import REBUILD
+from gimstage.commands import making_anew
 from gimstage.data.librispeech import SpeechSplit
 from gimstage.errors import DamagedCacheError
 from gimstage.inputs.base import Source, encoded_again, pinned
@@ -99,7 +99,7 @@ class RowSource(SequenceSource):
                 str(path),
                 f"offsets from {self.offsets[0]} to {self.offsets[-1]}",
                 f"ascending from 0 to the {rows} rows of features",
-                REBUILD,
+                making_anew(path),
             )
 
     def buffer(self, count: int, size: int) -> Tensor:

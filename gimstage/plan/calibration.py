@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from gimstage.commands import on_recipe, pasted, removing
 from gimstage.device import device_name, module_to_device, to_fastest_layout
 from gimstage.errors import DamagedCacheError
 from gimstage.files import UnreadableError, read_json, write_json
@@ -78,7 +79,7 @@ def read_calibration(path: Path) -> Calibration | None:
     except FileNotFoundError:
         return None
     except (UnreadableError, ValueError, TypeError, KeyError, AttributeError) as error:
-        cure = "delete it, and calibrate again"
+        cure = f"run {pasted(*removing(path), on_recipe('plan', '--calibrate', root=path.parent))}"
         raise DamagedCacheError(str(path), "not a calibration", cure=cure) from error
 
 

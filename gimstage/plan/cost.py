@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gimstage.cache import ENCODINGS, StoreLayout
+from gimstage.commands import on_recipe, pasted
 from gimstage.errors import BudgetError, DataError
 from gimstage.extract.layout import planned_layout
 from gimstage.files import free_bytes
@@ -315,7 +316,8 @@ def require_disk(
         BudgetError: free disk or `max_disk` is too small.
     """
     free = free_bytes(root)
-    cure = 'choose a smaller encoding, fewer stored views, or store = "none"; see `gimstage plan`'
+    cure = 'choose a smaller encoding, fewer stored views, or store = "none"; see '
+    cure += pasted(on_recipe("plan"))
     if needed_bytes > free:
         raise BudgetError(
             where,

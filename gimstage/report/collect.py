@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gimstage.commands import on_recipe, pasted
 from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
 from gimstage.recipe.identity import differences, seedless
@@ -171,7 +172,7 @@ def collect(
             str(runs_root),
             "no finished run in it" if runs_root.is_dir() else "no such folder",
             "a folder RECIPE/STAGE with a manifest.json",
-            "run `gimstage run --recipe stages/demo` first, or name another folder with --runs",
+            f"run {pasted(on_recipe('run', root=runs_root))} first, or name another folder of runs",
         )
     runs = sorted(_without_stale_rows(runs, runs_root, notes), key=_plain_first)
     others = [read_run(path, []) for path in folders if path not in chosen]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import get_args
 
 from gimstage.cache import FeatureReader, damage_of
+from gimstage.commands import finishing, making_anew
 from gimstage.errors import CacheError, DamagedCacheError
 from gimstage.files import (
     UnreadableError,
@@ -189,7 +190,9 @@ class RunFolder:
         """
         manifest = self.manifest()
         if manifest is None or manifest.features is None:
-            cure = 'run `gimstage train-stage`; features need store = "features" in [output]'
+            cure = finishing(self.path)
+            if manifest is not None:
+                cure = f'set store = "features" in its [output], then {cure}'
             raise CacheError(str(self.path), "no finished features", cure=cure)
         self.check_features(manifest.features, full=False)
         return FeatureReader(self.features)
@@ -281,7 +284,7 @@ def damaged_files(
 
 def check_digest(path: Path, digest: str, sha256: Callable[[Path], str] = file_sha256) -> None:
     """Compare a file with the digest that its manifest names; the rest is as of `check_files`."""
-    cure = "run the stage again"
+    cure = making_anew(path)
     try:
         require_regular(path)
     except FileNotFoundError:

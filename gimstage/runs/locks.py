@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gimstage.commands import pasted, removing
 from gimstage.errors import BusyError, CacheError
 from gimstage.runs.leases import SILENT_S, WAIT, Hold, Lease, opened, read_lock, renewed
 
@@ -153,7 +154,7 @@ def _settled(path: Path, *, locked: bool, pause: Pause) -> bytes:
         if lease is None or lease.is_dead(locked=locked):
             return text
         if not lease.kernel:
-            raise _busy(path, f"if it no longer runs there, delete {path}")
+            raise _busy(path, f"if it no longer runs there, run {pasted(*removing(path))}")
         if _is_silent(path, text, pause):
             _log.warning(
                 "%s: process %d on %s worked on this stage and was not heard of for %.0f s; "

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from gimstage.commands import making_anew, on_recipe, pasted
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.files import UnreadableError, read_json
 from gimstage.recipe.chain import Chain
@@ -208,12 +209,16 @@ class Manifest(Record):
             raise StaleCacheError(
                 f"stage {self.stage}",
                 f"trained by another release, whose recipes this one cannot read: {reason}",
-                cure="use that release, or run the stage again",
+                cure=f"use that release, or run {pasted(self._training())}",
             ) from error
 
     def as_upstream(self, key: str) -> Upstream:
         """This stage as the manifest of the next one names it, by its key in their recipe."""
         return Upstream(stage=key, fingerprint=self.fingerprint)
+
+    def _training(self) -> list[str]:
+        run, _, number = self.stage.rpartition("/")
+        return on_recipe("train-stage", number, run=run)
 
 
 class ProbeRow(Record):
@@ -353,5 +358,4 @@ def _validated(path: Path, document: dict[str, Any], kind: type[R]) -> R:
 
 
 def _unreadable(path: Path, reason: str) -> DamagedCacheError:
-    cure = f"delete {path} and run the stage again"
-    return DamagedCacheError(str(path), f"not readable: {reason}", cure=cure)
+    return DamagedCacheError(str(path), f"not readable: {reason}", cure=making_anew(path))

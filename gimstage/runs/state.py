@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
+from gimstage.commands import Words, on_recipe, pasted
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import (
@@ -304,8 +305,16 @@ class Runs:
             f"stage {chain.last.key}",
             f"{status.state}{why}",
             "done",
-            f"run `gimstage train-stage {chain.last.number}` of recipe {chain.last.recipe} first",
+            f"run {pasted(*self.training(chain))} first",
         )
+
+    def training(self, chain: Chain) -> list[Words]:
+        """The commands that bring a chain's last stage to "done", and those below that are not."""
+        parts = [part for part in chain.below() if self.status(part).state != "done"]
+        return [
+            on_recipe("train-stage", str(part.last.number), run=part.last.recipe, root=self.root)
+            for part in [*parts, chain]
+        ]
 
 
 def was_set_aside(folder: RunFolder) -> list[str]:

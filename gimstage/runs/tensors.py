@@ -2,7 +2,7 @@
 
 A file vouches for itself: its header holds a SHA-256 of the tensors and of the other facts in it.
 A manifest may vouch for it too, by the SHA-256 of its bytes. What is used is what was checked, for
-a file is read once. This file imports nothing of gimstage but errors and files.
+a file is read once. This file imports nothing of gimstage but errors, commands and files.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from gimstage.commands import making_anew
 from gimstage.errors import CacheError, CheckpointError, DamagedCacheError
 from gimstage.files import UnreadableError, appearing, open_regular, parse_json, read_regular
 
@@ -27,7 +28,6 @@ MOST_HEADER_BYTES = 100_000_000  # of its header, as the format has it
 Header = dict[str, Any]
 
 _DIGEST = "sha256"  # its key in the header
-_CURE = "delete it; the stage is then trained again"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read_tensors(path: Path, *, sha256: str | None = None) -> Stored:
     except (UnreadableError, OSError, MemoryError) as error:
         raise _refusal(path, error) from error
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        cure = "run the stage again"
+        cure = making_anew(path)
         raise DamagedCacheError(str(path), "other bytes than its manifest names", cure=cure)
     try:
         tensors, header = load(data), _header(BytesIO(data))
@@ -103,7 +103,7 @@ def read_tensors(path: Path, *, sha256: str | None = None) -> Stored:
     own = header.pop(_DIGEST, None)
     if sha256 is None and own != _digest(tensors, header):
         reason = "other bytes than were written" if own else "no checksum inside"
-        raise DamagedCacheError(str(path), reason, cure=_CURE)
+        raise DamagedCacheError(str(path), reason, cure=making_anew(path))
     return Stored(tensors, header)
 
 
@@ -138,9 +138,9 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
 def _refusal(path: Path, error: Exception) -> CacheError:
     """The message for a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return DamagedCacheError(str(path), "missing", "a file of tensors", "run the stage again")
+        return DamagedCacheError(str(path), "missing", "a file of tensors", making_anew(path))
     if isinstance(error, OSError):
         found = f"cannot be read ({error.strerror})"
         return CacheError(str(path), found, cure="see what it is and who may read it")
     reason = " ".join(str(error).split()) or "larger than memory"
-    return DamagedCacheError(str(path), f"not readable: {reason}", cure=_CURE)
+    return DamagedCacheError(str(path), f"not readable: {reason}", cure=making_anew(path))

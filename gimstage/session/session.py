@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from gimstage.cache import FeatureReader
+from gimstage.commands import Asked, asking
 from gimstage.errors import BudgetError, DataError
 from gimstage.plan.cost import plan_stage, plan_stages
 from gimstage.progress import Progress, Watch
@@ -22,6 +24,22 @@ from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
 
 Watching = Callable[[], AbstractContextManager[Watch]]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Session")
+
+
+def _asking(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """A method in whose errors every command carries what the session was opened with."""
+
+    @wraps(method)
+    def call(session: S, /, *arguments: P.args, **options: P.kwargs) -> R:
+        with asking(Asked(session.folder, session.runs, session.data, session.seed)):
+            return method(session, *arguments, **options)
+
+    return call
 
 
 class Session:
@@ -80,6 +98,7 @@ class Session:
         """
         return self.options.settings()
 
+    @_asking
     def pipeline(self, watch: Watch | None = None) -> Pipeline:
         """The recipe on its data, both read anew, to work with: a demo's data is written first.
 
@@ -100,6 +119,7 @@ class Session:
     def _look(self, recipe: Recipe) -> Pipeline:
         return Pipeline.look(recipe, self.data, self.runs, settings=self.settings)
 
+    @_asking
     def plan(self, *, calibrate: bool = False) -> Plan:
         """What every stage will cost: GPU memory, operations, disk to the byte, hours.
 
@@ -135,6 +155,7 @@ class Session:
             refusal = error
         return Plan(recipe.name, plans, free_bytes=None, budget=budget, refusal=refusal)
 
+    @_asking
     def train(self, number: int | None = None) -> Answer[TrainedStage]:
         """Train stage `number`, freeze it and store its features; without a number, every stage.
 
@@ -149,6 +170,7 @@ class Session:
             fresh = {each: pipeline.train_stage(each) for each in numbers}
         return _trained(pipeline, fresh)
 
+    @_asking
     def extract(self, number: int) -> Answer[TrainedStage]:
         """Store the features of the trained stage `number`.
 
@@ -161,6 +183,7 @@ class Session:
             fresh = {number: pipeline.extract_stage(number)}
         return _trained(pipeline, fresh)
 
+    @_asking
     def probe(self, name: str | None = None) -> ProbeRows:
         """Fit linear probes on the frozen stack: probe `name`, or every probe of the recipe.
 
@@ -176,6 +199,7 @@ class Session:
             rows = [row for each in names for row in pipeline.probe(each)]
         return ProbeRows(self.name, rows)
 
+    @_asking
     def run(self) -> ProbeRows:
         """Train every stage that is not done, then fit every probe.
 
@@ -187,6 +211,7 @@ class Session:
             rows = self.pipeline(watch).run()
         return ProbeRows(self.name, rows)
 
+    @_asking
     def status(self, *, why: bool = False) -> States:
         """Which stages and probes are missing, partial, done, stale or damaged.
 
@@ -198,6 +223,7 @@ class Session:
         memory = {status.name: pipeline.memory(status.name) for status in stages}
         return States(self.name, stages, probes, memory=memory, why=why)
 
+    @_asking
     def features(self, number: int) -> FeatureReader:
         """A reader of what the finished stage `number` stores, every shard's index checked.
 
@@ -209,6 +235,7 @@ class Session:
         pipeline.runs.require(chain)
         return pipeline.runs.stage_folder(chain).open_features()
 
+    @_asking
     def stack(self, number: int) -> Stack:
         """The frozen modules from the data up to the finished stage `number`.
 
@@ -218,6 +245,7 @@ class Session:
         pipeline = self.look()
         return trained_stack(pipeline.runs, pipeline.recipe.chain(number))
 
+    @_asking
     def report(self, out: Path | str = "report") -> ReportPage:
         """Set the paper's tables and figures beside the runs of this recipe, as a page in `out`.
 

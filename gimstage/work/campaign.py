@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gimstage.commands import Asked, asking
 from gimstage.data.kinds import require_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.plan.calibration import Calibration
@@ -139,8 +140,10 @@ class Campaign:
 
     def _attempt(self, run: CampaignRun, do: Callable[[CampaignRun], None]) -> None:
         self.watch.leave_if_asked()
+        asked = Asked(run.recipe.folder, self.root, self.data, run.recipe.seed)
         try:
-            do(run)
+            with asking(asked):
+                do(run)
         except NoLabelsError as error:
             run.state, run.error = "left out", str(error)
         except (GimstageError, OSError) as error:  # the latter of a disk, for one

@@ -5,6 +5,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
+from gimstage.commands import pasted
 from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
@@ -203,7 +204,7 @@ class Pipeline:
                 f"stage {chain.last.key}",
                 "not trained as its recipe stands",
                 "trained weights",
-                f"run `gimstage train-stage {number}`, which also extracts",
+                f"run {pasted(*self.runs.training(chain))}, which also extracts",
             )
         work = self._stage(number)
         again = self.runs.status(chain).state == "done" and not work.features_whole()
@@ -222,7 +223,7 @@ class Pipeline:
                 f"trained on other data, of SHA-256 {manifest.data_sha256[:12]}…",
                 f"that in {self.data.root}, {self.runs.data_sha256[:12]}…",
                 "give the folder it was trained on with --data, or train it on this one: "
-                f"run `gimstage train-stage {chain.last.number}`, which also extracts",
+                f"run {pasted(*self.runs.training(chain))}, which also extracts",
             )
 
     def probe(self, name: str) -> list[Row]:

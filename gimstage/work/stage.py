@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from gimstage.commands import making_anew
 from gimstage.device import device_name
 from gimstage.errors import ChangedDataError, DamagedCacheError, GimstageError
 from gimstage.extract import extraction
@@ -181,7 +182,7 @@ class StageWork(Work[FeaturesRecord | None]):
             return False
         self._mended.add(chain.last.key)
         folder = self.runs.stage_folder(chain).path
-        cure = f"run `gimstage extract {folder.name}` of recipe {folder.parent.name} first"
+        cure = f"{making_anew(folder / 'features.zarr')} first"
         if self.runs.is_lent(chain):  # nothing is written to other recipes' folders
             raise DamagedCacheError(error.where, error.found, error.expected, cure)
         stage = StageWork(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gimstage.commands import on_recipe, pasted
 from gimstage.errors import CacheError, ChangedDataError, DataError, GimstageError, StaleCacheError
 from gimstage.inputs import DataSet
 from gimstage.inputs.reread import verify_data
@@ -79,11 +80,12 @@ class Verification:
         stages = [self._stage(number) for number in self.recipe.stages]
         found = [each for each in [*stages, *map(self._probe, self.recipe.probes)] if each]
         if not found:
+            running = pasted(on_recipe("run", run=self.recipe.name, root=self.runs.root))
             raise StaleCacheError(
                 str(self.runs.root / self.recipe.name),
                 "nothing to verify",
                 "a finished stage",
-                "finish one with `gimstage run`, or name the folder of its runs with --runs",
+                f"finish one with {running}, or name the folder of its runs with --runs",
             )
         return found
 

@@ -154,7 +154,7 @@ def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError) as caught:
         FeatureReader(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: no zarr.json; expected a store of features; extract first"
+        f"{tmp_path}: no zarr.json; expected a store of features; run the stage again"
     )
 
 

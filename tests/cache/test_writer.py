@@ -238,7 +238,7 @@ def test_other_attributes_are_stale(tmp_path: Path) -> None:
         FeatureWriter(tmp_path, other, small=stores.values(layout)[1])
     assert str(caught.value) == (
         f"{tmp_path}/zarr.json: attributes.fingerprint: 'abc'; expected 'xyz'; "
-        "delete the store to extract again"
+        f"run `rm -r {tmp_path}` to write another"
     )
 
 
@@ -248,7 +248,7 @@ def test_another_encoding_is_stale(tmp_path: Path) -> None:
         FeatureWriter(tmp_path, stores.audio(encoding="float32"))
     assert str(caught.value) == (
         f"{tmp_path}/features/zarr.json: data_type: 'float16'; expected 'float32'; "
-        "delete the store to extract again"
+        f"run `rm -r {tmp_path}` to write another"
     )
 
 
@@ -258,7 +258,8 @@ def test_an_array_no_longer_asked_for_is_stale(tmp_path: Path) -> None:
     with pytest.raises(StaleCacheError) as caught:
         FeatureWriter(tmp_path, replace(layout, small=()))
     assert str(caught.value) == (
-        f"{tmp_path}/label/zarr.json: an array not asked for; delete the store to extract again"
+        f"{tmp_path}/label/zarr.json: an array not asked for; "
+        f"run `rm -r {tmp_path}` to write another"
     )
 
 
@@ -269,7 +270,7 @@ def test_other_values_of_a_small_array_are_stale(tmp_path: Path) -> None:
         FeatureWriter(tmp_path, layout, small={"label": np.ones(7, np.int64)})
     assert str(caught.value) == (
         f"{tmp_path}/label/c.0: other values; expected those given; "
-        "delete the store to extract again"
+        f"run `rm -r {tmp_path}` to write another"
     )
 
 
@@ -366,7 +367,8 @@ def test_arrays_without_their_group_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StaleCacheError) as caught:
         stores.write(tmp_path, stores.vision())
     assert str(caught.value) == (
-        f"{tmp_path}: arrays without their group's zarr.json; delete the store to extract again"
+        f"{tmp_path}: arrays without their group's zarr.json; "
+        f"run `rm -r {tmp_path}` to write another"
     )
 
 

@@ -93,12 +93,13 @@ def test_what_is_asked_twice_is_answered_alike(finished_images: Path, words: lis
 
 
 def test_a_stage_that_is_not_done_cannot_be_inspected(fresh: Path) -> None:
+    where = f"--recipe {fresh / 'tiny'} --runs {fresh / 'runs'}"
     result = gimstage("inspect", 2, *options(fresh), "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"] == {
         "type": "StaleCacheError",
-        "message": "stage tiny/2: missing; expected done; run `gimstage train-stage 2` of recipe "
-        "tiny first",
+        "message": "stage tiny/2: missing; expected done; run `"
+        f"gimstage train-stage 1 {where} && gimstage train-stage 2 {where}` first",
     }
 
 
@@ -114,7 +115,8 @@ def test_where_nothing_is_finished_nothing_is_verified(fresh: Path) -> None:
     assert json.loads(result.stdout)["error"] == {
         "type": "StaleCacheError",
         "message": f"{fresh}/runs/tiny: nothing to verify; expected a finished stage; "
-        "finish one with `gimstage run`, or name the folder of its runs with --runs",
+        f"finish one with `gimstage run --recipe {fresh / 'tiny'} --runs {fresh / 'runs'}`, "
+        "or name the folder of its runs with --runs",
     }
 
 

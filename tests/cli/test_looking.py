@@ -101,7 +101,7 @@ def test_saying_what_tables_would_do_writes_nothing(home: Path, made: bool) -> N
     words = ["tables", home / "tiny", "--seeds", "2,3", "--runs", home / "runs", "--dry-run"]
     result = gimstage(*words)
     assert result.exit_code == 0
-    assert "the disk is not in it: `gimstage plan --calibrate` measures its speed" in result.stdout
+    assert "the disk is not in it: `gimstage plan --calibrate --runs " in result.stdout
     assert tree(home) == before
 
 
@@ -160,7 +160,8 @@ def test_there_is_nothing_to_verify_where_nothing_is_finished(fresh: Path) -> No
     assert result.exit_code == 1
     assert " ".join(result.stderr.split()) == (
         f"error {fresh}/runs/tiny: nothing to verify; expected a finished stage; "
-        "finish one with `gimstage run`, or name the folder of its runs with --runs"
+        f"finish one with `gimstage run --recipe {fresh / 'tiny'} --runs {fresh / 'runs'}`, "
+        "or name the folder of its runs with --runs"
     )
 
 

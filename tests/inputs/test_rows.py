@@ -114,7 +114,8 @@ def test_offsets_that_do_not_fit_the_rows_are_damage(home: Path) -> None:
         RowSource(features(home, 5))
     assert str(caught.value) == (
         f"{features(home, 5)}: offsets from 0 to {values[-1]}; expected ascending from 0 to the "
-        f"{values[-1] + 3} rows of features; run the stage again"
+        f"{values[-1] + 3} rows of features; run `"
+        f"gimstage extract 5 --recipe stages/tiny_audio --runs {home / 'runs'}`"
     )
 
 

@@ -109,7 +109,9 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None
     path.write_text(content)
     with pytest.raises(DamagedCacheError) as caught:
         read_calibration(path)
-    assert str(caught.value) == f"{path}: not a calibration; delete it, and calibrate again"
+    assert str(caught.value) == (
+        f"{path}: not a calibration; run `rm {path} && gimstage plan --calibrate --runs {tmp_path}`"
+    )
 
 
 @pytest.mark.parametrize("key", ["read_bytes_per_s", "write_bytes_per_s"])
@@ -122,7 +124,9 @@ def test_a_speed_that_is_no_number_above_nothing_is_refused(
     path.write_text(json.dumps(whole | {key: speed}))
     with pytest.raises(DamagedCacheError) as caught:
         read_calibration(path)
-    assert str(caught.value) == f"{path}: not a calibration; delete it, and calibrate again"
+    assert str(caught.value) == (
+        f"{path}: not a calibration; run `rm {path} && gimstage plan --calibrate --runs {tmp_path}`"
+    )
 
 
 def test_a_key_too_many_is_refused_too(tmp_path: Path, measured: list[str]) -> None:

@@ -84,7 +84,8 @@ def test_a_damaged_manifest_is_left_out_with_a_note_that_names_it(runs: Path) ->
     assert [*report.groups[0].runs[1].stages] == [1, 3]
     assert report.notes == (
         f"{path}: not readable: no JSON: Unterminated string starting at: line 1 column 15 "
-        f"(char 14); delete {path} and run the stage again",
+        f"(char 14); run `gimstage train-stage 2 "
+        f"--recipe stages/small --runs {runs} --seed 3`",
     )
 
 
@@ -101,7 +102,8 @@ def test_a_manifest_of_another_form_is_left_out_with_a_note(
 ) -> None:
     path = write_stage(runs, "small@3/2", **change) / "manifest.json"
     assert collect(runs).notes == (
-        f"{path}: not readable: {reason}; delete {path} and run the stage again",
+        f"{path}: not readable: {reason}; run `gimstage train-stage 2 "
+        f"--recipe stages/small --runs {runs} --seed 3`",
     )
 
 
@@ -210,7 +212,7 @@ def test_no_runs_at_all_are_refused(tmp_path: Path, folder: str, found: str) -> 
         collect(tmp_path / folder)
     assert str(error.value) == (
         f"{tmp_path / folder}: {found}; expected a folder RECIPE/STAGE with a manifest.json; "
-        "run `gimstage run --recipe stages/demo` first, or name another folder with --runs"
+        f"run `gimstage run --runs {tmp_path / folder}` first, or name another folder of runs"
     )
 
 

@@ -99,7 +99,8 @@ def test_a_file_of_other_bytes_than_its_manifest_names_has_a_note(
     text = (folder / name).read_text()
     (folder / name).write_text(text.replace("2.", "3.", 1))
     assert collect(tmp_path).notes == (
-        f"{folder / name}: other bytes than its manifest names; run the stage again",
+        f"{folder / name}: other bytes than its manifest names; run `"
+        f"gimstage train-stage 1 --recipe stages/small --runs {tmp_path}`",
     )
 
 
@@ -108,5 +109,6 @@ def test_a_lost_record_of_memory_has_a_note(tmp_path: Path) -> None:
     lost = {"path": "memory.json", "bytes": 2, "sha256": "0" * 64}
     rewrite(folder / "manifest.json", format=2, files=[lost])
     assert collect(tmp_path).notes == (
-        f"{folder}/memory.json: missing; expected the file its manifest names; run the stage again",
+        f"{folder}/memory.json: missing; expected the file its manifest names; "
+        f"run `gimstage train-stage 1 --recipe stages/small --runs {tmp_path}`",
     )

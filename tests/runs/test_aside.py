@@ -133,9 +133,7 @@ def test_features_below_that_cannot_be_stored_again_are_refused_with_what_to_run
     with held.reading(), pytest.raises(DamagedCacheError) as caught:
         at(home).train_stage(2)
     assert str(caught.value).startswith(f"{shard}, chunk ")
-    assert "; run `gimstage extract 1` of recipe tiny first, which now ended in: " in str(
-        caught.value
-    )
+    assert f" --runs {home / 'runs'}` first, which now ended in: " in str(caught.value)
     assert str(held.path) in str(caught.value)
 
 
@@ -147,7 +145,7 @@ def test_features_below_that_lie_with_another_recipe_are_left_to_it(home: Path) 
     with pytest.raises(DamagedCacheError) as caught:
         at(home).train_stage(2)
     assert str(caught.value).startswith(f"{shard}, chunk ")
-    assert str(caught.value).endswith("; run `gimstage extract 1` of recipe other first")
+    assert str(caught.value).endswith(f" --runs {home / 'runs'}` first")
 
 
 def test_damaged_weights_below_are_not_trained_again_unasked(home: Path) -> None:
@@ -156,7 +154,9 @@ def test_damaged_weights_below_are_not_trained_again_unasked(home: Path) -> None
     with pytest.raises(DamagedCacheError) as caught:
         at(home).train_stage(2)
     assert str(caught.value).startswith("stage tiny/1: damaged (")
-    assert str(caught.value).endswith("run `gimstage train-stage 1` of recipe tiny first")
+    assert str(caught.value).endswith(
+        f"run `gimstage train-stage 1 --recipe stages/tiny --runs {home / 'runs'}` first"
+    )
 
 
 def test_what_was_set_aside_is_told_until_the_stage_is_done(home: Path) -> None:

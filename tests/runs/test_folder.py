@@ -13,17 +13,16 @@ from gimstage.runs.folder import RunFolder, check_files
 def test_weights_of_other_bytes_are_named(home: Path, name: str) -> None:
     folder = at(home).runs.folder("tiny/1")
     path, manifest = getattr(folder, name), folder.manifest()
+    again = f"gimstage train-stage 1 --recipe stages/tiny --runs {home / 'runs'}"
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(DamagedCacheError) as caught:
         check_files(folder, manifest)
-    assert str(caught.value) == (
-        f"{path}: other bytes than its manifest names; run the stage again"
-    )
+    assert str(caught.value) == (f"{path}: other bytes than its manifest names; run `{again}`")
     path.unlink()
     with pytest.raises(DamagedCacheError) as caught:
         check_files(folder, manifest)
     assert str(caught.value) == (
-        f"{path}: missing; expected the file its manifest names; run the stage again"
+        f"{path}: missing; expected the file its manifest names; run `{again}`"
     )
 
 
@@ -61,6 +60,5 @@ def test_features_that_are_not_finished_are_refused_with_what_to_run(tmp_path: P
     with pytest.raises(CacheError) as caught:
         RunFolder(tmp_path).open_features()
     assert str(caught.value) == (
-        f"{tmp_path}: no finished features; run `gimstage train-stage`; "
-        'features need store = "features" in [output]'
+        f"{tmp_path}: no finished features; name the folder of a stage, as in runs/demo/1"
     )

@@ -54,7 +54,7 @@ def test_a_lock_of_another_host_and_an_older_release_is_respected(fresh: Path) -
         at(fresh).train_stage(1)
     assert str(error.value) == (
         f"{lock.parent}: process 12 on elsewhere works on this stage; expected one writer; "
-        f"if it no longer runs there, delete {lock}"
+        f"if it no longer runs there, run `rm {lock}`"
     )
 
 

@@ -38,7 +38,9 @@ def refusal(folder: RunFolder) -> str:
         folder.manifest()
     path = folder.manifest_path
     message = str(caught.value)
-    before, after = f"{path}: not readable: ", f"; delete {path} and run the stage again"
+    verb = "train-stage 1" if path.parent.name == "1" else "probe probe"
+    again = f"gimstage {verb} --recipe stages/small --runs {path.parents[2]}"
+    before, after = f"{path}: not readable: ", f"; run `{again}`"
     assert message.startswith(before)
     assert message.endswith(after)
     return message.removeprefix(before).removesuffix(after)
@@ -217,7 +219,7 @@ def test_a_digit_of_an_accuracy_cannot_change_unseen(tmp_path: Path) -> None:
         folder.probe_manifest()
     assert str(caught.value) == (
         f"{path}: not readable: its content is not what its own sha256 says; "
-        f"delete {path} and run the stage again"
+        f"run `gimstage probe probe --recipe stages/small --runs {tmp_path}`"
     )
 
 
@@ -280,5 +282,5 @@ def test_a_manifest_of_another_release_names_the_key_that_is_not_known(
         manifest.chain()
     assert str(caught.value) == (
         "stage tiny/1: trained by another release, whose recipes this one cannot read: "
-        f"{reason}; use that release, or run the stage again"
+        f"{reason}; use that release, or run `gimstage train-stage 1 --recipe stages/tiny`"
     )

@@ -96,7 +96,7 @@ def test_a_stage_below_that_changes_before_it_is_held_is_not_trained_on(
         pipeline.train_stage(2)
     assert str(error.value) == (
         "stage tiny_audio/1: partial (trained; features not complete); expected done; "
-        "run `gimstage train-stage 1` of recipe tiny_audio first"
+        f"run `gimstage train-stage 1 --recipe stages/tiny_audio --runs {home / 'runs'}` first"
     )
 
 
@@ -109,7 +109,8 @@ def test_weights_that_have_changed_since_they_were_judged_are_not_loaded(home: P
     with pytest.raises(DamagedCacheError) as error:
         trained_stack(pipeline.runs, chain)
     assert str(error.value) == (
-        f"{weights}: other bytes than its manifest names; run the stage again"
+        f"{weights}: other bytes than its manifest names; run `"
+        f"gimstage train-stage 1 --recipe stages/tiny_audio --runs {home / 'runs'}`"
     )
 
 

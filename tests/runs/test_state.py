@@ -98,7 +98,8 @@ def test_training_above_a_stage_that_is_not_done_is_refused(fresh: Path) -> None
     with pytest.raises(StaleCacheError) as error:
         at(fresh).train_stage(2)
     assert str(error.value) == (
-        "stage tiny/1: missing; expected done; run `gimstage train-stage 1` of recipe tiny first"
+        "stage tiny/1: missing; expected done; run `gimstage train-stage 1 --recipe stages/tiny "
+        f"--runs {fresh / 'runs'}` first"
     )
 
 
@@ -108,7 +109,7 @@ def test_training_above_a_stale_stage_is_refused_with_its_reason(home: Path) -> 
         at(home).train_stage(2)
     assert str(error.value) == (
         "stage tiny/1: stale (stage 1.train.steps: 12 → 13); expected done; "
-        "run `gimstage train-stage 1` of recipe tiny first"
+        f"run `gimstage train-stage 1 --recipe stages/tiny --runs {home / 'runs'}` first"
     )
 
 

@@ -145,15 +145,11 @@ def test_other_bytes_than_were_written_are_told_from_a_file_without_checksum(
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(DamagedCacheError) as caught:
         read_tensors(path)
-    assert str(caught.value) == (
-        f"{path}: other bytes than were written; delete it; the stage is then trained again"
-    )
+    assert str(caught.value) == (f"{path}: other bytes than were written; run the stage again")
     save_file({"a": torch.ones(64)}, path, metadata={"gimstage": "{}"})
     with pytest.raises(DamagedCacheError) as caught:
         read_tensors(path)
-    assert str(caught.value) == (
-        f"{path}: no checksum inside; delete it; the stage is then trained again"
-    )
+    assert str(caught.value) == (f"{path}: no checksum inside; run the stage again")
 
 
 def test_a_file_of_an_earlier_release_is_read_where_a_manifest_vouches_for_it(
@@ -183,8 +179,7 @@ def test_a_file_of_another_program_has_no_header_of_ours(tmp_path: Path) -> None
     with pytest.raises(DamagedCacheError) as caught:
         read_header(tmp_path / "x")
     assert str(caught.value) == (
-        f"{tmp_path / 'x'}: not readable: no header of gimstage inside; delete it; the stage is "
-        "then trained again"
+        f"{tmp_path / 'x'}: not readable: no header of gimstage inside; run the stage again"
     )
 
 

@@ -69,6 +69,7 @@ def test_a_folder_in_place_of_a_file_is_damage(home: Path, name: str) -> None:
     with pytest.raises(DamagedCacheError) as caught:
         check_files(folder, manifest)
     assert str(caught.value) == (
-        f"{path}: a folder; expected the file its manifest names; run the stage again"
+        f"{path}: a folder; expected the file its manifest names; run `"
+        f"gimstage train-stage 2 --recipe stages/tiny --runs {home / 'runs'}`"
     )
     assert states(home) == ["done", "damaged", "stale", "stale"]

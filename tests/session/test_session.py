@@ -66,7 +66,7 @@ def test_a_plan_that_does_not_fit_says_why_below_its_tables(finished: Path) -> N
     plan = opened(finished, max_disk="1kB").plan()
     assert not plan.fits
     assert repr(plan).splitlines()[-1].startswith("does not fit: recipe tiny: ")
-    assert plan._repr_html_().endswith("see `gimstage plan`</p>")
+    assert plan._repr_html_().endswith(f" --runs {finished / 'runs'}`</p>")
 
 
 def test_a_recipe_may_be_edited_between_two_calls(home: Path) -> None:
@@ -155,5 +155,6 @@ def test_features_of_a_stage_that_is_not_done_are_refused(fresh: Path) -> None:
     with pytest.raises(GimstageError) as refusal:
         opened(fresh).features(1)
     assert str(refusal.value) == (
-        "stage tiny/1: missing; expected done; run `gimstage train-stage 1` of recipe tiny first"
+        "stage tiny/1: missing; expected done; run `gimstage train-stage 1 "
+        f"--recipe {fresh / 'tiny'} --runs {fresh / 'runs'}` first"
     )

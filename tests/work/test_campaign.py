@@ -245,7 +245,8 @@ def test_what_builds_on_a_run_that_failed_says_what_it_lacks(fresh: Path) -> Non
     assert [run["state"] for run in found["runs"]] == ["failed", "failed"]
     assert found["runs"][1]["error"] == (
         "stage base@2/1: missing; expected done; "
-        "run `gimstage train-stage 1` of recipe base@2 first"
+        f"run `gimstage train-stage 1 --recipe {fresh / 'stages/base'} --runs {fresh / 'runs'} "
+        "--seed 2` first"
     )
     assert found["page"] is None
     shown = tables(fresh, "--seeds", "2").stdout

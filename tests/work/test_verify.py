@@ -8,6 +8,7 @@ from helpers.commands import gimstage, options
 from helpers.homes import at
 from helpers.manifests import BESIDE
 
+from gimstage.commands import Asked, asking
 from gimstage.errors import StaleCacheError
 from gimstage.work.verify import damage_in
 
@@ -57,7 +58,8 @@ def test_all_that_is_damaged_is_listed(home: Path) -> None:
     paths += [pixels, runs / "2/manifest.json", runs / "probe/manifest.json"]
     for path in paths:
         flip(path)
-    found = damage(home)
+    with asking(Asked(home / "tiny", home / "runs")):
+        found = damage(home)
     for path in paths:  # what is wrong with data is told of the split
         place = path.parent if path == pixels else path
         assert any(message.startswith(str(place)) for message in found)
@@ -77,5 +79,6 @@ def test_there_must_be_something_to_verify(fresh: Path) -> None:
         at(fresh).verify()
     assert str(caught.value) == (
         f"{fresh}/runs/tiny: nothing to verify; expected a finished stage; "
-        "finish one with `gimstage run`, or name the folder of its runs with --runs"
+        f"finish one with `gimstage run --recipe stages/tiny --runs {fresh / 'runs'}`, "
+        "or name the folder of its runs with --runs"
     )
