@@ -47,3 +47,15 @@ def test_an_interruption_is_no_error_that_handlers_of_errors_swallow() -> None:
     from gimstage.errors import GimstageError
 
     assert not issubclass(Interrupted, GimstageError)
+
+
+def test_a_wish_to_stop_breaks_off_only_what_cannot_ask() -> None:
+    watch = Watch()
+    watch.ask_to_stop()
+    assert watch.stop.is_set()
+    watch.stop.clear()
+    with pytest.raises(Interrupted, match="^begins anew$"), watch.breaking_off("begins anew"):
+        watch.ask_to_stop()
+    watch.ask_to_stop()  # outside again, it waits to be asked
+    with pytest.raises(Interrupted), watch.breaking_off():
+        raise AssertionError("what was to stop has not begun")

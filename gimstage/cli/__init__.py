@@ -1,6 +1,6 @@
 """The command line: the only part that prints or exits.
 
-base    options, answers, errors, signals
+base    options, answers, errors, signals; arguments and streams, what those may hold or take
 main    plan, train, probe
 look    inspect, verify, report
 tables  run all recipes of the paper's tables

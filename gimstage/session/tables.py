@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape as html_escape
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
@@ -48,7 +48,8 @@ class Table:
             show_header=any(self.columns),
         )
         for column in self.columns:
-            drawn.add_column(Text(column), justify="right" if column in self.numbers else "left")
+            side: Literal["left", "right"] = "right" if column in self.numbers else "left"
+            drawn.add_column(Text(column), justify=side, overflow="fold")  # nothing is cut off
         for row in self.rows:
             drawn.add_row(*map(self._coloured, self.columns, row))
         return drawn

@@ -63,3 +63,20 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fresh: Path, finis
         assert process.wait() == 0
     assert bits(fresh) == bits(finished)
     assert not list((fresh / "runs/tiny").rglob("*.part"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_fit_of_a_classifier_hears_a_signal(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    def fit(*_: object) -> None:
+        signal.raise_signal(number)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegression.fit", fit)
+    monkeypatch.setattr("gimstage.cli.base._received", [])
+    result = gimstage("run", *options(fresh))
+    assert result.exit_code == code
+    assert result.stderr.endswith("stopped; the same command goes on from here\n")
+    monkeypatch.undo()
+    assert document("run", *options(fresh))["rows"]
