@@ -28,6 +28,8 @@ def parse_store(documents: Mapping[str, Metadata], *, where: str) -> StoreLayout
         raise CacheError(where, "a Zarr group without a sharded array", "a store of features")
     small = tuple(array for array in parts if isinstance(array, SmallLayout))
     attributes = documents["zarr.json"].get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise CacheError(f"{where}/zarr.json: attributes", json.dumps(attributes), "a table")
     return StoreLayout(arrays=arrays, small=small, attributes=attributes)
 
 
@@ -49,7 +51,7 @@ def _parse_array(name: str, metadata: Metadata, *, where: str) -> ArrayLayout | 
             )
         else:
             array = SmallLayout(name=name, shape=shape, dtype=metadata["data_type"], dims=dims)
-    except (KeyError, TypeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise CacheError(where, f"metadata gimstage cannot read ({error!r})") from error
     wanted = array.metadata()
     ignored = {"attributes", "storage_transformers"}

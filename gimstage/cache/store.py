@@ -119,6 +119,11 @@ def damage_of(
         rest = [name for name in listed if name not in metadata]
         yield from _failures(partial(_check_size, store / n, listed[n]["bytes"]) for n in rest)
         return
+    if sum(array.shards for array in layout.arrays) > len(listed):  # or counting could take all day
+        found = f"{len(listed)} files"
+        expected = "as many as its metadata says"
+        yield DamagedCacheError(str(store), found, expected, making_anew(store))
+        return
     sharded = {array.path(i): (array, i) for array in layout.arrays for i in range(array.shards)}
     for name in dict.fromkeys((*layout.paths, *listed)):
         check = partial(_check, store, name, listed.get(name), sharded.get(name), full=full)

@@ -24,7 +24,7 @@ from gimstage.recipe.names import ModuleKey, RunName, nameless
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import ProbeManifest, ProbeRow
-from gimstage.runs.state import Runs, Status, record_or_verdict
+from gimstage.runs.state import Runs, Status, record_or_verdict, was_set_aside
 from gimstage.stack import Stack, own_classifiers, random_stack, trained_stack
 from gimstage.work.base import Settings, Work, versions
 
@@ -121,6 +121,8 @@ class ProbeWork(Work[list[Row]]):
         """The state of the probe, and why."""
         self.place, self._record = self.folder, None
         self._record, (state, why) = record_or_verdict(self.folder.probe_manifest)
+        if self._record is None:
+            why = (*why, *was_set_aside(self.folder))
         try:
             if self._record is None and not self._others():
                 return Status(self.name, state, why, "")

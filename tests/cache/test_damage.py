@@ -1,6 +1,8 @@
 """Damage to a store that reading finds: shards, indexes, chunks and small arrays."""
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ import pytest
 import torch
 from helpers import stores
 
-from gimstage.cache import ArrayLayout, FeatureReader
-from gimstage.cache.format import ABSENT
+from gimstage.cache import ArrayLayout, FeatureReader, verify
+from gimstage.cache.format import ABSENT, document
 from gimstage.cache.shards import with_crc
-from gimstage.errors import DamagedCacheError
+from gimstage.cache.store import file_digest
+from gimstage.errors import CacheError, DamagedCacheError
 
 ENGINES = ("direct", "zarr")
 
@@ -158,3 +161,31 @@ def test_a_missing_small_array_is_an_error_not_zeros(tmp_path: Path) -> None:
     with pytest.raises(DamagedCacheError) as caught:
         FeatureReader(tmp_path).small("label")
     assert str(caught.value) == f"{tmp_path}/label/c.0: the file is missing; run the stage again"
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "codes/zarr.json"])
+@pytest.mark.parametrize("value", [[1], "x", 7, None])
+def test_attributes_that_are_no_table_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    stores.write(tmp_path, stores.vision())
+    path = tmp_path / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"attributes": value}))
+    with pytest.raises(CacheError) as caught:
+        FeatureReader(tmp_path)
+    assert caught.value.where.startswith(str(tmp_path))
+
+
+def test_a_store_that_claims_more_shards_than_are_listed_is_damage(tmp_path: Path) -> None:
+    layout = stores.audio()
+    stores.write(tmp_path, layout)
+    claimed = replace(layout.arrays[0], shape=(10**15, 5)).metadata()
+    (tmp_path / "features/zarr.json").write_bytes(document(claimed))
+    listed = [
+        {"path": path, "bytes": (tmp_path / path).stat().st_size, "crc32c": digest}
+        for path in ("zarr.json", "features/zarr.json")
+        for digest in [file_digest(tmp_path / path)]
+    ]
+    with pytest.raises(DamagedCacheError) as caught:
+        verify(tmp_path, listed)
+    assert str(caught.value) == (
+        f"{tmp_path}: 2 files; expected as many as its metadata says; run the stage again"
+    )

@@ -167,3 +167,12 @@ def test_what_was_set_aside_is_told_until_the_stage_is_done(home: Path) -> None:
     at(home).run()
     assert not os.path.lexists(f"{path}.damaged")
     assert at(home).statuses()[1].why == ()
+
+
+def test_a_record_of_a_probe_that_was_set_aside_is_told_of(home: Path) -> None:
+    path = home / "runs/tiny/probe/manifest.json"
+    set_aside(path, "damaged", "it is made again")
+    (status,) = at(home).probe_statuses()
+    assert status.why == (f"{path}.damaged was damaged and is set aside",)
+    at(home).run()
+    assert sorted(os.listdir(path.parent)) == ["lock", "manifest.json"]
