@@ -9,8 +9,25 @@ This file imports nothing of gimstage.
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+_INITIALISERS = frozenset(
+    {
+        nn.init.uniform_,
+        nn.init.normal_,
+        nn.init.trunc_normal_,
+        nn.init.xavier_uniform_,
+        nn.init.xavier_normal_,
+        nn.init.kaiming_uniform_,
+        nn.init.kaiming_normal_,
+        nn.init.orthogonal_,
+        nn.init.sparse_,
+    }
+)
 
 
 def stream_seed(seed: int, purpose: str, *counters: int) -> int:
@@ -38,3 +55,16 @@ def drawing(seed: int, purpose: str, *counters: int) -> Iterator[None]:
 def initialising(seed: int, *counters: int) -> AbstractContextManager[None]:
     """Inside, torch's default initialisers draw from the seed."""
     return drawing(seed, "init", *counters)
+
+
+class NotInitialising(TorchFunctionMode):
+    """Inside, torch's random initialisers draw nothing: for weights that others replace at once."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, or give an initialiser's tensor back as it came."""
+        kwargs = kwargs or {}
+        if func in _INITIALISERS:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)

@@ -11,8 +11,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 DAMAGED = ".damaged"  # follows the names of files that were set aside
 DEEPEST = 64  # levels of a JSON document; how many Python bears depends on who calls
@@ -75,7 +76,7 @@ def require_regular(path: Path) -> os.stat_result:
     return status
 
 
-def open_regular(path: Path, *, most_bytes: int) -> BinaryIO:
+def open_regular(path: Path, *, most_bytes: int) -> BufferedReader:
     """Open what should be a file, whatever it is: no pipe is waited for.
 
     Args:

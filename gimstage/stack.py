@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gimstage.commands import finishing, making_anew, pasted, running
 from gimstage.device import to_fastest_layout
-from gimstage.draws import initialising
+from gimstage.draws import NotInitialising, initialising
 from gimstage.errors import BusyError, CacheError, DamagedCacheError, StaleCacheError
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
@@ -257,7 +257,8 @@ def _loaded(finished: list[tuple[RunFolder, Manifest]], *, trust: bool) -> Stack
         found = f"{len(chain.stages)} stages in its identity, {len(finished)} by upstream"
         raise DamagedCacheError(str(path), found, cure=making_anew(path))
     try:
-        modules = chain.new_modules()
+        with NotInitialising():
+            modules = chain.new_modules()
     except Exception as error:  # whatever a class from outside may do
         found = f"modules that cannot be built: {_shortened(error)}"
         raise DamagedCacheError(str(path), found, cure=making_anew(path)) from error

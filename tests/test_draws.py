@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from gimstage.draws import drawing, generator, initialising, stream_seed
+from gimstage.draws import NotInitialising, drawing, generator, initialising, stream_seed
 
 COUNTERS = st.lists(st.integers(0, 99), max_size=3)
 
@@ -71,3 +71,17 @@ def test_initialisers_draw_from_their_seed() -> None:
             weights.append(nn.Linear(4, 4).weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_weights_that_others_replace_draw_nothing() -> None:
+    def made() -> list[nn.Module]:
+        return [nn.Conv2d(1, 2, 3), nn.GRU(2, 3), nn.Linear(2, 2), nn.BatchNorm1d(3)]
+
+    before = torch.random.get_rng_state()
+    with NotInitialising():
+        _, _, _, norm = made()
+        torch.nn.init.normal_(tensor=torch.empty(3))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(weight, torch.ones(3)) for weight in [norm.weight, norm.running_var])
+    made()
+    assert not torch.equal(torch.random.get_rng_state(), before)

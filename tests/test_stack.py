@@ -39,7 +39,9 @@ def test_load_gives_the_frozen_stack_from_its_manifests_alone(home: Path) -> Non
     pipeline = at(home)
     expected = trained_stack(pipeline.runs, pipeline.recipe.chain(3))
     shutil.rmtree(home / "tiny")
+    state = torch.random.get_rng_state()
     stack = gimstage.load(home / "runs/tiny/3")
+    assert torch.equal(torch.random.get_rng_state(), state)
     patches = torch.rand(2, 6, 6, 1, 16, 16, generator=generator(4, "test"))
     assert stack.names == ["tiny/1", "tiny/2", "tiny/3"]
     assert torch.equal(stack(patches), expected(patches))

@@ -7,26 +7,45 @@ a file is read once. This file imports nothing of gimstage but errors, commands 
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gimstage.commands import making_anew
 from gimstage.errors import CacheError, CheckpointError, DamagedCacheError
-from gimstage.files import UnreadableError, appearing, open_regular, parse_json, read_regular
+from gimstage.files import UnreadableError, appearing, open_regular, parse_json
 
 MOST_BYTES = 1 << 40  # of a file
 MOST_HEADER_BYTES = 100_000_000  # of its header, as the format has it
 
 Header = dict[str, Any]
 
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "C64": torch.complex64,
+}
 _DIGEST = "sha256"  # its key in the header
 
 
@@ -69,7 +88,7 @@ def read_header(path: Path) -> Header | None:
     """
     try:
         with open_regular(path, most_bytes=MOST_BYTES) as file:
-            header = _header(file)
+            _, header = _described(_head(file))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (UnreadableError, OSError) as error:
@@ -90,15 +109,14 @@ def read_tensors(path: Path, *, sha256: str | None = None) -> Stored:
         CacheError: it may not be read.
     """
     try:
-        data = read_regular(path, most_bytes=MOST_BYTES)
-    except (UnreadableError, OSError, MemoryError) as error:
-        raise _refusal(path, error) from error
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        cure = making_anew(path)
-        raise DamagedCacheError(str(path), "other bytes than its manifest names", cure=cure)
-    try:
-        tensors, header = load(data), _header(BytesIO(data))
-    except (UnreadableError, SafetensorError, *_OF_LOAD) as error:
+        with open_regular(path, most_bytes=MOST_BYTES) as file:
+            head, data = _head(file), _rest(file)
+        if sha256 is not None and _sha256(head, data) != sha256:
+            cure = making_anew(path)
+            raise DamagedCacheError(str(path), "other bytes than its manifest names", cure=cure)
+        table, header = _described(head)
+        tensors = {name: _tensor(entry, data) for name, entry in table.items()}
+    except (UnreadableError, OSError) as error:
         raise _refusal(path, error) from error
     own = header.pop(_DIGEST, None)
     if sha256 is None and own != _digest(tensors, header):
@@ -107,22 +125,52 @@ def read_tensors(path: Path, *, sha256: str | None = None) -> Stored:
     return Stored(tensors, header)
 
 
-# What the format's own reader raises of types and shapes that it does not know.
-_OF_LOAD = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, MemoryError)
+def _head(file: BufferedReader) -> bytes:
+    """The bytes of a file up to where its tensors begin."""
+    size = file.read(8)
+    if (count := int.from_bytes(size, "little")) > MOST_HEADER_BYTES:
+        raise UnreadableError(f"a header of {count:,} bytes")
+    return size + file.read(count)
 
 
-def _header(file: BinaryIO) -> Header:
-    size = int.from_bytes(file.read(8), "little")
-    if size > MOST_HEADER_BYTES:
-        raise UnreadableError(f"a header of {size:,} bytes")
+def _rest(file: BufferedReader) -> Tensor:
+    """The bytes behind them, in memory that tensors can be views of."""
+    count = max(0, os.fstat(file.fileno()).st_size - file.tell())
     try:
-        text = parse_json(file.read(size))["__metadata__"]["gimstage"]
-    except (KeyError, TypeError) as error:
-        raise UnreadableError("no header of gimstage inside") from error
+        data = torch.empty(count, dtype=torch.uint8)
+    except RuntimeError as error:
+        raise UnreadableError("larger than memory") from error
+    if file.readinto(data.numpy().data) != count:
+        raise UnreadableError("cut while it was read")
+    return data
+
+
+def _described(head: bytes) -> tuple[dict[str, Any], Header]:
+    """What a file says of each tensor, and its header."""
+    table = parse_json(head[8:])
+    facts = table.pop("__metadata__", None) if isinstance(table, dict) else None
+    text = facts.get("gimstage") if isinstance(facts, dict) else None
     header = parse_json(text) if isinstance(text, str) else None
     if not isinstance(header, dict):
         raise UnreadableError("no header of gimstage inside")
-    return header
+    return table, header
+
+
+def _tensor(entry: Any, data: Tensor) -> Tensor:
+    """A tensor as a view of the bytes of all."""
+    try:
+        dtype, shape, (begin, end) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        if 0 <= begin <= end <= len(data) and min(shape, default=0) >= 0:
+            return data[begin:end].view(dtype).view(shape)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UnreadableError(f"no tensor is like {entry}"[:80]) from error
+    raise UnreadableError(f"no tensor is like {entry}"[:80])
+
+
+def _sha256(head: bytes, data: Tensor) -> str:
+    digest = hashlib.sha256(head)
+    digest.update(data.numpy().data)
+    return digest.hexdigest()
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
@@ -142,5 +190,4 @@ def _refusal(path: Path, error: Exception) -> CacheError:
     if isinstance(error, OSError):
         found = f"cannot be read ({error.strerror})"
         return CacheError(str(path), found, cure="see what it is and who may read it")
-    reason = " ".join(str(error).split()) or "larger than memory"
-    return DamagedCacheError(str(path), f"not readable: {reason}", cure=making_anew(path))
+    return DamagedCacheError(str(path), f"not readable: {error}", cure=making_anew(path))

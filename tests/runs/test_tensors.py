@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from gimstage.errors import CheckpointError, DamagedCacheError
 from gimstage.runs.tensors import read_header, read_tensors, save_tensors
 
-DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool]
+WIDE = [torch.float64, torch.float32, torch.int64, torch.uint64, torch.complex64]
+NARROW = [torch.bfloat16, torch.float16, torch.uint16, torch.bool, torch.float8_e5m2]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", WIDE + NARROW)
 def test_every_bit_comes_back_in_its_dtype_and_shape(tmp_path: Path, dtype: torch.dtype) -> None:
     values = {"a": torch.randn(3, 4, 5).mul(3).to(dtype), "b.c": torch.ones((), dtype=dtype)}
     save_tensors(tmp_path / "x", values, {"step": 7})
