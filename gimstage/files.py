@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 DAMAGED = ".damaged"  # follows the names of files that were set aside
+# A name on disk need not be UTF-8; the bytes in it that are none are written as \udcff.
+ODD_NAMES = "backslashreplace"
 DEEPEST = 64  # levels of a JSON document; how many Python bears depends on who calls
 
 
@@ -163,7 +165,7 @@ def write_json(path: Path, document: Any) -> None:
     """
     with appearing(path) as partial:
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        partial.write_text(text + "\n", "utf-8")
+        partial.write_text(text + "\n", "utf-8", ODD_NAMES)
 
 
 def set_aside(path: Path, reason: str, then: str) -> None:

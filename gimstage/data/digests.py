@@ -104,7 +104,7 @@ class Digests:
 def combined(digests: Mapping[str, str]) -> str:
     """One digest over names and the digests that belong to them, in their order."""
     lines = [f"{name} {digest}\n" for name, digest in digests.items()]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_digest(path: Path, heard: Heard = lambda count: None) -> str:

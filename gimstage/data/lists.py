@@ -109,10 +109,14 @@ def _read_list(tree: Tree, path: Path, seen: dict[str, str]) -> list[str]:
     return ids
 
 
+def _shuffled(id_: str) -> bytes:
+    return hashlib.sha256(id_.encode("utf-8", "surrogateescape")).digest()
+
+
 def _divide(ids: Iterable[str]) -> Ids:
     """About a fifth of each speaker's utterances, of two or more at least one, to test."""
     by_speaker: dict[str, list[str]] = {}
-    for id_ in sorted(ids, key=lambda id_: hashlib.sha256(id_.encode()).digest()):
+    for id_ in sorted(ids, key=_shuffled):
         by_speaker.setdefault(id_.partition("-")[0], []).append(id_)
     lists: Ids = {split: [] for split in SPLITS}
     for own in by_speaker.values():

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gimstage.errors import GimstageError
-from gimstage.files import UnreadableError, appearing, read_json, write_json
+from gimstage.files import ODD_NAMES, UnreadableError, appearing, read_json, write_json
 from gimstage.progress import Watch
 from gimstage.report.collect import Report, collect
 from gimstage.report.document import all_figures, as_json, compose
@@ -82,7 +82,7 @@ def _write(report: Report, out: Path, data: Path | None, watch: Watch) -> Path:
     write_json(out / JSON, as_json(document, figures, drawings))
     for name, text in ((MARKDOWN, to_markdown(document)), (PAGE, to_html(document, images))):
         with appearing(out / name) as unfinished:
-            unfinished.write_text(text, "utf-8")
+            unfinished.write_text(text, "utf-8", ODD_NAMES)
     for name in before - images.keys():
         for form in ("png", "svg"):
             (folder / f"{name}.{form}").unlink(missing_ok=True)

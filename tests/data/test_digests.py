@@ -35,6 +35,16 @@ def remembered(big: Path, memo: Path) -> Path:
     return big
 
 
+def test_a_name_need_not_be_utf_8(tmp_path, memo):
+    path = tmp_path / os.fsdecode(b"\xff.flac")
+    path.write_bytes(b"abc")
+    for _ in range(2):
+        digests = Digests(memo)
+        first = digests.fingerprint({path.stem: path})
+        digests.keep()
+    assert first == hashlib.sha256(b"\xff " + ABC.encode() + b"\n").hexdigest()
+
+
 def test_a_digest_is_the_sha256_of_the_content(big, memo):
     assert Digests(memo).of([big]) == [ABC]
 
