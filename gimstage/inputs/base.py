@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from gimstage.data.digests import Digests
+from gimstage.data.titles import OWN
 from gimstage.device import to_fastest_layout
 from gimstage.draws import generator
 from gimstage.errors import DataError
@@ -202,6 +203,11 @@ class DataSet(ABC):
     def write(self) -> None:
         """Write data that the source makes itself; raises as `make`."""
         raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """What it is called beside figures taken on it; see data/titles.py."""
+        return OWN[self.spec.kind]
 
     @property
     @abstractmethod

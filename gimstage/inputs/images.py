@@ -5,6 +5,7 @@ Shape letters: B batch, G patches per side of a window, C channels, y x map insi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from gimstage.data.demo import write_demo
 from gimstage.data.kinds import left_notes
 from gimstage.data.planned import PlannedImages
 from gimstage.data.stl10 import ImageSplit, files, normalise, open_split, pictures_left
+from gimstage.data.titles import STL10_COUNTS, SYNTHETIC, images_title
+from gimstage.errors import DataError
 from gimstage.inputs.base import (
     DataSet,
     Places,
@@ -179,6 +182,17 @@ class Images(DataSet):
             return open_split(self.root, name)
         count = demo.model_dump()[name]
         return PlannedImages(self.root, name, seed=demo.seed, count=count)
+
+    @property
+    def title(self) -> str:
+        """Synthetic, STL-10 by the sizes of its splits, or somebody's own."""
+        if self.own:
+            return SYNTHETIC["images"]
+        counts = {}
+        for name in STL10_COUNTS:
+            with suppress(DataError):  # not every data set has all of them
+                counts[name] = len(self.split(name))
+        return images_title(counts)
 
     @cached_property
     def train(self) -> ImageSplit:

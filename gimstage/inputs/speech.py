@@ -16,6 +16,7 @@ from torch import Tensor
 from gimstage.data.demo_speech import write_demo_speech
 from gimstage.data.librispeech import SpeechSplit, files, open_split, phone_file
 from gimstage.data.planned import PlannedSpeech
+from gimstage.data.titles import SYNTHETIC, speech_title
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
@@ -92,6 +93,14 @@ class Speech(DataSet):
         if demo is None or self.is_made:
             return open_split(self.root, name, self.spec.subsets)
         return PlannedSpeech(self.root, name, **demo.model_dump())
+
+    @property
+    def title(self) -> str:
+        """Synthetic, LibriSpeech by its utterances and speakers, or somebody's own."""
+        if self.own:
+            return SYNTHETIC["speech"]
+        utterances = len(self.train.tree.audio) - self.train.unlisted
+        return speech_title(utterances, self.train.num_speakers)
 
     @cached_property
     def train(self) -> SpeechSplit:

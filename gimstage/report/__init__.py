@@ -5,6 +5,7 @@
     stageruns   what a stage's manifest and metrics tell of the modules it trained
     collect     all runs, seeds of one recipe together
     counted     each result once, whatever its folders are called
+    datasets    on which data figures were taken
     probed      what the rows of a probe name
     costs       figures over seeds, and what runs took
     tables      tables 1, 3 and 4
@@ -116,7 +117,7 @@ def _earlier(path: Path) -> set[str]:
 def summary(report: Report) -> list[dict[str, str]]:
     """What a terminal shows of a report: a row per system of tables 1, 3 and 4.
 
-    Each has the keys table, base, system, published and ours; of several protocols or tasks, `ours`
-    has a line each.
+    Each has the keys table, base, system, data, published and ours; of several protocols or tasks,
+    `ours` has a line each.
     """
     return terminal_rows(paper_tables(report))

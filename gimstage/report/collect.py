@@ -19,6 +19,7 @@ from gimstage.errors import GimstageError, nearest
 from gimstage.recipe.identity import differences, seedless
 from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.counted import completed, counted_once, repeated
+from gimstage.report.datasets import joined, title_of
 from gimstage.report.folders import Notes, RecipeRun, read_run
 from gimstage.report.published import base_of
 from gimstage.report.stageruns import StageRun
@@ -63,6 +64,11 @@ class Group:
         """Whether its data is images or speech; None where no run says."""
         source = next((manifest.data.get("source") for manifest in self._manifests()), "")
         return DATA_SPECS[source].kind if source in DATA_SPECS else None
+
+    @cached_property
+    def data_title(self) -> str | None:
+        """What its data is called; None where nothing tells."""
+        return joined(map(title_of, self._manifests()))
 
     @property
     def plain(self) -> bool:
@@ -125,6 +131,10 @@ class Report:
     def of(self, recipe: str) -> list[Group]:
         """The groups of runs of a recipe."""
         return [group for group in self.groups if group.recipe == recipe]
+
+    def data_title(self, base: str | None) -> str | None:
+        """What the data of a base's recipes is called; None without runs."""
+        return joined(group.data_title for group in self.groups if group.base == base)
 
     def bases(self, kind: Kind) -> list[str]:
         """The bases whose recipes have data of a kind, in order of name.

@@ -15,6 +15,10 @@ from gimstage.report.published import MEMORY_TITLE, PAPER
 from gimstage.report.tables import SystemRow, SystemTable, paper_tables
 
 TITLE = "Greedy InfoMax with gimstage, beside the paper"
+SEEDS = (
+    "A seed fixes the bits of a run on one model of CPU and with one number of threads only. On "
+    "others the same seed gives other figures, which differ as those of another seed would."
+)
 INTRODUCTION = (
     "Our figures are read from the manifests and metrics of finished runs; nothing was trained or "
     f"probed for this page. Published figures are those of {PAPER}.",
@@ -22,7 +26,9 @@ INTRODUCTION = (
     "arm of the paper's figure 3. The paper's tables 1, 3 and 4 are simultaneous training, all "
     "modules in one loop; rows of ours that are trained so are named simultaneous.",
     "A figure is the mean ± the standard deviation of the sample, then in brackets the number of "
-    "seeds. Figures of different protocols, data or settings are never averaged.",
+    "seeds. Figures of different protocols, data or settings are never averaged. What lies in "
+    "several folders is one result and counts once.",
+    SEEDS,
     f"Protocols: {'; '.join(f'{name} is {words}' for name, words in PROTOCOLS.items())}.",
 )
 
@@ -108,7 +114,7 @@ def _runs_grid(report: Report) -> Grid:
             (
                 group.recipe,
                 ", ".join(" = ".join(run.folders) for run in group.runs),
-                group.kind or "–",
+                group.data_title or "–",
                 ", ".join(stages) or "–",
                 ", ".join(probes) or "–",
             )
@@ -141,6 +147,7 @@ def as_json(document: Document, figures: Figures, drawings: Sequence[Drawing]) -
     return {
         "format": 1,
         "notes": list(document.notes),
+        "seeds": SEEDS,
         "tables": [_table_json(table) for table in figures.papers],
         "memory": [
             {"number": 2, "title": MEMORY_TITLE, **asdict(table)} for table in figures.memories
@@ -155,6 +162,8 @@ def _table_json(table: SystemTable) -> dict[str, Any]:
         "number": table.number,
         "title": table.title,
         "base": table.base,
+        "data": table.data,
+        "published_unlike_ours": table.unlike,
         "rows": [_row_json(row) for row in table.rows],
         "notes": list(table.notes),
     }
@@ -190,6 +199,7 @@ def _modules_json(table: ModuleTable) -> dict[str, Any]:
 
     return {
         "recipe": table.label,
+        "data": table.data,
         "runs": list(table.runs),
         "stages": [plain(row) for row in table.stages],
         "probes": [plain(row) for row in table.rows],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gimstage.report.costs import Cost, Measured
+from gimstage.report.datasets import of_data
 from gimstage.report.modules import Memory, MemoryTable, ModuleTable
 from gimstage.report.probed import LINEAR, PROTOCOLS, protocol_order
 from gimstage.report.published import MEMORY_TITLE, Published
@@ -45,7 +46,7 @@ def accuracy_grid(table: SystemTable) -> Grid:
     marks = _Marks()
     rows = []
     for row in table.rows:
-        published = [str(row.published.get(task, NONE)) for task in table.tasks]
+        published = [_published(row.published.get(task), table) for task in table.tasks]
         ours = [
             percent(row.cells[key]) if key in row.cells else NONE if row.run else NOT_RUN
             for key in keys
@@ -55,12 +56,24 @@ def accuracy_grid(table: SystemTable) -> Grid:
         rows.append((name, *published, *ours, sources or NONE))
     return Grid(
         f"Table {table.number}. {table.title}" + _of(table.base),
-        "Per cent; ours as mean ± standard deviation of the sample over n seeds, by protocol.",
+        "Per cent; ours as mean ± standard deviation of the sample over n seeds, by protocol."
+        + of_data(table.data),
         tuple(columns),
         frozenset(range(1, len(columns) - 1)),
         tuple(rows),
-        (*marks.notes, *_explained(table.protocols), *table.notes),
+        (*_unlike(table), *marks.notes, *_explained(table.protocols), *table.notes),
     )
+
+
+def _published(figure: Published | None, table: SystemTable | MemoryTable, unit: str = "") -> str:
+    """A figure of the paper; in brackets where it is no measure of the runs beside it."""
+    if figure is None:
+        return NONE
+    return f"({figure}{unit})" if table.unlike else f"{figure}{unit}"
+
+
+def _unlike(table: SystemTable | MemoryTable) -> tuple[str, ...]:
+    return (table.unlike,) if table.unlike else ()
 
 
 def _explained(protocols: Iterable[str]) -> Iterator[str]:
@@ -111,7 +124,7 @@ def cost_grid(table: SystemTable) -> Grid:
     return Grid(
         f"Table {table.number}, what it took" + _of(table.base),
         "A run's own stages together, as the mean over seeds; memory is of the largest stage, "
-        "reserved on the GPU, and only measured on one.",
+        "reserved on the GPU, and only measured on one." + of_data(table.data),
         columns,
         frozenset({2, 4, 5, 6, 7, 8, 9, 10}),
         tuple(rows),
@@ -158,11 +171,12 @@ def memory_grid(table: MemoryTable) -> Grid:
     return Grid(
         f"Table 2. {MEMORY_TITLE}" + _of(table.base),
         "Reserved GPU memory of the largest stage, the most over the seeds; shares are of Greedy "
-        "InfoMax with all modules at once.",
+        "InfoMax with all modules at once." + of_data(table.data),
         (*columns, *shares),
         frozenset(range(1, 7)),
-        tuple(_memory_cells(row, whole) for row in table.rows),
+        tuple(_memory_cells(row, whole, table) for row in table.rows),
         (
+            *_unlike(table),
             "Published without batch size and allocator, so compare the shares.",
             "Ours are of the batch size in the recipe; only a GPU's memory is measured.",
             *_devices(table.rows),
@@ -170,8 +184,8 @@ def memory_grid(table: MemoryTable) -> Grid:
     )
 
 
-def _memory_cells(row: Memory, whole: Memory) -> tuple[str, ...]:
-    published = NONE if row.published is None else f"{row.published} GB"
+def _memory_cells(row: Memory, whole: Memory, table: MemoryTable) -> tuple[str, ...]:
+    published = _published(row.published, table, " GB")
     ours: tuple[str, ...] = (NOT_RUN, NOT_RUN)
     if row.recipe:
         ours = (format_size(row.predicted_bytes), _measured_size(row.measured_bytes))
@@ -210,7 +224,7 @@ def module_grids(table: ModuleTable) -> list[Grid]:
         ]
         title, notes = f"Stages of {table.label}", _devices(table.stages)
         right = frozenset(range(2, len(columns)))
-        caption = f"Runs: {', '.join(table.runs)}."
+        caption = f"Runs: {', '.join(table.runs)}." + of_data(table.data)
         if any("." in row.stage for row in table.stages):
             caption += " A stage whose modules have losses of their own has a row for each of them."
         grids.append(Grid(title, caption, columns, right, tuple(rows), notes))
@@ -236,7 +250,7 @@ def _probe_grid(table: ModuleTable) -> Grid:
     return Grid(
         f"All modules of {table.label}",
         "Per cent, by protocol; gain in points over the same module before training. "
-        f"Runs: {', '.join(table.runs)}.",
+        f"Runs: {', '.join(table.runs)}." + of_data(table.data),
         (*heads, "chance"),
         frozenset(range(2, len(heads) + 1)),
         tuple(rows),
@@ -283,19 +297,20 @@ def format_time(seconds: float | None) -> str:
 
 
 def terminal_rows(tables: Sequence[SystemTable]) -> list[dict[str, str]]:
-    """One row per system of every table for a terminal: table, base, system, figures, cost."""
+    """One row per system of every table for a terminal: table, base, system, data, figures."""
     shown = []
     for table in tables:
         for row in table.rows:
             ours = [
                 f"{task} {protocol} {percent(cell)}" for (task, protocol), cell in row.cells.items()
             ]
-            published = [f"{task} {figure}" for task, figure in row.published.items()]
+            published = [f"{task} {_published(f, table)}" for task, f in row.published.items()]
             shown.append(
                 {
                     "table": str(table.number),
                     "base": table.base or NONE,
                     "system": row.system.name,
+                    "data": table.data or NONE,
                     "published": ", ".join(published) or NONE,
                     "ours": "\n".join(ours) or (NONE if row.run else NOT_RUN),
                 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gimstage.report.collect import Group, Report
+from gimstage.report.datasets import of_data
 from gimstage.report.drawing import (
     BLUE,
     GREY,
@@ -81,7 +82,8 @@ def draw_losses(report: Report, base: str, folder: Path) -> Drawing | None:
         f"Figure 3. Loss of every module: {base}",
         " ".join(
             [
-                f"Means over seeds, the range of the seeds shaded. {runs}.",
+                f"Means over seeds, the range of the seeds shaded. {runs}."
+                + of_data(report.data_title(base)),
                 "The paper's tables are of simultaneous runs.",
                 *(f"Not run: {arm}." for arm in lacking),
                 *_without_validation(arms, modules),

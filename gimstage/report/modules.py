@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Measured, devices, most, spent
+from gimstage.report.datasets import unlike
 from gimstage.report.folders import RecipeRun
 from gimstage.report.probed import BASELINES, input_order
 from gimstage.report.published import MEMORY_ROWS, MemoryRow, Published
@@ -26,9 +27,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class MemoryTable:
-    """Table 2, GPU memory, for one base recipe."""
+    """Table 2, GPU memory, for one base recipe; `data` and `unlike` as of a `SystemTable`."""
 
     base: str | None
+    data: str | None
+    unlike: str | None
     rows: tuple[Memory, ...]
 
 
@@ -81,6 +84,7 @@ class ModuleTable:
     """All stages and all probe rows of one group."""
 
     label: str
+    data: str | None
     runs: tuple[str, ...]
     stages: tuple[StageRow, ...]
     rows: tuple[ModuleRow, ...]
@@ -89,7 +93,12 @@ class ModuleTable:
 def memory_tables(report: Report) -> list[MemoryTable]:
     """Table 2 for every base with images; without any figure of ours where there is none."""
     return [
-        MemoryTable(base, tuple(_memory(report, row, base) for row in MEMORY_ROWS))
+        MemoryTable(
+            base,
+            data=(data := report.data_title(base)),
+            unlike=unlike(data, "images"),
+            rows=tuple(_memory(report, row, base) for row in MEMORY_ROWS),
+        )
         for base in (*report.bases("images"),) or (None,)
     ]
 
@@ -120,6 +129,7 @@ def module_table(report: Report, group: Group) -> ModuleTable:
     )
     return ModuleTable(
         label=group.label,
+        data=group.data_title,
         runs=tuple(group.names),
         stages=tuple(row for number in numbers for row in _stage_rows(group, number)),
         rows=tuple(_module_row(group, *key) for key in keys),

@@ -137,7 +137,8 @@ def _breakable(cell: str) -> str:
 
 def _class(number: int, cell: str, grid: Grid) -> str:
     names = ["number"] if number in grid.numbers else []
-    names += ["none"] if cell in (NONE, NOT_MEASURED, NOT_RUN) else []
+    bracketed = number in grid.numbers and cell.startswith("(")  # published, and no measure of ours
+    names += ["none"] if bracketed or cell in (NONE, NOT_MEASURED, NOT_RUN) else []
     return f' class="{" ".join(names)}"' if names else ""
 
 

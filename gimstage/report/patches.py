@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gimstage.errors import GimstageError
 from gimstage.progress import Progress, Watch
 from gimstage.report.collect import Report
+from gimstage.report.datasets import joined, of_data, title_of
 from gimstage.report.drawing import GREY, Drawing, page
 from gimstage.report.excerpts import Excerpts, excerpts_of
 from gimstage.report.folders import Notes, RecipeRun
@@ -87,13 +88,14 @@ def _described(
         f"module {each.module}, channels {', '.join(map(str, each.shown)) or 'none'}"
         for each in searched
     )
+    title = joined(title_of(stage.manifest) for stage in run.stages.values())
     return Drawing(
         name,
         f"Figure 2. What excites neurons most: {base}",
         f"Run {run.name}. A row is one channel, its number at the left; its {KEPT} "
         f"{excerpts.name} have the highest pooled activation, strongest first, no "
         f"{excerpts.source} twice. Shown are the channels whose pooled activation varies most."
-        f"{_unstored(run)}{excerpts.legend}",
+        f"{_unstored(run)}{excerpts.legend}{of_data(title)}",
         f"The {excerpts.name} that excite single channels most: {neurons}.",
         inline="png",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Measured
+from gimstage.report.datasets import of_data
 from gimstage.report.drawing import (
     BLUE,
     GREEN,
@@ -88,6 +89,7 @@ def draw_errors(report: Report, base: str, folder: Path) -> Drawing | None:
         f"Figure 4. Error of linear probes by module: {base}",
         "Means over seeds; bars are one standard deviation of the sample. Grey: the "
         f"modules of Greedy InfoMax before training.{_shifted(series)}"
+        + of_data(report.data_title(base))
         + (f" Without probes: {', '.join(lacking)}." if lacking else ""),
         "Charts of the probes' error against the module on a log scale. "
         + " ".join(_in_words(series, *key) for key in keys),

@@ -12,6 +12,7 @@ from typing import Any
 from gimstage.recipe.identity import differences
 from gimstage.report.collect import Group, Report
 from gimstage.report.costs import Cost, Measured, cost_of
+from gimstage.report.datasets import unlike
 from gimstage.report.folders import RecipeRun
 from gimstage.report.probed import (
     BASELINES,
@@ -63,11 +64,16 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class SystemTable:
-    """A table of accuracies for one base recipe; `base` is None where none was run."""
+    """A table of accuracies for one base recipe; `base` and `data` are None where none was run.
+
+    `unlike` says why the published figures are no measure of ours; None where they are.
+    """
 
     number: int
     title: str
     base: str | None
+    data: str | None
+    unlike: str | None
     tasks: tuple[str, ...]
     protocols: tuple[str, ...]
     rows: tuple[SystemRow, ...]
@@ -88,7 +94,18 @@ def _paper_table(report: Report, paper: PaperTable, base: str | None) -> SystemT
     known = {*LINEAR, *(protocol for row in rows for _, protocol in row.cells)}
     protocols = tuple(sorted(known, key=protocol_order))
     notes = (*_mixed_data(rows), *_mixed_settings(rows))
-    return SystemTable(paper.number, paper.title, base, paper.tasks, protocols, tuple(rows), notes)
+    data = report.data_title(base)
+    return SystemTable(
+        number=paper.number,
+        title=paper.title,
+        base=base,
+        data=data,
+        unlike=unlike(data, paper.kind),
+        tasks=paper.tasks,
+        protocols=protocols,
+        rows=tuple(rows),
+        notes=notes,
+    )
 
 
 def _rows(report: Report, system: System, base: str | None) -> list[SystemRow]:

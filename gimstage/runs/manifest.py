@@ -132,7 +132,8 @@ class Manifest(Record):
     `stage` is its key, `RECIPE/NUMBER`; `identity` all that decided its numbers, `fingerprint` the
     identity's SHA-256. `files` lists those beside it that it vouches for: of format 1, weights
     and objective alone. `features` is None where none are stored. `outside` says beside which
-    recipe modules of parts from outside the package were found, by the parts' kind.
+    recipe modules of parts from outside the package were found, by the parts' kind. `data_title` is
+    as of data/titles.py; None of an earlier release.
     """
 
     stage: StageKey
@@ -148,6 +149,7 @@ class Manifest(Record):
     features: FeaturesRecord | None
     memory: MemoryRecord | None = None
     device: str | None = None
+    data_title: str | None = None
     versions: dict[str, str] = {}
 
     @field_validator("identity")
@@ -246,6 +248,7 @@ class ProbeManifest(Record):
     fingerprint: str
     identity: Identity
     rows: list[ProbeRow]
+    data_title: str | None = None
     versions: dict[str, str] = {}
 
     @property

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gimstage.runs.state import Status
 
 
+NOTHING = "–"  # in a cell
+
+
 @dataclass(frozen=True)
 class TrainedStage:
     """A finished stage.
@@ -302,7 +305,11 @@ class ReportPage(Answer[dict[str, str]]):
         columns = ("table", "recipes", "system", "published", "ours")
         keys = ("table", "base", "system", "published", "ours")
         cells = [[row[key] for key in keys] for row in rows]
-        note = f"the report: {page}"
+        run = {row["base"]: row["data"] for row in rows if row["data"] != NOTHING}
+        notes = [f"data of {base}: {data}" for base, data in run.items()]
+        if any("(" in row["published"] for row in rows):
+            notes.append("in brackets: published on other data, no measure of these runs")
+        note = "\n".join([*notes, f"the report: {page}"])
         super().__init__(rows, Table("published and ours", columns, cells, note=note))
 
     def as_json(self) -> dict[str, Any]:

@@ -202,6 +202,7 @@ class ProbeWork(Work[list[Row]]):
             fingerprint=fingerprint(identity),
             identity=identity,
             rows=[ProbeRow(**row) for row in rows],
+            data_title=self.data.title,
             versions=versions(),
         )
         self.folder.commit(self._record)

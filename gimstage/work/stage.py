@@ -130,6 +130,7 @@ class StageWork(Work[FeaturesRecord | None]):
                 features=features,
                 memory=memory_record(folder.memory),
                 device=device_name(self.settings.device),
+                data_title=self.data.title,
                 versions=versions(),
             )
         )

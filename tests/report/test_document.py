@@ -64,8 +64,8 @@ def test_a_line_of_runs_has_all_seeds_of_a_recipe(report: Report, figures: Figur
     (grid,) = compose(report, figures, [], []).sections[0].content
     assert isinstance(grid, Grid)
     assert grid.rows == (
-        ("small", "small, small@3", "images", "1, 2, 3", "probe"),
-        ("small_cpc", "small_cpc", "images", "–", "probe"),
+        ("small", "small, small@3", "synthetic images (demo)", "1, 2, 3", "probe"),
+        ("small_cpc", "small_cpc", "synthetic images (demo)", "–", "probe"),
     )
 
 
@@ -94,8 +94,9 @@ def test_json_has_the_published_figures_as_numbers(report: Report, figures: Figu
 
 def test_json_has_modules_memory_and_drawings(report: Report, figures: Figures) -> None:
     found = written(report, figures)
-    assert set(found) == {"format", "notes", "tables", "memory", "modules", "figures"}
+    assert set(found) == {"format", "notes", "seeds", "tables", "memory", "modules", "figures"}
     assert [each["recipe"] for each in found["modules"]] == ["small", "small_cpc"]
+    assert "one model of CPU" in found["seeds"]
     assert len(found["memory"][0]["rows"]) == len(MEMORY_ROWS)
     assert found["figures"][0]["alt"] == "in words"
 

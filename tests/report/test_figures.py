@@ -107,8 +107,8 @@ def test_validation_is_drawn_at_the_steps_that_have_it(runs: Path) -> None:
 def test_figure_3_says_which_arm_was_not_validated(runs: Path) -> None:
     assert losses(runs).caption == (
         "Means over seeds, the range of the seeds shaded. One module after another: small, small@3;"
-        " simultaneous: small_simultaneous. The paper's tables are of simultaneous runs. "
-        "No validation loss was logged: one module after another."
+        " simultaneous: small_simultaneous. Data: synthetic images (demo). The paper's tables are "
+        "of simultaneous runs. No validation loss was logged: one module after another."
     )
 
 
@@ -116,7 +116,8 @@ def test_figure_3_says_what_was_not_run(runs: Path) -> None:
     (runs / "small_simultaneous/1/manifest.json").unlink()
     assert losses(runs).caption == (
         "Means over seeds, the range of the seeds shaded. One module after another: small, small@3."
-        " The paper's tables are of simultaneous runs. Not run: simultaneous. "
+        " Data: synthetic images (demo). The paper's tables are of simultaneous runs. "
+        "Not run: simultaneous. "
         "No validation loss was logged."
     )
 
@@ -155,7 +156,7 @@ def test_figure_4_says_which_system_has_fewer_modules(runs: Path) -> None:
     assert errors(runs).caption == (
         "Means over seeds; bars are one standard deviation of the sample. Grey: the modules of "
         "Greedy InfoMax before training. Of fewer modules, and drawn to end above the last: CPC. "
-        "Without probes: Greedy InfoMax, simultaneous."
+        "Data: synthetic images (demo). Without probes: Greedy InfoMax, simultaneous."
     )
 
 

@@ -113,7 +113,7 @@ def test_a_module_that_stores_no_features_is_named(runs: Path) -> None:
     assert drawing.caption == (
         "Run small. A row is one channel, its number at the left; its 4 patches have the highest "
         "pooled activation, strongest first, no image twice. Shown are the channels whose pooled "
-        "activation varies most. Without stored features: module 4."
+        "activation varies most. Without stored features: module 4. Data: synthetic images (demo)."
     )
 
 
@@ -131,7 +131,9 @@ def test_of_a_stage_of_several_modules_the_last_is_drawn(runs: Path) -> None:
         "The patches that excite single channels most: module 2, channels 0, 2; "
         "module 4, channels 0, 2; module 6, channels 0, 2."
     )
-    assert drawing.caption.endswith("varies most. Without stored features: module 1, 3, 5.")
+    assert drawing.caption.endswith(
+        "varies most. Without stored features: module 1, 3, 5. Data: synthetic images (demo)."
+    )
 
 
 def test_data_elsewhere_is_found_where_it_was_read(runs: Path, tmp_path: Path) -> None:

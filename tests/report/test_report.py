@@ -116,7 +116,7 @@ def test_the_json_says_which_rows_were_not_run(out: Path) -> None:
 def test_a_row_that_was_not_run_says_so(page: str) -> None:
     cells = cells_of_page(page)
     at = cells.index("Predsim [d]")
-    assert cells[at + 1 : at + 5] == ["80.8", "not run", "not run", "–"]
+    assert cells[at + 1 : at + 5] == ["(80.8)", "not run", "not run", "–"]
 
 
 def test_the_page_says_that_the_paper_trains_simultaneously(page: str) -> None:
@@ -256,7 +256,7 @@ def test_memory_that_no_gpu_measured_says_so(everything: Path) -> None:
     at = cells.index("Greedy InfoMax, largest module")
     assert cells[at + 1 : at + 4] == ["–", "3.2 GB", "not measured"]
     at = cells.index("CPC", at - 30)
-    assert cells[at + 1 : at + 4] == ["7.7 GB", "7.5 GB", "8.6 GB"]
+    assert cells[at + 1 : at + 4] == ["(7.7 GB)", "7.5 GB", "8.6 GB"]
 
 
 def test_runs_on_unheard_of_data_are_reported_without_figures(tmp_path: Path) -> None:

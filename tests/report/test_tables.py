@@ -304,7 +304,8 @@ def test_the_summary_has_a_row_per_system(runs: Path) -> None:
         "table": "1",
         "base": "small",
         "system": GIM,
-        "published": "class 81.9 ± 0.3",
+        "data": "synthetic images (demo)",
+        "published": "class (81.9 ± 0.3)",
         "ours": "class paper 53.0 ± 4.2 (2)\nclass converged 53.0 ± 4.2 (2)",
     }
     assert rows[2]["ours"] == "not run"

@@ -16,7 +16,7 @@ from gimstage.runs.manifest import Manifest, ProbeManifest
 STAGE_KEYS = [
     *("format", "stage", "fingerprint", "identity", "weights_sha256", "objective_sha256"),
     *("upstream", "upstream_weights_sha256", "files", "training", "features", "memory", "device"),
-    *("versions", "sha256"),
+    *("data_title", "versions", "sha256"),
 ]
 
 

@@ -252,7 +252,20 @@ def test_a_plan_without_data_says_nothing_of_disk_in_json() -> None:
 
 
 def test_a_report_tells_where_its_page_lies() -> None:
-    row = dict.fromkeys(("table", "base", "system", "published", "ours"), "x")
+    row = dict.fromkeys(("table", "base", "data", "system", "published", "ours"), "x")
     page = ReportPage(Path("out/index.html"), [row])
-    assert page.shown[0].note == "the report: out/index.html"  # type: ignore[union-attr]
+    assert page.shown[0].note == (  # type: ignore[union-attr]
+        "data of x: x\nthe report: out/index.html"
+    )
     assert page.as_json() == {"page": "out/index.html", "rows": [row]}
+
+
+def test_a_report_says_whose_data_it_is_and_what_brackets_mean() -> None:
+    rows = [
+        {"table": "1", "base": base, "data": data, "system": "CPC", "published": told, "ours": "–"}
+        for base, data, told in (("–", "–", "class 1.0"), ("demo", "own images", "class (1.0)"))
+    ]
+    assert ReportPage(Path("page"), rows).shown[0].note == (  # type: ignore[union-attr]
+        "data of demo: own images\n"
+        "in brackets: published on other data, no measure of these runs\nthe report: page"
+    )

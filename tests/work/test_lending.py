@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -99,9 +100,9 @@ def test_what_is_lent_is_held_while_it_is_read(home: Path, monkeypatch: pytest.M
     hold = RunFolder.reading
 
     @contextmanager
-    def noted(folder: RunFolder) -> Iterator[None]:
+    def noted(folder: RunFolder, *pause: Any) -> Iterator[None]:
         held.append(folder.path.relative_to(home / "runs"))
-        with hold(folder):
+        with hold(folder, *pause):
             yield
 
     monkeypatch.setattr(RunFolder, "reading", noted)
