@@ -103,9 +103,14 @@ def open(
             out of its range.
         TypeError: an option is unknown.
     """
+    from gimstage.errors import GimstageError
+    from gimstage.files import is_url
     from gimstage.session.options import Options
     from gimstage.session.session import Session, watching_in_python
 
+    for name, place in (("recipe", recipe), ("runs", runs), ("data", data)):
+        if is_url(place):
+            raise GimstageError(name, f"{place} is a URL", "a folder on this machine")
     session = Session(
         Path(recipe),
         runs=Path(runs),

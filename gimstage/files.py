@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ _log = logging.getLogger(__name__)
 
 class UnreadableError(Exception):
     """A file or a document is not what was asked for; the message says in what way."""
+
+
+def is_url(place: object) -> bool:
+    """Whether a text is an address such as s3://bucket/runs, and no path on this machine."""
+    return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", place) is not None
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ import click
 from rich.text import Text
 
 from gimstage.bounds import MOST_SEED
-from gimstage.cli.arguments import Place, Real, Word
+from gimstage.cli.arguments import Companion, Place, Real, Word
 from gimstage.cli.streams import as_line, prepare, put, tell
 from gimstage.commands import DATA_VARIABLE, DEFAULT_RUNS, Asked, asking, default_recipe
 from gimstage.errors import GimstageError
@@ -204,31 +204,38 @@ MEMORY = [
     ),
     option(
         "--gpu-context",
+        cls=Companion,
+        needs="gpu_mem",
         type=Word(),
         default=DEFAULTS.gpu_context,
         help="Of it, set aside for the CUDA context.",
     ),
     option(
         "--gpu-workspace",
+        cls=Companion,
+        needs="gpu_mem",
         type=Word(),
         default=DEFAULTS.gpu_workspace,
         help="Of it, set aside for memory inside kernels.",
     ),
     option(
         "--gpu-margin",
+        cls=Companion,
+        needs="gpu_mem",
         type=Real(0, 1, max_open=True),
         default=DEFAULTS.gpu_margin,
         help="Share of the rest kept free.",
     ),
 ]
+WORKERS = option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=DEFAULTS.workers,
+    help="Reading threads.",
+)
 COMPUTE = [
     DEVICE,
-    option(
-        "--workers",
-        type=click.IntRange(1, MOST_WORKERS),
-        default=DEFAULTS.workers,
-        help="Reading threads.",
-    ),
+    WORKERS,
     DISK,
     *MEMORY,
     option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gimstage.bounds import MOST_FRAMES, MOST_IMAGES, MOST_SEED, MOST_VOICES
-from gimstage.cli.arguments import Place
+from gimstage.cli.arguments import Place, given
 from gimstage.cli.base import answer, guarded, option, watching
 from gimstage.data.kinds import data_kind
 from gimstage.progress import Progress, Watch
@@ -76,7 +76,10 @@ def download_progress(watch: Watch) -> Callable[[int, int | None], None]:
 @guarded
 def check(folder: Path, png: Path | None, crop_frames: int, as_json: bool) -> None:
     """Count and check the images or the utterances of FOLDER."""
-    if data_kind(folder) != "speech":  # what is neither is refused with the names of the images
+    speaks = data_kind(folder) == "speech"
+    if given("crop_frames") and not speaks:
+        raise click.UsageError(f"--crop-frames says nothing of {folder}: no speech lies there")
+    if not speaks:  # what is neither is refused with the names of the images
         from gimstage.data.check import check as check_images
         from gimstage.data.check import contact_sheet
 

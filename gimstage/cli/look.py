@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gimstage.cli.arguments import Place
+from gimstage.cli.arguments import Companion, Place
 from gimstage.cli.base import (
     DATA,
     JSON,
@@ -37,7 +37,14 @@ from gimstage.sizes import format_bytes
     default=None,
     help="Draw channels, to this file or to RECIPE-NUMBER.png.",
 )
-@option("--sample", type=click.IntRange(0), default=0, help="Which sample to draw.")
+@option(
+    "--sample",
+    cls=Companion,
+    needs="png",
+    type=click.IntRange(0),
+    default=0,
+    help="Which sample to draw.",
+)
 @with_options(RECIPE)
 @guarded
 def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options: Any) -> None:

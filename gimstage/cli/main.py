@@ -14,6 +14,7 @@ from gimstage.cli.base import (
     DISK,
     MEMORY,
     RECIPE,
+    WORKERS,
     Commands,
     answer,
     guarded,
@@ -41,7 +42,7 @@ def train_stage(number: int, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("number", type=int)
-@with_options(RECIPE, COMPUTE)
+@with_options(RECIPE, [DEVICE, WORKERS, DISK])
 @guarded
 def extract(number: int, as_json: bool, **options: Any) -> None:
     """Store the features of the trained stage NUMBER."""
@@ -51,7 +52,7 @@ def extract(number: int, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@with_options(RECIPE, COMPUTE)
+@with_options(RECIPE, [DEVICE, WORKERS])
 @guarded
 def probe(name: str | None, as_json: bool, **options: Any) -> None:
     """Fit linear probes on the frozen stack: probe NAME, or every probe of the recipe."""

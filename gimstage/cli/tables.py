@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gimstage.cli.arguments import Place
+from gimstage.cli.arguments import Companion, Place
 from gimstage.cli.base import (
     COMPUTE,
     DATA,
@@ -50,7 +50,14 @@ def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[i
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=Place())
 @click.option("--seeds", required=True, callback=_seeds, help="Such as 2,3; S runs as NAME@S.")
-@option("--out", type=Place(), default=Path("report"), help="Folder to write to.")
+@option(
+    "--out",
+    cls=Companion,
+    excludes="dry_run",
+    type=Place(),
+    default=Path("report"),
+    help="Folder to write to.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what is left to do and how long it takes.")
 @with_options([RUNS, DATA, JSON], COMPUTE)
 @guarded
