@@ -216,16 +216,19 @@ class RunFolder:
             yield
 
     @contextmanager
-    def lock(self, pause: Pause = time.sleep) -> Iterator[Hold]:
+    def lock(
+        self, pause: Pause = time.sleep, *, lost: Callable[[], None] = lambda: None
+    ) -> Iterator[Hold]:
         """Hold this folder alone; what another process left when it was killed is no obstacle.
 
         Args:
             pause: waits some seconds, while the lock of another machine is watched.
+            lost: called in another thread when another machine has taken the folder over.
 
         Raises:
             BusyError: another process holds it, here or on another machine.
         """
-        with exclusive(self.path, pause) as hold:
+        with exclusive(self.path, pause, lost=lost) as hold:
             yield hold
 
     def is_busy(self) -> bool:

@@ -1,6 +1,6 @@
 """A lease in a lock file: who works on a folder, signed again and again for as long as he lives.
 
-What signatures are for, and when a lease is taken over, is told in `locks`.
+What signatures are for, and when a lease is taken over, is told in locks.py.
 """
 
 import os
@@ -9,7 +9,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -112,15 +112,18 @@ class Hold:
         self.path, self.lease, self._fd = path, lease, fd
         _overwrite(fd, bytes(lease))
 
-    def renew(self) -> None:
-        """Sign the lease again, unless another one stands there by now.
+    def renew(self) -> bool:
+        """Sign the lease again; False, and nothing is signed, where another one stands by now.
 
         Raises:
             OSError: the file cannot be read or written just now.
+            CacheError: something else lies in its place.
         """
-        if self._taken_over() is None:
-            self.lease = self.lease._replace(seen=time.time_ns())
-            _overwrite(self._fd, bytes(self.lease))
+        if self._taken_over() is not None:
+            return False
+        self.lease = self.lease._replace(seen=time.time_ns())
+        _overwrite(self._fd, bytes(self.lease))
+        return True
 
     def require(self) -> None:
         """Refuse to go on where another process has taken the folder over.
@@ -136,7 +139,7 @@ class Hold:
 
     def release(self) -> None:
         """Leave the file empty, unless it is another's by now."""
-        with suppress(OSError):  # a lease that nobody renews ends by itself
+        with suppress(OSError, CacheError):  # a lease that nobody renews ends by itself
             if self._taken_over() is None:
                 _overwrite(self._fd, b"")
 
@@ -146,14 +149,16 @@ class Hold:
 
 
 @contextmanager
-def renewed(hold: Hold) -> Iterator[None]:
-    """Inside, a thread renews the lease."""
+def renewed(hold: Hold, lost: Callable[[], None]) -> Iterator[None]:
+    """Inside, a thread renews the lease, until another one stands there: `lost` is called then."""
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(RENEWED_S):
-            with suppress(OSError):  # a full disk, for one; it is tried again
-                hold.renew()
+            with suppress(OSError, CacheError):  # a full disk, for one; it is tried again
+                if not hold.renew():
+                    lost()
+                    return
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

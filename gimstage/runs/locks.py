@@ -8,10 +8,10 @@ none. So a writer also signs a lease in the file, and renews it every few second
 
 A lease of another machine is watched before anything is done. If it changes, its holder is alive
 and the folder is busy; if nothing changes for `SILENT_S`, the holder is dead and the lease is taken
-over, which is said aloud. Watching asks no clock but the watcher's own: those of two machines may
-differ by hours, and a file server's times of change may be those of its clients. It costs a wait,
-of a minute where the holder is dead, of seconds where it lives. Whoever was suspended for longer
-than that finds another's lease in place of its own, and commits nothing.
+over, which is said aloud before and after. Watching asks no clock but the watcher's own: those of
+two machines may differ by hours, and a file server's times of change may be those of its clients.
+It costs a wait, of a minute where the holder is dead, of seconds where it lives. Whoever was
+suspended for longer finds another's lease in place of its own, stops, and commits nothing.
 
 Where there are no kernel locks the lease stands alone, and writers do not see readers.
 """
@@ -33,6 +33,7 @@ LOCK = "lock"  # name of the file by which a folder is held
 CLAIM = "lock.claim"  # there for the moment in which a lease that stands alone is signed
 
 LOOKED_S = 1.0  # between two looks at another's lease
+DOUBTED_S = 10.0  # without a signature, after which it is said that somebody is watched
 CLAIMED_S = 5.0  # after which whoever holds the claim is taken to have been killed
 
 HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
@@ -46,12 +47,15 @@ _said: set[int | None] = set()  # the error numbers by which file systems refuse
 
 
 @contextmanager
-def exclusive(folder: Path, pause: Pause = time.sleep) -> Iterator[Hold]:
+def exclusive(
+    folder: Path, pause: Pause = time.sleep, *, lost: Callable[[], None] = lambda: None
+) -> Iterator[Hold]:
     """Hold a folder alone, which is made if need be; the kernel lets go when the process ends.
 
     Args:
         folder: the folder of a stage or probe.
         pause: waits some seconds; whatever it raises ends the waiting.
+        lost: called in another thread when another machine has taken the folder over.
 
     Raises:
         BusyError: another process holds it or reads it.
@@ -71,7 +75,7 @@ def exclusive(folder: Path, pause: Pause = time.sleep) -> Iterator[Hold]:
                     raise _busy(path)
                 hold = Hold(path, fd, Lease.new())
         try:
-            with renewed(hold):
+            with renewed(hold, lost):
                 yield hold
         finally:
             hold.release()
@@ -155,7 +159,7 @@ def _settled(path: Path, *, locked: bool, pause: Pause) -> bytes:
             return text
         if not lease.kernel:
             raise _busy(path, f"if it no longer runs there, run {pasted(*removing(path))}")
-        if _is_silent(path, text, pause):
+        if _is_silent(path, lease, pause):
             _log.warning(
                 "%s: process %d on %s worked on this stage and was not heard of for %.0f s; "
                 "it is taken to have ended",
@@ -167,12 +171,18 @@ def _settled(path: Path, *, locked: bool, pause: Pause) -> bytes:
             raise _busy(path)
 
 
-def _is_silent(path: Path, text: bytes, pause: Pause) -> bool:
-    """Whether a lock file stays as it is for as long as no holder that lives would leave it."""
-    for _ in range(round(SILENT_S / LOOKED_S)):
+def _is_silent(path: Path, lease: Lease, pause: Pause) -> bool:
+    """Whether a lease stays as it is for as long as no holder that lives would leave it."""
+    for look in range(1, 1 + round(SILENT_S / LOOKED_S)):
         pause(LOOKED_S)
-        if read_lock(path) != text:
+        if Lease.parse(read_lock(path)) != lease:
             return False
+        if look * LOOKED_S == DOUBTED_S:
+            _log.warning(
+                "%s: process %d on %s works on this stage, or did; it is watched for another "
+                "%.0f s, as it was not heard of for %.0f s",
+                *(path.parent, lease.pid, lease.host, SILENT_S - DOUBTED_S, DOUBTED_S),
+            )
     return True
 
 

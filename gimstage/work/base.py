@@ -129,8 +129,8 @@ def finish(work: Work[R], room: Callable[[], None] = lambda: None, *, again: boo
 
 
 def _finish_locked(work: Work[R], room: Callable[[], None], *, again: bool) -> bool:
-    runs, pause = work.runs, work.watch.pause
-    with work.folder.lock(pause) as hold, ExitStack() as held:
+    runs, pause, stop = work.runs, work.watch.pause, work.watch.stop.set
+    with work.folder.lock(pause, lost=stop) as hold, ExitStack() as held:
         runs.snapshot.forget(work.folder)  # another process may have worked on it in between
         runs.look_again()
         if not again and _done(work):
@@ -143,8 +143,10 @@ def _finish_locked(work: Work[R], room: Callable[[], None], *, again: bool) -> b
         clear_the_way(work.folder)
         room()
         with naming_out_of_memory(work.title):
-            result = work.work()
-            hold.require()
+            try:
+                result = work.work()
+            finally:
+                hold.require()
             work.commit(result)
     return True
 

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 from helpers.homes import at, edit
+from helpers.leases import FAR, Clock, never, refusing, sign
 from helpers.trees import tree
 
 from gimstage.errors import BusyError, CacheError
 from gimstage.progress import Interrupted, Watch
-from gimstage.runs import leases, locks
+from gimstage.runs import locks
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.leases import Lease
-from gimstage.work.base import finish
 
-FAR = Lease(12, "elsewhere", "another-kernel", "pid:[1]", "a1", 1)
 NO_LOCKS = sorted(locks.NO_LOCKS)
 
 
@@ -81,37 +80,6 @@ def test_a_lock_names_its_holder_only_while_it_is_held(tmp_path: Path) -> None:
     assert (tmp_path / "1/lock").read_text() == ""
 
 
-def sign(folder: Path, lease: Lease) -> Path:
-    """A lock file in which a process has signed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "lock").write_bytes(bytes(lease))
-    return folder / "lock"
-
-
-def never(seconds: float) -> None:
-    pytest.fail("nobody had to wait")
-
-
-class Clock:
-    """Time that passes only where somebody waits; what happens meanwhile happens then."""
-
-    def __init__(self, happens: Callable[[float], object] = lambda now: None) -> None:
-        self.now, self.happens = 0.0, happens
-
-    def __call__(self, seconds: float) -> None:
-        self.now += seconds
-        self.happens(self.now)
-
-
-def refusing(number: int) -> Callable[..., None]:
-    """What stands for a call of a system that answers with an error."""
-
-    def refuse(*words: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return refuse
-
-
 @pytest.fixture
 def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that has no kernel locks."""
@@ -128,8 +96,10 @@ def test_a_lease_of_another_machine_that_is_not_renewed_is_taken_over_aloud(
         assert Lease.parse((tmp_path / "lock").read_bytes()) == hold.lease
     assert clock.now == locks.SILENT_S
     assert caplog.messages == [
+        f"{tmp_path}: process 12 on elsewhere works on this stage, or did; it is watched for "
+        "another 50 s, as it was not heard of for 10 s",
         f"{tmp_path}: process 12 on elsewhere worked on this stage and was not heard of for 60 s; "
-        "it is taken to have ended"
+        "it is taken to have ended",
     ]
 
 
@@ -195,40 +165,6 @@ def test_a_stop_ends_the_watching(tmp_path: Path) -> None:
     watch.stop.set()
     with pytest.raises(Interrupted), locks.exclusive(tmp_path, watch.pause):
         pass
-
-
-def test_a_lease_is_renewed_while_it_is_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "RENEWED_S", 0.001)
-    with locks.exclusive(tmp_path) as hold:
-        first = hold.lease.seen
-        while Lease.parse((tmp_path / "lock").read_bytes()) == hold.lease._replace(seen=first):
-            pass
-    assert hold.lease.seen > first
-
-
-def test_whoever_was_taken_over_signs_no_more_and_commits_nothing(tmp_path: Path) -> None:
-    with locks.exclusive(tmp_path) as hold:
-        path = sign(tmp_path, FAR)
-        hold.renew()
-        with pytest.raises(BusyError) as caught:
-            hold.require()
-    assert path.read_bytes() == bytes(FAR)
-    assert str(caught.value) == (
-        f"{tmp_path}: process 12 on elsewhere took this stage over, as this one was not heard of "
-        "for 60 s; expected one writer; wait for it, or stop it"
-    )
-
-
-def test_a_stage_that_was_taken_over_while_it_trained_is_not_committed(fresh: Path) -> None:
-    pipeline = at(fresh)
-    work = pipeline._stage(1)
-    train = work.work
-    work.work = lambda: (train(), sign(work.folder.path, FAR))[0]
-    with pytest.raises(BusyError):
-        finish(work)
-    assert not work.folder.manifest_path.exists()
 
 
 @pytest.mark.parametrize("number", NO_LOCKS, ids=errno.errorcode.get)
