@@ -51,7 +51,8 @@ def campaign(home: Path, watch: Watch | None = None) -> Campaign:
 def tables(home: Path, *arguments: object, names: tuple[str, ...] = ("top", "base")) -> Result:
     """Run the command on recipes of a home with seeds 2 and 3."""
     folders = [home / "stages" / name for name in names]
-    options = ["--seeds", "2,3", "--runs", home / "runs", "--out", home / "report"]
+    options = ["--seeds", "2,3", "--runs", home / "runs"]
+    options += [] if "--dry-run" in arguments else ["--out", home / "report"]
     words = ["tables", *folders, *options, *arguments]
     return CliRunner().invoke(main, [str(word) for word in words])
 
