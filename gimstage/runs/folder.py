@@ -140,10 +140,14 @@ class RunFolder:
 
     def commit(self, manifest: Manifest | ProbeManifest) -> None:
         """Write the manifest, the last act of a stage or probe; what was set aside goes."""
-        document = with_digest({"format": FORMAT, **manifest.document()})
-        write_json(self.manifest_path, document)
+        self.record_again(manifest)
         for path in self.asides:
             remove(path)
+
+    def record_again(self, manifest: Manifest | ProbeManifest) -> None:
+        """Write a manifest in place of the one there."""
+        document = with_digest({"format": FORMAT, **manifest.document()})
+        write_json(self.manifest_path, document)
 
     def check_features(
         self,

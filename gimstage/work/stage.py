@@ -33,6 +33,7 @@ from gimstage.runs.manifest import (
     FidelityRecord,
     Manifest,
     StoredFile,
+    TrainingRecord,
 )
 from gimstage.runs.state import Runs, Status, record_or_verdict
 from gimstage.stack import load_weights, new_module
@@ -75,6 +76,7 @@ class StageWork(Work[FeaturesRecord | None]):
         self.chain, self.data = chain, data
         self.settings, self.watch = settings, watch
         self._mended: set[str] = set()
+        self._recorded: Manifest | None = None  # of the weights that are there
 
     def identity(self) -> Identity:
         """Everything that decides what the stage hands on."""
@@ -101,9 +103,10 @@ class StageWork(Work[FeaturesRecord | None]):
             self._reread.compare(self.watch, f"{self.chain.last.key} verify")
             self._verify_input(self.chain.upstream)
             self._train(source)
-            manifest, _ = record_or_verdict(self.folder.manifest)  # none names what is just trained
+            # None where they were trained just now: no manifest names them yet.
+            self._recorded, _ = record_or_verdict(self.folder.manifest)
             self.folder.withdraw()
-            features = self._extract(source, manifest)
+            features = self._extract(source, self._recorded)
             self._reread.recheck()
         except ChangedDataError:
             self.folder.drop_unfinished()  # since when the data are others, nobody knows
@@ -126,7 +129,7 @@ class StageWork(Work[FeaturesRecord | None]):
                 upstream_weights_sha256=upstream.weights_sha256 if upstream else None,
                 outside=chain.outside,
                 files=kept_files(folder, self.runs.snapshot.sha256),
-                training=training_record(folder.metrics, len(self.data.samples(chain).trained)),
+                training=self._training_record(),
                 features=features,
                 memory=memory_record(folder.memory),
                 device=device_name(self.settings.device),
@@ -134,6 +137,13 @@ class StageWork(Work[FeaturesRecord | None]):
                 versions=versions(),
             )
         )
+
+    def _training_record(self) -> TrainingRecord:
+        """How the training went, by its losses; where these are lost, as it was recorded before."""
+        metrics, recorded = self.folder.metrics, self._recorded
+        if recorded is not None and not metrics.exists():
+            return recorded.training
+        return training_record(metrics, len(self.data.samples(self.chain).trained))
 
     @cached_property
     def _reread(self) -> Reread:

@@ -15,7 +15,8 @@ from gimstage.runs.folder import RunFolder
 from gimstage.work.verify import damage_in
 
 STORED = ["zarr.json", "features/zarr.json", "source_sample/c.0", "features/c.0.0.0.0.0.0.0"]
-FILES = ["manifest.json", *BESIDE, *(f"features.zarr/{name}" for name in STORED)]
+MADE = [name for name in BESIDE if name != "metrics.jsonl"]
+FILES = ["manifest.json", *MADE, *(f"features.zarr/{name}" for name in STORED)]
 
 
 def flip_middle(path: Path) -> None:
@@ -85,6 +86,31 @@ def test_damage_is_set_aside_and_made_again_to_the_same_bits(
     assert everything(home) == everything(finished)
     assert states(home) == ["done"] * 4
     assert list(damage_in(at(home).verify())) == []
+
+
+@pytest.mark.parametrize("damage", [flip_middle, cut, in_the_way, dangling, Path.unlink])
+def test_damaged_losses_are_done_without_and_nothing_is_trained_again(
+    home: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    folder = RunFolder(home / "runs/tiny/2")
+    recorded, weights = folder.manifest(), folder.weights.stat()
+    damage(folder.metrics)
+    assert states(home) == ["done", "damaged", "stale", "stale"]
+    at(home).run()
+    (message,) = caplog.messages
+    assert message.startswith(f"{folder.metrics}: ")
+    assert message.endswith("the stage goes on without its losses, but for the first and the last")
+    assert not list(folder.path.glob("metrics*"))
+    assert states(home) == ["done"] * 4
+    assert list(damage_in(at(home).verify())) == []
+    now = folder.manifest()
+    assert recorded is not None
+    assert now is not None
+    assert now.training == recorded.training
+    assert (folder.weights.stat().st_ino, now.weights_sha256) == (
+        weights.st_ino,
+        recorded.weights_sha256,
+    )
 
 
 @pytest.mark.parametrize("name", ["features.zarr", "features.zarr/features"])
