@@ -4,7 +4,9 @@ A fingerprint is told from sizes and times of files, where those were read once 
 changed under them, on a failing disk or in a careless copy, are found here.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +53,26 @@ class Reread:
         """
         heard = counted_bytes(watch, task, unread_bytes(self._paths))
         digests = self.data.digests(self.runs)
-        digests.compare(self._paths, heard)
+        with _drawn_again(self.data, self.runs):
+            digests.compare(self._paths, heard)
         digests.keep()
 
     def recheck(self) -> None:
         """Read those files again that were touched since; raises as `compare`."""
-        self.data.digests(self.runs).compare(self._paths)
+        with _drawn_again(self.data, self.runs):
+            self.data.digests(self.runs).compare(self._paths)
+
+
+@contextmanager
+def _drawn_again(data: DataSet, runs: Path) -> Iterator[None]:
+    """Inside, data that a demo drew below the runs folder has a cure of its own."""
+    try:
+        yield
+    except ChangedDataError as error:
+        if data.spec.demo is None or runs not in data.root.parents:
+            raise
+        cure = f"run `rm -r {shlex.quote(str(data.root))}`: the next command draws it again"
+        raise ChangedDataError(error.where, error.found, error.expected, cure) from error
 
 
 def verify_data(
@@ -84,18 +100,26 @@ def verify_data(
     heard = counted_bytes(watch, "data verify", unread_bytes(paths))
     digests = {path: read_digest(path, heard) for path in sorted(paths)}
     for record, name, expected in named:
-        files = parts[name]
-        own = {key: digests[path] for key, path in files.items()}
+        own = {key: digests[path] for key, path in parts[name].items()}
         read = own.get(PHONES, "") if name == PHONES else combined(own)
         if read != expected:
-            data.digests(runs).compare(files.values())  # names a file, if what it held is known
-            key = record.stage if isinstance(record, Manifest) else record.probe
-            raise ChangedDataError(
-                f"{data.root}, {_title(name)}",
-                f"SHA-256 {read[:12]}…" if read else "missing",
-                f"{expected[:12]}…, which {key} was made of",
-                "restore the data from its source, or name its folder with --data",
-            )
+            with _drawn_again(data, runs):
+                # Names a file, if what it held is known.
+                data.digests(runs).compare(parts[name].values())
+                raise _other(data, name, record, read=read, expected=expected)
+
+
+def _other(
+    data: DataSet, name: str, record: Manifest | ProbeManifest, *, read: str, expected: str
+) -> ChangedDataError:
+    """What to say of data that is not what a record was made of."""
+    key = record.stage if isinstance(record, Manifest) else record.probe
+    return ChangedDataError(
+        f"{data.root}, {_title(name)}",
+        f"SHA-256 {read[:12]}…" if read else "missing",
+        f"{expected[:12]}…, which {key} was made of",
+        "restore the data from its source, or name its folder with --data",
+    )
 
 
 def _named(record: Manifest | ProbeManifest) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Data that is other than its fingerprint says, in single bits and under old times."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_stage_is_not_trained_on_a_pixel_that_flipped_under_its_old_time(fresh
         at(fresh).train_stage(1)
     assert info.value.where == str(images_of(fresh))
     assert not manifest.exists()
-    flip(images_of(fresh))  # restored
+    subprocess.run(info.value.cure.split("`")[1], shell=True, check=True)
     at(fresh).run()
     assert bits(fresh) == before
 
@@ -151,6 +152,6 @@ def test_other_data_than_was_trained_on_is_named_by_its_split(home: Path) -> Non
     assert str(info.value) == (
         f"{images_of(home).parent}, split 'unlabeled': SHA-256 {other[:12]}…; "
         f"expected {sha[:12]}…, which tiny/1 was made of; "
-        "restore the data from its source, or name its folder with --data"
+        f"run `rm -r {images_of(home).parent}`: the next command draws it again"
     )
     assert not (home / "runs/data/fingerprints.json").exists()
