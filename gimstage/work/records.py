@@ -16,12 +16,13 @@ MEMORY_BYTES = 1 << 16  # of memory.json, far more than it has
 def training_record(metrics: Path, samples: int) -> TrainingRecord:
     """How a training on so many samples went, as metrics.jsonl tells it, for the manifest."""
     lines = read_lines(metrics)
-    if not lines:  # lost, perhaps in a power cut; the weights are not
-        return TrainingRecord(samples=samples, steps=None, seconds=None)
-    first, last = lines[0], lines[-1]
-    return TrainingRecord(
-        samples=samples, steps=last["step"], seconds=last["seconds"], first=first, last=last
-    )
+    with suppress(IndexError, KeyError, ValidationError):
+        first, last = lines[0], lines[-1]
+        return TrainingRecord(
+            samples=samples, steps=last["step"], seconds=last["seconds"], first=first, last=last
+        )
+    # Lost, perhaps in a power cut; the weights are not.
+    return TrainingRecord(samples=samples, steps=None, seconds=None)
 
 
 def memory_record(path: Path) -> MemoryRecord | None:

@@ -152,9 +152,13 @@ def test_a_stage_of_an_earlier_release_is_done_and_its_features_are_stored_anew(
     assert states(home)[:3] == ["done"] * 3
 
 
-def test_a_lost_record_of_losses_does_not_lose_the_weights(home: Path) -> None:
+LOST = ['{"step": 1, "lo', '{"stfp": 12, "seconds": 1.0}', '{"step": "x", "seconds": {}}', "[7]"]
+
+
+@pytest.mark.parametrize("record", LOST)
+def test_a_lost_record_of_losses_does_not_lose_the_weights(home: Path, record: str) -> None:
     (home / "runs/tiny/2/manifest.json").unlink()
-    (home / "runs/tiny/2/metrics.jsonl").write_text('{"step": 1, "lo')
+    (home / "runs/tiny/2/metrics.jsonl").write_text(record)
     weights = (home / "runs/tiny/2/weights.safetensors").read_bytes()
     at(home).train_stage(2)
     assert (home / "runs/tiny/2/weights.safetensors").read_bytes() == weights
