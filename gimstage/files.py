@@ -38,7 +38,8 @@ def sync_folder(folder: Path) -> None:
     """Make the folder's names durable: a rename survives a power cut only after this."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -52,6 +53,17 @@ def free_bytes(folder: Path) -> int:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside, an error of the system that names no file, as of write and fsync, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def appearing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; what was written there becomes `path` on leaving.
 
@@ -60,11 +72,12 @@ def appearing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + ".part")
     try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        with naming(path):
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

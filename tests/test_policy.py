@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gimstage"
 # From the ground up; a part may import only from floors below its own.
 FLOORS = [
     {"errors", "commands", "draws", "files", "progress", "bounds"},
-    {"sizes", "device"},
+    {"failures", "sizes", "device"},
     {"views", "modules", "data", "cache"},
     {"objectives"},
     {"specs"},

@@ -8,6 +8,7 @@ Chunks go to the file as they come; nothing of a shard is kept but its index.
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gimstage.cache.encodings import ENCODINGS
 from gimstage.cache.format import ABSENT, ArrayLayout, StoreLayout
 from gimstage.cache.shards import Digest, crc32c, crc_bytes, with_crc
 from gimstage.errors import CacheError
-from gimstage.files import sync_folder
+from gimstage.files import naming, sync_folder
 
 Array = NDArray[Any]
 
@@ -153,15 +154,17 @@ class _ShardFile:
         index = self._index.tobytes()
         self._digest.add(crc32c(index))
         self._write(with_crc(index))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with naming(self._final):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
         os.replace(self._part, self._final)
         sync_folder(self._final.parent)
         return str(self._digest)
 
     def discard(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # the disk is full, and that has been said
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
     def _write_block(self, block: Array) -> None:
@@ -182,7 +185,8 @@ class _ShardFile:
         self._start_writeback()
 
     def _write(self, data: Array | bytes) -> None:
-        self._file.write(data.data if isinstance(data, np.ndarray) else data)
+        with naming(self._final):
+            self._file.write(data.data if isinstance(data, np.ndarray) else data)
         self._bytes += len(data)
 
     def _start_writeback(self) -> None:

@@ -22,6 +22,7 @@ from gimstage.cli.arguments import Companion, Place, Real, Word
 from gimstage.cli.streams import as_line, prepare, put, tell
 from gimstage.commands import DATA_VARIABLE, DEFAULT_RUNS, Asked, asking, default_recipe
 from gimstage.errors import GimstageError
+from gimstage.failures import told
 from gimstage.progress import Interrupted, Watch
 from gimstage.session.display import open_console, shown_progress, stopped_by
 from gimstage.session.options import LONGEST_S, MOST_WORKERS, SHORTEST_S, Options
@@ -63,9 +64,7 @@ def guarded(command: Command) -> Command:
         except BrokenPipeError:
             sys.exit(0)
         except OSError as error:
-            where = error.filename or options.get("runs") or "the system"
-            message = f"{where}: {error.strerror or error}; nothing written is lost: make room, or "
-            message += "see who may write there, then run the same command again"
+            message = told(error, str(options.get("runs") or "the system"))
             _fail("OSError", message, as_json=options.get("as_json", False))
         except MemoryError as error:
             message = (

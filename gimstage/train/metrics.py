@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gimstage.errors import TrainingError
-from gimstage.files import UnreadableError, appearing, parse_json, read_regular
+from gimstage.files import UnreadableError, appearing, naming, parse_json, read_regular
 
 LINES = 200  # of a whole training, about
 METRICS_BYTES = 1 << 26  # of a file, far more than any has
@@ -131,7 +131,7 @@ class Metrics:
             "seconds": round(seconds + (self.lines[-1]["seconds"] if self.lines else 0.0), 3),
         }
         self.lines.append(line)
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._sums, self._count, self._idle_s = [], 0, 0.0
         self._since = time.perf_counter()

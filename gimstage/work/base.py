@@ -19,6 +19,7 @@ import torch
 
 from gimstage.device import naming_out_of_memory
 from gimstage.errors import DamagedCacheError
+from gimstage.failures import working_on
 from gimstage.plan.memory import Budget
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
@@ -142,7 +143,7 @@ def _finish_locked(work: Work[R], room: Callable[[], None], *, again: bool) -> b
         work.folder.refuse_newer()
         clear_the_way(work.folder)
         room()
-        with naming_out_of_memory(work.title):
+        with naming_out_of_memory(work.title), working_on(work.title):
             try:
                 result = work.work()
             finally:

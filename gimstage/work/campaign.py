@@ -15,6 +15,7 @@ from typing import Any, Literal
 from gimstage.commands import Asked, asking
 from gimstage.data.kinds import require_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
+from gimstage.failures import told
 from gimstage.plan.calibration import Calibration
 from gimstage.progress import Watch
 from gimstage.recipe.names import RunName
@@ -146,8 +147,10 @@ class Campaign:
                 do(run)
         except NoLabelsError as error:
             run.state, run.error = "left out", str(error)
-        except (GimstageError, OSError) as error:  # the latter of a disk, for one
+        except GimstageError as error:
             run.state, run.error = "failed", str(error)
+        except OSError as error:  # of a disk, for one
+            run.state, run.error = "failed", told(error, str(self.root))
 
     def _estimate(self, run: CampaignRun) -> None:
         self._refuse_without_base(run)

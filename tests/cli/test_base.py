@@ -13,8 +13,6 @@ from gimstage.cli.base import answer, guarded, notice, option, with_options
 from gimstage.errors import DataError
 from gimstage.progress import Interrupted
 
-FULL = "make room, or see who may write there, then run the same command again"
-
 
 def ended(error: BaseException | None = None, *arguments: str, document: Any = None) -> Result:
     """A command that raises an error, or else answers."""
@@ -56,17 +54,21 @@ def test_an_error_as_json_goes_to_stdout_with_its_type() -> None:
 
 
 def test_an_error_of_the_system_names_the_file_and_what_to_do() -> None:
-    result = ended(OSError(28, "No space left on device", "runs/x/1/state"))
+    result = ended(PermissionError(13, "Permission denied", "runs/x/1/state"))
     assert streams(result) == (
         1,
         "",
-        f"error runs/x/1/state: No space left on device; nothing written is lost: {FULL}\n",
+        "error runs/x/1/state: Permission denied; nothing written is lost: see who may read and "
+        "write there, then run the same command again\n",
     )
 
 
 def test_an_error_of_the_system_without_a_file_names_the_runs() -> None:
     result = ended(OSError("odd"), "--runs", "elsewhere")
-    assert result.stderr == f"error elsewhere: odd; nothing written is lost: {FULL}\n"
+    assert result.stderr == (
+        "error elsewhere: odd; nothing written is lost: see what the system has to say of it, "
+        "then run the same command again\n"
+    )
 
 
 def test_an_error_of_the_system_as_json_is_an_oserror() -> None:
