@@ -3,6 +3,7 @@
 This file imports nothing of gimstage.
 """
 
+import errno
 import json
 import logging
 import math
@@ -91,7 +92,12 @@ def require_regular(path: Path) -> os.stat_result:
     """
     if path.is_symlink() and not path.exists():
         raise UnreadableError("a link that leads nowhere")
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnreadableError("behind a link that leads to itself") from error
+        raise
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "no regular file")
     return status

@@ -216,7 +216,7 @@ class Runs:
                 return "partial", ("trained; features not complete",)
         except DamagedCacheError as error:
             return "damaged", (str(error),)
-        if self._checkpointed(chain):
+        if self.checkpointed(chain):
             return "partial", ("training interrupted; it continues from its checkpoint",)
         leftovers = (folder.weights, folder.training.path, folder.features, folder.metrics)
         if any(path.exists() for path in leftovers):
@@ -225,7 +225,7 @@ class Runs:
             return "partial", ("begun, but nothing to go on from; it starts anew",)
         return "missing", ()
 
-    def _checkpointed(self, chain: Chain) -> bool:
+    def checkpointed(self, chain: Chain) -> bool:
         """Whether a checkpoint says that it is of this training, which will check it."""
         for path in self.own_folder(chain).training.states:
             with suppress(DamagedCacheError):

@@ -5,6 +5,7 @@ shards of features.zarr one by one, manifest.json last of all.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -228,6 +229,8 @@ class StageWork(Work[FeaturesRecord | None]):
         """Leave the trained weights in the stage's folder; until then, what was there stays."""
         chain, folder = self.chain, self.folder
         if self._whole(self.runs.trained):
+            if self.runs.checkpointed(chain):  # stopped after its weights were in their place
+                shutil.rmtree(folder.training.path, ignore_errors=True)
             return
         if not self._whole(self.runs.to_install):
             setting = self._setting()

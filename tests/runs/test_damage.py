@@ -97,6 +97,21 @@ def test_a_training_killed_while_it_is_installed_is_installed_later(
     assert bits(fresh) == bits(finished)
 
 
+def test_a_checkpoint_goes_whose_training_was_killed_when_its_weights_were_in_place(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gimstage.runs.folder.sync_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            at(fresh, checkpoint_every_s=0).train_stage(1)
+    assert (fresh / "runs/tiny/1/checkpoint/state.safetensors").exists()
+    at(fresh).train_stage(1)
+    assert not (fresh / "runs/tiny/1/checkpoint").exists()
+
+
 @pytest.mark.parametrize("name", ["weights", "objective"])
 @pytest.mark.parametrize("installed", [False, True])
 def test_weights_that_lost_a_bit_before_a_manifest_names_them_are_trained_again(
