@@ -24,9 +24,22 @@ from trust.references import Reference, finished_reference
 from trust.warm import Outcome, command
 
 # TOML for any key; what stands first means nothing anywhere.
-_NONSENSE = ("nan", "inf", "-inf", "1e308", "9" * 30, "9" * 5000, "[" * 5000, "9223372036854775807")
+_NONSENSE = ("nan", "inf", "-inf", "1e308", "9" * 30, "9" * 5000, "[" * 5000)
 _DOUBTFUL = (
-    *("-1", "0", "1", "7", "1e-300", "-0.5", "true", "1979-05-27", "07:32:00", "{}", "[]"),
+    *(
+        "9223372036854775807",
+        "-1",
+        "0",
+        "1",
+        "7",
+        "1e-300",
+        "-0.5",
+        "true",
+        "1979-05-27",
+        "07:32:00",
+        "{}",
+        "[]",
+    ),
     *("[[]]", "[nan]", "[1, 1, 1]", "{x = 1}", '""', '" "', '"x"', '".."', '"../../x/1"', '"/"'),
     *('"[/red]"', '"\\u0000"', '"\\u202e"', '"１"', '"s3://x/y"', '"mine:Class"', '"os:system"'),
     f'"{LONG}"',
@@ -135,6 +148,7 @@ def _options() -> Iterator[tuple[list[str], str]]:
     from gimstage.cli import main
 
     given = {"number": ["1"], "folder": ["new"], "seeds": ["--seeds", "2"], "folders": [IMAGES]}
+    given |= {name: [f"--{name}", "5"] for name in ("speakers", "train", "test", "unlabeled")}
     groups = {"": main, "data": main.commands["data"]}
     for group, commands in groups.items():
         for name, each in commands.commands.items():

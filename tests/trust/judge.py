@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,8 +21,9 @@ def bits(runs: Path) -> dict[str, str]:
 
 
 def files(folder: Path) -> set[str]:
-    """The names of all files below a folder, links and other things included."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    """The names of all files below a folder, behind links too, and of whatever else lies there."""
+    found = [Path(at, name) for at, _, names in os.walk(folder, followlinks=True) for name in names]
+    return {str(path.relative_to(folder)) for path in found}
 
 
 def _beside(name: str) -> bool:

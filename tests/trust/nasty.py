@@ -108,11 +108,18 @@ THINGS: dict[str, Callable[[Path], None]] = {
     "a folder": lambda path: path.mkdir(),
     "a link that leads nowhere": _link("nowhere/at/all"),
     "a link to itself": lambda path: path.symlink_to(path.name),
-    "a link to a folder": _link("/"),
+    "a link to a folder": lambda path: _linked_folder(path),
     "a link to endless zeros": _link("/dev/zero"),
     "a link to nothing": _link("/dev/null"),
     "1 TB of zeros": lambda path: _sparse(path, 1 << 40),
 }
+
+
+def _linked_folder(path: Path) -> None:
+    """A link to an empty folder beside it."""
+    elsewhere = path.with_name("elsewhere")
+    elsewhere.mkdir()
+    path.symlink_to(elsewhere.name)
 
 
 def _sparse(path: Path, size: int) -> None:
