@@ -44,6 +44,8 @@ class Checkpoints:
         Args:
             fits: tells whether a checkpoint holds what the training needs.
         """
+        for left in self.folder.path.glob(".tmp*"):  # by safetensors, in a process that was killed
+            left.unlink()
         damaged: dict[Path, str] = {}
         whole: Stored | None = None
         for path in self._mine(damaged):

@@ -183,6 +183,12 @@ def test_a_checkpoint_of_another_training_is_passed_over(tmp_path: Path) -> None
     assert Checkpoints(RunFolder(tmp_path), "a" * 64).newest(lambda stored: True) is not None
 
 
+def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".tmp2OziLT").write_bytes(b"half")
+    assert Checkpoints(RunFolder(tmp_path), "a" * 64).newest(lambda stored: True) is None
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_one_before_the_last_stays_until_the_next_is_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
