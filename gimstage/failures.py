@@ -36,13 +36,15 @@ def told(error: OSError, otherwise: str) -> str:
         error: the error, its file named where it is known.
         otherwise: what is named where no file is.
     """
-    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else otherwise
+    place = _place(error, otherwise)
     titles = getattr(error, "__notes__", [])
     where = ", ".join([*titles[:1], place])
-    return f"{where}: {error.strerror or error}; {_cure(error.errno, Path(place))}"
+    return f"{where}: {error.strerror or error}; {remedy(error, place)}"
 
 
-def _cure(number: int | None, path: Path) -> str:
+def remedy(error: OSError, otherwise: Path | str) -> str:
+    """What to do about an error of the system; arguments as of `told`."""
+    number, path = error.errno, Path(_place(error, otherwise))
     if number in _FULL:
         free = _free_bytes(path)
         return f"nothing written is lost: make room{free}, {AGAIN}"
@@ -59,6 +61,12 @@ def _cure(number: int | None, path: Path) -> str:
     if number in _TOO_MANY:
         return f"nothing written is lost: run {pasted(['ulimit', '-n', '4096'])}, {AGAIN}"
     return f"nothing written is lost: see what the system has to say of it, {AGAIN}"
+
+
+def _place(error: OSError, otherwise: Path | str) -> str:
+    """The file that could not be had; of a renaming, what it was to become."""
+    named = [n for n in (error.filename2, error.filename) if isinstance(n, str | bytes)]
+    return os.fsdecode([*named, otherwise][0])
 
 
 def _free_bytes(path: Path) -> str:

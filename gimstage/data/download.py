@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from gimstage.data.files import draft, require_room
 from gimstage.errors import DataError
+from gimstage.failures import remedy
 
 FILES = (
     "class_names.txt",
@@ -83,8 +84,8 @@ def download_stl10(
         _extract(archive, root)
         archive.unlink()
     except OSError as error:
-        cure = "check the disk's free space and who may write there, then run the command again"
-        raise DataError(str(root), f"it cannot be written ({error.strerror})", cure=cure) from error
+        found = f"it cannot be written ({error.strerror})"
+        raise DataError(str(root), found, cure=remedy(error, root)) from error
 
 
 def _fetch(url: str, unfinished: Path, progress: Progress | None) -> None:

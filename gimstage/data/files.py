@@ -1,7 +1,7 @@
 """Reading and making data sets so that failure is a message.
 
 Serves the data sources: the system's errors become `DataError`, and a new folder appears whole.
-Imports `errors` and `files`, nothing else of gimstage.
+Imports `errors`, `failures` and `files`, nothing else of gimstage.
 """
 
 import fcntl
@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from gimstage.errors import DataError
+from gimstage.failures import remedy
 from gimstage.files import UnreadableError, free_bytes, require_regular
 
 
@@ -65,8 +66,7 @@ def new_folder(root: Path) -> Iterator[Path]:
             _appear(whole, root)
     except OSError as error:
         found = f"it cannot be written ({error.strerror or error})"
-        cure = "check the disk's free space and who may write there"
-        raise DataError(str(root), found, cure=cure) from error
+        raise DataError(str(root), found, cure=remedy(error, root)) from error
 
 
 @contextmanager

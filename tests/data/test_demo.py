@@ -1,5 +1,8 @@
 """Synthetic pictures: layout, determinism, and what they can teach."""
 
+import shutil
+from collections import namedtuple
+
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
@@ -124,9 +127,12 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
+    usage = namedtuple("usage", "total used free")(2 * 10**9, 10**9, 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     monkeypatch.setattr("gimstage.data.demo.draw_pictures", full)
     assert refusal(tmp_path / "set") == (
         f"{tmp_path / 'set'}: it cannot be written (No space left on device); "
-        "check the disk's free space and who may write there"
+        "nothing written is lost: make room (1,000,000,000 bytes are free), "
+        "then run the same command again"
     )
     assert contents(tmp_path) == {}

@@ -1,5 +1,7 @@
 """Synthetic speech: layout, determinism, labels that fit the sound, and what it can teach."""
 
+import shutil
+from collections import namedtuple
 from itertools import pairwise
 
 import numpy as np
@@ -267,10 +269,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
+    usage = namedtuple("usage", "total used free")(2 * 10**9, 10**9, 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     monkeypatch.setattr("gimstage.data.demo_speech.draw_utterance", full)
     assert refusal(tmp_path / "set") == (
         f"{tmp_path / 'set'}: it cannot be written (No space left on device); "
-        "check the disk's free space and who may write there"
+        "nothing written is lost: make room (1,000,000,000 bytes are free), "
+        "then run the same command again"
     )
     assert not list(tmp_path.iterdir())
 

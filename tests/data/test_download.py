@@ -193,10 +193,13 @@ def test_a_disk_that_fills_up_is_a_refusal(server, tmp_path, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
+    usage = namedtuple("usage", "free")(10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     monkeypatch.setattr("gimstage.data.download._extract", full)
     assert refusal(server, tmp_path) == (
         f"{tmp_path}: it cannot be written (No space left on device); "
-        "check the disk's free space and who may write there, then run the command again"
+        "nothing written is lost: make room (1,000,000,000 bytes are free), "
+        "then run the same command again"
     )
 
 

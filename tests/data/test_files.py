@@ -39,7 +39,8 @@ def test_a_folder_that_other_files_filled_meanwhile_is_refused(tmp_path):
         fill()
     assert str(info.value) == (
         f"{root}: it cannot be written (Directory not empty); "
-        "check the disk's free space and who may write there"
+        f"nothing written is lost: a folder is in the way: run `mv {root} {root}.aside`, "
+        "then run the same command again"
     )
     assert [path.name for path in root.iterdir()] == ["mine"]
 
