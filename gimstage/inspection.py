@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from gimstage.cache import FeatureReader
-from gimstage.commands import on_recipe, pasted
 from gimstage.data.kinds import Kind
 from gimstage.data.spectrogram import spectrogram
 from gimstage.errors import CacheError
+from gimstage.errors.commands import on_recipe, pasted
 from gimstage.inputs import DataSet, Images, PixelSource, Speech
 from gimstage.runs.manifest import FeaturesRecord, Manifest
 from gimstage.views import FRAME_SAMPLES, Spans, Windows

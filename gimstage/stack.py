@@ -13,10 +13,10 @@ from textwrap import shorten
 import torch
 from torch import Tensor, nn
 
-from gimstage.commands import finishing, making_anew, pasted, running
 from gimstage.device import to_fastest_layout
 from gimstage.draws import NotInitialising, initialising
 from gimstage.errors import BusyError, CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors.commands import finishing, making_anew, pasted, running
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
 from gimstage.objectives import Objective

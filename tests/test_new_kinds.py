@@ -10,10 +10,10 @@ import torch
 from helpers.homes import RECIPES, at, edit, recipe_of
 from torch import Tensor, nn
 
-from gimstage.bounds import Positive
 from gimstage.modules import EncoderModule
 from gimstage.modules.base import Shape
 from gimstage.objectives import Objective, Result
+from gimstage.sizes.bounds import Positive
 
 
 class ToyMixing(EncoderModule):

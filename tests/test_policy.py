@@ -14,8 +14,8 @@ PACKAGE = ROOT / "gimstage"
 
 # From the ground up; a part may import only from floors below its own.
 FLOORS = [
-    {"errors", "commands", "draws", "files", "progress", "bounds"},
-    {"failures", "sizes", "device"},
+    {"errors", "draws", "files", "progress"},
+    {"sizes", "device"},
     {"views", "modules", "data", "cache"},
     {"objectives"},
     {"specs"},

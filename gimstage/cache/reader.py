@@ -34,8 +34,8 @@ from gimstage.cache.format import CRC_BYTES, ArrayLayout, StoreLayout
 from gimstage.cache.shards import Shard, crc32c, crc_bytes, open_shard
 from gimstage.cache.store import read_layout, read_small
 from gimstage.cache.windows import Piece, Shape, pieces
-from gimstage.commands import inherited, making_anew
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError, nearest
+from gimstage.errors.commands import inherited, making_anew
 
 T = TypeVar("T")
 Engine = Literal["direct", "zarr"]

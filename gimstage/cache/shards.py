@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.cache.format import ABSENT, CRC_BYTES, ArrayLayout
-from gimstage.commands import making_anew
 from gimstage.errors import DamagedCacheError
+from gimstage.errors.commands import making_anew
 from gimstage.files import UnreadableError, require_regular
 
 

@@ -18,8 +18,8 @@ from gimstage.cache.shards import (
     shard_digest,
     without_crc,
 )
-from gimstage.commands import making_anew
 from gimstage.errors import CacheError, DamagedCacheError
+from gimstage.errors.commands import making_anew
 from gimstage.files import UnreadableError, read_json
 
 METADATA_BYTES = 1 << 24  # of a zarr.json, far more than any has

@@ -23,8 +23,8 @@ from gimstage.cache.openshards import PART, OpenShards, ShardWriter
 from gimstage.cache.parse import first_difference
 from gimstage.cache.shards import open_shard, shard_digest, with_crc
 from gimstage.cache.store import content_digest, file_digest, read_document
-from gimstage.commands import pasted, removing
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors.commands import pasted, removing
 from gimstage.files import DAMAGED, appearing, set_aside, sync_folder
 
 Array = NDArray[Any]

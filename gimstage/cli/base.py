@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from gimstage.bounds import MOST_SEED
 from gimstage.cli.arguments import Companion, Place, Real, Word
 from gimstage.cli.streams import as_line, prepare, put, tell
-from gimstage.commands import DATA_VARIABLE, DEFAULT_RUNS, Asked, asking, default_recipe
 from gimstage.errors import GimstageError
-from gimstage.failures import told
+from gimstage.errors.commands import DATA_VARIABLE, DEFAULT_RUNS, Asked, asking, default_recipe
+from gimstage.errors.failures import told
 from gimstage.progress import Interrupted, Watch
 from gimstage.session.display import open_console, shown_progress, stopped_by
 from gimstage.session.options import LONGEST_S, MOST_WORKERS, SHORTEST_S, Options
+from gimstage.sizes.bounds import MOST_SEED
 
 if TYPE_CHECKING:
     from gimstage.session.session import Session

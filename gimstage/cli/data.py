@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gimstage.bounds import MOST_FRAMES, MOST_IMAGES, MOST_SEED, MOST_VOICES
 from gimstage.cli.arguments import Place, given
 from gimstage.cli.base import answer, guarded, option, watching
 from gimstage.data.kinds import data_kind
 from gimstage.progress import Progress, Watch
 from gimstage.session.tables import Table
 from gimstage.sizes import format_bytes
+from gimstage.sizes.bounds import MOST_FRAMES, MOST_IMAGES, MOST_SEED, MOST_VOICES
 
 if TYPE_CHECKING:
     from gimstage.data.check import DataReport

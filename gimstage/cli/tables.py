@@ -23,8 +23,8 @@ from gimstage.cli.base import (
     watching,
     with_options,
 )
-from gimstage.commands import on_recipe, pasted
 from gimstage.errors import RecipeError
+from gimstage.errors.commands import on_recipe, pasted
 from gimstage.session.options import Options
 from gimstage.session.tables import Answer, Table
 from gimstage.sizes import format_duration

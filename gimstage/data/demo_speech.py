@@ -25,10 +25,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gimstage.bounds import MOST_UTTERANCES
 from gimstage.data.files import new_folder, require_room
 from gimstage.draws import stream_seed
 from gimstage.errors import DataError
+from gimstage.sizes.bounds import MOST_UTTERANCES
 
 Floats = NDArray[np.float32]
 

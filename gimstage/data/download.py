@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from gimstage.data.files import draft, require_room
 from gimstage.errors import DataError
-from gimstage.failures import remedy
+from gimstage.errors.failures import remedy
 
 FILES = (
     "class_names.txt",

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from gimstage.errors import DataError
-from gimstage.failures import remedy
+from gimstage.errors.failures import remedy
 from gimstage.files import UnreadableError, free_bytes, require_regular
 
 

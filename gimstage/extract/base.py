@@ -29,9 +29,9 @@ from gimstage.cache import (
     StoreLayout,
     fidelity,
 )
-from gimstage.commands import inherited
 from gimstage.device import module_to_device
 from gimstage.errors import CacheError, DamagedCacheError
+from gimstage.errors.commands import inherited
 from gimstage.inputs import HandOff
 from gimstage.modules import EncoderModule
 from gimstage.progress import Progress, Watch

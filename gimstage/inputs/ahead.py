@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from gimstage.commands import inherited
+from gimstage.errors.commands import inherited
 from gimstage.inputs.base import Places, Source
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import FeatureReader
-from gimstage.commands import making_anew
 from gimstage.data.librispeech import SpeechSplit
 from gimstage.errors import DamagedCacheError
+from gimstage.errors.commands import making_anew
 from gimstage.inputs.base import Source, encoded_again, pinned
 from gimstage.inputs.handoff import HandOff
 from gimstage.modules import SequenceModule

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from gimstage.bounds import Positive as Positive  # where classes outside look for it
+from gimstage.sizes.bounds import Positive as Positive  # where classes outside look for it
 
 Shape = tuple[int, ...]
 Reads = Literal["patch", "sequence", "grid"]

@@ -15,8 +15,8 @@ from typing import Annotated
 from annotated_types import MaxLen, MinLen
 from torch import Tensor, nn
 
-from gimstage.bounds import Positive
 from gimstage.modules.base import EncoderModule, Outputs, Shape
+from gimstage.sizes.bounds import Positive
 
 # Which of the five convolutions on a patch end in max-pooling; 16 pixels become 7, 3, 1.
 _POOLED = (True, True, False, False, True)

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.bounds import Blocks
 from gimstage.modules.base import (
     EncoderModule,
     Outputs,
@@ -24,6 +23,7 @@ from gimstage.modules.base import (
     Shape,
     context_module,
 )
+from gimstage.sizes.bounds import Blocks
 
 
 @context_module("pixelcnn")

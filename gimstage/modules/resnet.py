@@ -18,8 +18,8 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gimstage.bounds import Blocks, Positive
 from gimstage.modules.base import EncoderModule, Shape
+from gimstage.sizes.bounds import Blocks, Positive
 
 
 class _PreActivationBlock(nn.Module, ABC):

@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.bounds import Kernel, Padding, Positive
 from gimstage.modules.base import (
     EncoderModule,
     Outputs,
     Shape,
     context_module,
 )
+from gimstage.sizes.bounds import Kernel, Padding, Positive
 
 
 class Reach(NamedTuple):

@@ -17,12 +17,12 @@ This file imports nothing of gimstage but the base of modules.
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.bounds import DropoutShare, Kernel, Padding, Positive
 from gimstage.modules.base import (
     EncoderModule,
     Outputs,
     Shape,
 )
+from gimstage.sizes.bounds import DropoutShare, Kernel, Padding, Positive
 
 _SLOPE = 0.01  # of leaky ReLU below zero
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gimstage.bounds import Positive
 from gimstage.modules.base import Shape
 from gimstage.objectives.base import Objective, Result
+from gimstage.sizes.bounds import Positive
 
 _OWN_LOGIT = -10.0  # what the original writes over same-image entries instead of leaving them out
 

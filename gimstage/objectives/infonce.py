@@ -23,9 +23,9 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from gimstage.bounds import Natural, Positive
 from gimstage.modules.base import Shape
 from gimstage.objectives.base import Objective, Result
+from gimstage.sizes.bounds import Natural, Positive
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from gimstage.bounds import Positive
 from gimstage.modules.base import Shape
 from gimstage.objectives.base import Objective, Result
 from gimstage.objectives.supervised import Classes, checked_labels
+from gimstage.sizes.bounds import Positive
 
 
 def similarity_matrix(h: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from gimstage.bounds import MOST, Natural
 from gimstage.modules.base import Shape
 from gimstage.objectives.base import Labels, Objective, Result
+from gimstage.sizes.bounds import MOST, Natural
 
 Classes = Annotated[int, Ge(2), Le(MOST)]
 

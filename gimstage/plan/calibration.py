@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from gimstage.commands import on_recipe, pasted, removing
 from gimstage.device import device_name, module_to_device, to_fastest_layout
 from gimstage.errors import DamagedCacheError
+from gimstage.errors.commands import on_recipe, pasted, removing
 from gimstage.files import UnreadableError, read_json, write_json
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import fingerprint, seedless

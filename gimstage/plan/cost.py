@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from gimstage.cache import ENCODINGS, StoreLayout
-from gimstage.commands import on_recipe, pasted
 from gimstage.errors import BudgetError, DataError
+from gimstage.errors.commands import on_recipe, pasted
 from gimstage.extract.layout import planned_layout
 from gimstage.files import free_bytes
 from gimstage.inputs import DataSet

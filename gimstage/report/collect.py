@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gimstage.commands import on_recipe, pasted
 from gimstage.data.kinds import Kind
 from gimstage.errors import GimstageError, nearest
+from gimstage.errors.commands import on_recipe, pasted
 from gimstage.recipe.identity import differences, seedless
 from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.counted import completed, counted_once, repeated

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import get_args
 
 from gimstage.cache import FeatureReader, damage_of
-from gimstage.commands import finishing, making_anew
 from gimstage.errors import CacheError, DamagedCacheError
+from gimstage.errors.commands import finishing, making_anew
 from gimstage.files import (
     UnreadableError,
     asides,

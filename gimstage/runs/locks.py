@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gimstage.commands import pasted, removing
 from gimstage.errors import BusyError, CacheError
+from gimstage.errors.commands import pasted, removing
 from gimstage.runs.leases import SILENT_S, WAIT, Hold, Lease, opened, read_lock, renewed
 
 LOCK = "lock"  # name of the file by which a folder is held

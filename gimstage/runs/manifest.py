@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from gimstage.commands import making_anew, on_recipe, pasted
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors.commands import making_anew, on_recipe, pasted
 from gimstage.files import UnreadableError, read_json
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import Identity, fingerprint

@@ -12,8 +12,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-from gimstage.commands import Words, on_recipe, pasted
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors.commands import Words, on_recipe, pasted
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import (
     UNKNOWN,

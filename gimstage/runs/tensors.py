@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gimstage.commands import making_anew
 from gimstage.errors import CacheError, CheckpointError, DamagedCacheError
+from gimstage.errors.commands import making_anew
 from gimstage.files import UnreadableError, appearing, open_regular, parse_json
 
 MOST_BYTES = 1 << 40  # of a file

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gimstage.cache import FeatureReader
-from gimstage.commands import Asked, asking
 from gimstage.errors import BudgetError, DataError
+from gimstage.errors.commands import Asked, asking
 from gimstage.plan.cost import plan_stage, plan_stages
 from gimstage.progress import Progress, Watch
 from gimstage.recipe.recipe import Recipe

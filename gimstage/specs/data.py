@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from gimstage.bounds import (
+from gimstage.data.kinds import Kind
+from gimstage.sizes.bounds import (
     MOST_UTTERANCES,
     Frames,
     Images,
@@ -18,7 +19,6 @@ from gimstage.bounds import (
     StoredCount,
     Voices,
 )
-from gimstage.data.kinds import Kind
 from gimstage.specs.base import LATER, TRAINING, Spec
 from gimstage.views import LiveViews, StoredSpans, StoredViews
 

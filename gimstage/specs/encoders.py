@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from gimstage.bounds import Positive
 from gimstage.modules import EncoderModule
+from gimstage.sizes.bounds import Positive
 from gimstage.specs.base import LATER
 from gimstage.specs.objectives import ObjectiveField
 from gimstage.specs.tables import Choice, PartTable

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from gimstage.bounds import (
+from gimstage.data.kinds import Kind
+from gimstage.sizes.bounds import (
     MOST,
     DropoutShare,
     Epochs,
@@ -18,7 +19,6 @@ from gimstage.bounds import (
     Steps,
     Strength,
 )
-from gimstage.data.kinds import Kind
 from gimstage.specs.base import LATER, Spec
 
 Refs = Annotated[list[int | str], Field(max_length=1_000)]

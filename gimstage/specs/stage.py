@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
-from gimstage.bounds import Epochs, LearningRate, Positive, Seed, Share, Steps
 from gimstage.cache import ENCODINGS
 from gimstage.cache.encodings import ALGORITHM
+from gimstage.sizes.bounds import Epochs, LearningRate, Positive, Seed, Share, Steps
 from gimstage.specs.base import LATER, Spec
 from gimstage.specs.data import CropSpec
 from gimstage.specs.encoders import EncoderField, EncoderTable

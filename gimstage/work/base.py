@@ -19,7 +19,7 @@ import torch
 
 from gimstage.device import naming_out_of_memory
 from gimstage.errors import DamagedCacheError
-from gimstage.failures import working_on
+from gimstage.errors.failures import working_on
 from gimstage.plan.memory import Budget
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gimstage.commands import Asked, asking
 from gimstage.data.kinds import require_kind
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
-from gimstage.failures import told
+from gimstage.errors.commands import Asked, asking
+from gimstage.errors.failures import told
 from gimstage.plan.calibration import Calibration
 from gimstage.progress import Watch
 from gimstage.recipe.names import RunName

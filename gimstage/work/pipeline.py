@@ -5,11 +5,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
-from gimstage.commands import pasted
 from gimstage.errors import (
     NoLabelsError,
     StaleCacheError,
 )
+from gimstage.errors.commands import pasted
 from gimstage.files import free_bytes
 from gimstage.inputs import DataSet, find_data
 from gimstage.plan.calibration import Calibration, calibrate, measured, read_calibration

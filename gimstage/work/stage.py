@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from gimstage.commands import making_anew
 from gimstage.device import device_name
 from gimstage.errors import ChangedDataError, DamagedCacheError, GimstageError
+from gimstage.errors.commands import making_anew
 from gimstage.extract import extraction
 from gimstage.extract.layout import features_layout
 from gimstage.files import set_aside, write_json

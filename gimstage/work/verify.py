@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gimstage.commands import on_recipe, pasted
 from gimstage.errors import CacheError, ChangedDataError, DataError, GimstageError, StaleCacheError
+from gimstage.errors.commands import on_recipe, pasted
 from gimstage.inputs import DataSet
 from gimstage.inputs.reread import verify_data
 from gimstage.progress import Watch

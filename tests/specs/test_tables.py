@@ -9,9 +9,9 @@ from annotated_types import Ge
 from pydantic import ValidationError
 from torch import nn
 
-from gimstage.bounds import Positive
 from gimstage.modules import EncoderModule
 from gimstage.objectives import Objective
+from gimstage.sizes.bounds import Positive
 from gimstage.specs.base import KindError
 from gimstage.specs.encoders import ENCODER_TABLES, EncoderTable
 from gimstage.specs.objectives import CONTEXT_TABLES, OBJECTIVE_TABLES

@@ -8,8 +8,8 @@ from helpers.commands import gimstage, options
 from helpers.homes import at
 from helpers.manifests import BESIDE
 
-from gimstage.commands import Asked, asking
 from gimstage.errors import StaleCacheError
+from gimstage.errors.commands import Asked, asking
 from gimstage.work.verify import damage_in
 
 

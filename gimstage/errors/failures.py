@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gimstage.commands import pasted
+from gimstage.errors.commands import pasted
 
 AGAIN = "then run the same command again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)

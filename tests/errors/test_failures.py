@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gimstage.failures import told, working_on
+from gimstage.errors.failures import told, working_on
 from gimstage.files import naming, write_json
 
 AGAIN = "then run the same command again"

@@ -14,6 +14,10 @@
     └── BusyError              another process works on the same stage
 
 A message has four parts: where · what was found · what was expected · what to do.
+
+commands  the commands that messages name, with the options used so far
+failures  what the system's errors mean to a person
+
 This file imports nothing of gimstage.
 """
 

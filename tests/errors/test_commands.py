@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from gimstage.commands import Asked, asking, inherited, making, making_anew, on_recipe, pasted
+from gimstage.errors.commands import (
+    Asked,
+    asking,
+    inherited,
+    making,
+    making_anew,
+    on_recipe,
+    pasted,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ This file imports nothing of gimstage but errors and bounds.
 
 import math
 
-from gimstage.bounds import MOST_BYTES
 from gimstage.errors import GimstageError
+from gimstage.sizes.bounds import MOST_BYTES
 
 UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
 
