@@ -33,8 +33,11 @@ class Progress:
     bytes_per_s: float | None = None
 
 
-class Interrupted(Exception):  # noqa: N818
-    """The work stopped on request, with everything it needs to go on saved."""
+class Interrupted(BaseException):
+    """The work stopped on request, with everything it needs to go on saved.
+
+    Like KeyboardInterrupt it may be raised in the midst of others' code, which is to let it pass.
+    """
 
 
 @dataclass

@@ -59,3 +59,7 @@ def test_a_wish_to_stop_breaks_off_only_what_cannot_ask() -> None:
     watch.ask_to_stop()  # outside again, it waits to be asked
     with pytest.raises(Interrupted), watch.breaking_off():
         raise AssertionError("what was to stop has not begun")
+
+
+def test_a_stop_in_the_midst_of_others_code_is_not_taken_for_its_failure() -> None:
+    assert not issubclass(Interrupted, Exception)  # which torch, for one, takes for bad weights

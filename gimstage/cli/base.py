@@ -113,6 +113,15 @@ class Commands(click.Group):
             where = "stdout or stderr"
             _fail("OSError", f"{where}: it cannot be written ({error.strerror})", as_json=False)
 
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; Ctrl-C before it listens for signals ends it as it does later on."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            message = f"stopped; the same command {BEGINS_ANEW}"
+            _tell("Interrupted", message, message, as_json=False)
+            sys.exit(130)
+
 
 GOES_ON, BEGINS_ANEW = "goes on from here", "begins anew"
 

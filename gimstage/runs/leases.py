@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gimstage.errors import BusyError, CacheError
+from gimstage.files import naming
 
 RENEWED_S = 5.0  # between two signatures of a holder
 SILENT_S = 60.0  # without one, after which a holder is taken to be dead
@@ -110,7 +111,8 @@ class Hold:
 
     def __init__(self, path: Path, fd: int, lease: Lease) -> None:
         self.path, self.lease, self._fd = path, lease, fd
-        _overwrite(fd, bytes(lease))
+        with naming(path):
+            _overwrite(fd, bytes(lease))
 
     def renew(self) -> bool:
         """Sign the lease again; False, and nothing is signed, where another one stands by now.
