@@ -38,7 +38,7 @@ def fail(work: Work, point: Point, error: str, bench: Bench, folder: Path) -> Re
     outcome = work(home, bench, before=fault)
     wrong = manners(outcome) + excess(outcome, bench.patience)
     if outcome.code == 1:
-        wrong += _unnamed(point, outcome.text, complaint(outcome))
+        wrong += _unnamed(point, error, outcome.text, complaint(outcome))
     elif outcome.code != 0:
         wrong.append(f"exit {outcome.code}")
     elif outcome.code == 0:
@@ -53,16 +53,16 @@ def fail(work: Work, point: Point, error: str, bench: Bench, folder: Path) -> Re
     return Result([f"{error} at {point}: {each}" for each in wrong])
 
 
-def _unnamed(point: Point, said: str, message: str) -> list[str]:
+def _unnamed(point: Point, error: str, said: str, message: str) -> list[str]:
     """What a message leaves out: the file, or what it belongs to."""
     path = Path(point.path)
     name = path.name.removesuffix(".part")
     owner = "/".join(path.parts[:3]) if path.parts[1:2] != ("data",) else "runs/data"
-    if name.startswith("."):  # a temporary one; its folder will do
-        name = ""
+    if owner == "runs/data" or (path.name == "lock" and error == "ENOSPC"):
+        name = ""  # the folder of data will do; so will the next file on a disk that is full
     flat = "".join(said.split())
     lacks = [what for what in (name, owner) if what not in flat]
     return [f"does not say {' or '.join(lacks)}: {message}"] if lacks else []
 
 
-FAULTS = Campaign("faults", "full disks, errors, short writes", 1500, 0, attempts, lacking)
+FAULTS = Campaign("faults", "full disks, errors, short writes", 1500, 6, attempts, lacking)

@@ -116,7 +116,7 @@ def manners(outcome: Outcome) -> list[str]:
 
 def _says_why(outcome: Outcome) -> bool:
     """Whether a refusal says where, what was found, and at least one thing that is expected."""
-    return bool(re.search(r"(^|\n)error \S.*?: .+; .+", outcome.text, re.DOTALL)) or (
+    return bool(re.search(r"(^|\n)error .*?: .+; .+", outcome.text, re.DOTALL)) or (
         '"error"' in outcome.out
     )
 

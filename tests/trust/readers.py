@@ -16,7 +16,7 @@ from trust.warm import Outcome, Patience, call, command
 LOOKING = ("status", "verify", "inspect", "plan", "report", "load", "open")
 _TOLD = re.compile(
     r"damaged|other bytes|not readable|unreadable|stale|missing|partial|left out|not what|"
-    r"cannot be read|is not|lacks|no such|newer"
+    r"cannot be read|is not|lacks|no such|newer|not drawn"
 )
 
 
