@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from gimstage.device import to_fastest_layout
 from gimstage.draws import NotInitialising, initialising
-from gimstage.errors import BusyError, CacheError, DamagedCacheError, StaleCacheError
+from gimstage.errors import (
+    BusyError,
+    CacheError,
+    DamagedCacheError,
+    GimstageError,
+    StaleCacheError,
+)
 from gimstage.errors.commands import finishing, making_anew, pasted, running
 from gimstage.modules import EncoderModule, joined
 from gimstage.modules.base import Reads
@@ -259,6 +265,8 @@ def _loaded(finished: list[tuple[RunFolder, Manifest]], *, trust: bool) -> Stack
     try:
         with NotInitialising():
             modules = chain.new_modules()
+    except GimstageError:
+        raise
     except Exception as error:  # whatever a class from outside may do
         found = f"modules that cannot be built: {_shortened(error)}"
         raise DamagedCacheError(str(path), found, cure=making_anew(path)) from error

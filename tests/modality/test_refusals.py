@@ -86,7 +86,7 @@ SPEECH = [
         "[views]",
         'channels = "gray"\n\n[views]',
         "{recipe}/data.toml channels: unknown key; choose from: demo, mean, source, std, "
-        "stored_views, train_split, validation, views",
+        "stored_views, subsets, train_split, validation, views",
     ),
     (
         "data.toml",

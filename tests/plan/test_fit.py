@@ -18,7 +18,7 @@ from gimstage.recipe.chain import Chain
 from gimstage.recipe.recipe import Recipe
 from gimstage.runs.manifest import MemoryRecord
 from gimstage.train import loop
-from gimstage.work import stage
+from gimstage.work.base import say_once
 
 STL10 = STAGES / "stl10"
 
@@ -118,7 +118,7 @@ def losses(home: Path, number: int) -> list[float]:
 def test_a_run_under_a_small_budget_has_the_losses_of_the_plain_run(
     fresh: Path, finished: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage._say_once.cache_clear()  # once a process; another test may have made it say so
+    say_once.cache_clear()  # once a process; another test may have made it say so
     with caplog.at_level(logging.WARNING):
         at(fresh, budget=budget(4_000_000)).train_stage(1)
     assert "--gpu-mem is planned with, not enforced, on cpu" in caplog.messages

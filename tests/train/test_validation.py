@@ -22,9 +22,8 @@ from gimstage.errors import DataError
 from gimstage.inputs.base import divided
 from gimstage.progress import Interrupted
 from gimstage.report.raw import find_raw
-from gimstage.runs.tensors import read_tensors
 from gimstage.specs import ValidationSpec
-from gimstage.stack import Learner, new_learners, whole_module
+from gimstage.stack import Learner, load_weights, new_learners, whole_module
 from gimstage.train.loop import load_samples
 from gimstage.train.metrics import read_lines
 from gimstage.train.step import Batch, validation_step
@@ -120,8 +119,8 @@ def test_the_last_validation_loss_is_that_of_the_weights_left(tmp_path: Path) ->
     chain = pipe.recipe.chain(1)
     (learner,) = new_learners(chain)
     folder = pipe.runs.stage_folder(chain)
-    learner.module.load_state_dict(read_tensors(folder.weights))
-    learner.objective.load_state_dict(read_tensors(folder.objective))
+    load_weights(learner.module, folder.weights, sha256=None)
+    load_weights(learner.objective, folder.objective, sha256=None)
     source, draws = pipe.data.source(), pipe.data.draws(chain)
     (where,) = draws.held_out
     raw = source.fill(source.buffer(8, draws.size), where)

@@ -34,7 +34,7 @@ def run(home: Path, recipe: str, stage: dict[str, Any], **settings: Any) -> Pipe
 
 
 def weights(home: Path, key: str) -> dict[str, Tensor]:
-    return read_tensors(home / "runs" / key / "weights.safetensors")
+    return read_tensors(home / "runs" / key / "weights.safetensors").tensors
 
 
 @pytest.mark.parametrize("recipe", ["tiny", "tiny_audio"])
