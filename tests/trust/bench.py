@@ -41,6 +41,7 @@ class Bench:
     patience: Patience | None
 
 
+ALL = 1_000_000  # faults: as many as there are
 Attempt = Callable[[Bench, Path], Result]  # given an empty folder of its own
 
 
@@ -51,7 +52,7 @@ class Campaign:
     Args:
         name: of the campaign, on the command line.
         about: what is tried, in the table.
-        reach: how many faults the whole takes.
+        reach: how many faults the whole takes; `ALL` where they can be counted.
         slice: how many of them are tried with every change of the code; 0 for none.
         attempts: gives the attempts for a seed, in an order that only the seed decides; how many
             it gives is the most that can be tried.

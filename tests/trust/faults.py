@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from trust.bench import Attempt, Bench, Campaign, Result, dice, excess
+from trust.bench import ALL, Attempt, Bench, Campaign, Result, dice, excess
 from trust.homes import copied
 from trust.judge import complaint, litter, manners, other_bits
 from trust.shim import SHORT, Point, failing, lacking
@@ -65,4 +65,4 @@ def _unnamed(point: Point, error: str, said: str, message: str) -> list[str]:
     return [f"does not say {' or '.join(lacks)}: {message}"] if lacks else []
 
 
-FAULTS = Campaign("faults", "full disks, errors, short writes", 1500, 6, attempts, lacking)
+FAULTS = Campaign("faults", "full disks, errors, short writes", ALL, 6, attempts, lacking)

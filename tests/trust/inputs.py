@@ -188,7 +188,7 @@ def strange_option(
     words = [*words, option, word] if option else [*words, "--", word]
     outcome = _ended(bench, home, *words)
     wrong = _bad_ending(bench, outcome)
-    if outcome.code == 0 and word in ("", "nan"):
+    if outcome.code == 0 and (word == "" or (word == "nan" and option)):
         wrong.append("accepted")
     return Result([f"{' '.join(words)[:200]!r}: {each}" for each in wrong])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from trust.bench import Score
+from trust.bench import ALL, Score
 
 _COLUMNS = ("campaign", "what is tried", "tried", "bound", "wrong", "minutes")
 
@@ -23,7 +23,7 @@ def score_table(scores: Sequence[Score]) -> str:
             score.campaign.name,
             score.campaign.about,
             f"{score.tried:,}",
-            f"0 of {score.campaign.reach:,}",
+            "0 of all" if score.campaign.reach == ALL else f"0 of {score.campaign.reach:,}",
             f"{len(score.wrong):,}",
             f"{score.seconds / 60:.1f}",
         )
