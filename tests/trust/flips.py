@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trust.bench import Attempt, Bench, Campaign, Result, dice, excess
 from trust.homes import IMAGES, SPEECH, copied, on
-from trust.judge import bits, complaint, files, litter, manners, other_bits, same
+from trust.judge import bits, complaint, files, less, litter, manners, other_bits, same
 from trust.readers import LOOKING, read
 from trust.references import Reference, finished_reference, interrupted_reference, shown
 from trust.warm import Outcome, command
@@ -154,9 +154,7 @@ def _made_good(
     wrong = manners(outcome)
     if outcome.code != 0:
         return [*wrong, f"run exits {outcome.code}: {complaint(outcome)}"]
-    expected = reference.bits
-    if without and not path.exists() and f"{path.name}.damaged" in outcome.text:
-        expected = {name: bits for name, bits in expected.items() if home / "runs" / name != path}
+    expected = less(reference.bits, path, home, outcome) if without else reference.bits
     wrong += [f"in silence, {each}" for each in other_bits(home / "runs", expected)]
     set_aside = {name for name in files(home / "runs") if Path(name).name.startswith(path.name)}
     return wrong + litter(home / "runs", reference.files | set_aside)
