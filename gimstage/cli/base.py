@@ -144,7 +144,12 @@ def _stopped_at_once() -> Iterator[None]:
     watch = Watch()
     listening = stopped_by(watch, _signals(), then=signal.SIG_DFL, heard=_received.append)
     with listening, watch.breaking_off(BEGINS_ANEW):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if watch.stop.is_set():  # others' code took the stop for a failure of its own
+                raise Interrupted(BEGINS_ANEW) from error
+            raise
 
 
 @contextmanager
