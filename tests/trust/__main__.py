@@ -21,6 +21,7 @@ from trust.table import score_lines, score_table
 from trust.warm import Patience, warm_up
 
 _MEMORY = Path("/dev/shm")  # no disk is worn out by a million small files
+_ROOM = 4_000_000_000  # bytes of all attempts side by side, and the undisturbed runs
 _PLACE = "TRUST_PLACE"
 
 
@@ -69,7 +70,9 @@ def trust(
 def _place() -> Path:
     """A folder to work in; the same one after the start with the layer below."""
     if _PLACE not in os.environ:
-        memory = _MEMORY if _MEMORY.is_dir() else None
+        # In a container it is there, but holds too little.
+        roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+        memory = _MEMORY if roomy else None
         os.environ[_PLACE] = tempfile.mkdtemp(prefix="trust-", dir=memory)
     return Path(os.environ[_PLACE])
 
