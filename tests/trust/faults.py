@@ -58,8 +58,10 @@ def _unnamed(point: Point, error: str, said: str, message: str) -> list[str]:
     path = Path(point.path)
     name = path.name.removesuffix(".part")
     owner = "/".join(path.parts[:3]) if path.parts[1:2] != ("data",) else "runs/data"
-    if owner == "runs/data" or (path.name == "lock" and error == "ENOSPC"):
-        name = ""  # the folder of data will do; so will the next file on a disk that is full
+    if owner == "runs/data":
+        name = ""  # its folder will do
+    if path.name == "lock" and error == "ENOSPC":  # which may be let go of without
+        name, owner = "", str(path.parent.parent)  # the next write says that the disk is full
     flat = "".join(said.split())
     lacks = [what for what in (name, owner) if what not in flat]
     return [f"does not say {' or '.join(lacks)}: {message}"] if lacks else []
