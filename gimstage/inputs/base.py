@@ -164,12 +164,13 @@ class DataSet(ABC):
     Args:
         spec: the recipe's data.toml.
         root: the folder it lies in.
+        own: whether it is the source's own, a demo's, written when it is first worked on.
     """
 
     spec: DataSpec
 
-    def __init__(self, spec: DataSpec, root: Path) -> None:
-        self.spec, self.root = spec, root
+    def __init__(self, spec: DataSpec, root: Path, *, own: bool = False) -> None:
+        self.spec, self.root, self.own = spec, root, own
         self._digests: dict[Path, Digests] = {}
 
     @classmethod
@@ -189,7 +190,7 @@ class DataSet(ABC):
     @property
     def is_made(self) -> bool:
         """Whether its files are there; False where `make` has still to write them."""
-        return True
+        return not self.own or self.root.exists()
 
     def make(self) -> None:
         """Write the data unless it is there, before anything works on it; looking never does.

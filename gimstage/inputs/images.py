@@ -141,14 +141,9 @@ class Images(DataSet):
     Args:
         spec: the recipe's data.toml.
         root: folder in STL-10's binary layout.
-        own: whether it is the demo's own, written when it is first worked on.
     """
 
     spec: ImageDataSpec
-
-    def __init__(self, spec: ImageDataSpec, root: Path, *, own: bool = False) -> None:
-        super().__init__(spec, root)
-        self.own = own
 
     @classmethod
     def find(cls, spec: ImageDataSpec, data: Path | None, runs: Path) -> Images:
@@ -164,11 +159,6 @@ class Images(DataSet):
             return cls(spec, data)
         name = "demo-{unlabeled}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
         return cls(spec, runs / "data" / name, own=True)
-
-    @property
-    def is_made(self) -> bool:
-        """Whether its files are there; False of a demo's that are not written yet."""
-        return not self.own or self.root.exists()
 
     def write(self) -> None:
         """Write the demo's images, as many as the recipe says."""

@@ -51,8 +51,7 @@ class Speech(DataSet):
     spec: SpeechDataSpec
 
     def __init__(self, spec: SpeechDataSpec, root: Path, *, own: bool = False) -> None:
-        super().__init__(spec, root)
-        self.own = own
+        super().__init__(spec, root, own=own)
         self._splits: dict[str, SpeechSplit] = {}
         self._files: dict[str, dict[str, Path]] = {}
         self._kept: dict[str, Ints] = {}
@@ -71,11 +70,6 @@ class Speech(DataSet):
             return cls(spec, data)
         name = "demo-speech-{speakers}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
         return cls(spec, runs / "data" / name, own=True)
-
-    @property
-    def is_made(self) -> bool:
-        """Whether its files are there; False of a demo's that are not written yet."""
-        return not self.own or self.root.exists()
 
     def write(self) -> None:
         """Write the demo's speech, as much as the recipe says."""
