@@ -122,7 +122,9 @@ def _search(stage: StageRun, excerpts: Excerpts, watch: Watch) -> Searched:
             watch.report(Progress(task, done, total, "rows"))
 
     with stage.folder.reading(watch.pause, leave=False):
-        best = search(stage.folder.open_features(), KEPT, read)
+        # Read twice, but then no neuron is shown by values that are damaged.
+        reader = stage.folder.open_features(full=True, read=lambda _: watch.leave_if_asked())
+        best = search(reader, KEPT, read)
     shown = {
         neuron: [
             excerpts.cut(place)

@@ -185,8 +185,14 @@ class RunFolder:
         linked = self.features if self.features.is_symlink() else None
         return asides(self.path) + (asides(linked) if linked else [])
 
-    def open_features(self) -> FeatureReader:
+    def open_features(
+        self, *, full: bool = False, read: Callable[[int], None] = lambda count: None
+    ) -> FeatureReader:
         """A reader of the features, after every shard's size and index were checked.
+
+        Args:
+            full: check every byte, for who will use them all.
+            read: told the bytes of every file once it has been checked.
 
         Raises:
             CacheError: there is no finished stage here, or it stores no features.
@@ -198,7 +204,7 @@ class RunFolder:
             if manifest is not None:
                 cure = f'set store = "features" in its [output], then {cure}'
             raise CacheError(str(self.path), "no finished features", cure=cure)
-        self.check_features(manifest.features, full=False)
+        self.check_features(manifest.features, full=full, read=read)
         return FeatureReader(self.features)
 
     def withdraw(self) -> None:

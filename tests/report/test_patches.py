@@ -159,6 +159,17 @@ def test_other_data_is_never_drawn_from(runs: Path) -> None:
     )
 
 
+def test_nothing_is_drawn_from_damaged_features(runs: Path) -> None:
+    shard = runs / "small/1/features.zarr/features/c.0.0.0.0.0.0.0"
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    figure, (note,) = drawn(runs)
+    assert figure is None
+    assert note.startswith(f"figure 2 of small: {shard}, chunk 0: checksum does not match; run ")
+    assert note.endswith("; not drawn")
+
+
 def test_without_features_there_is_no_figure_2(tmp_path: Path) -> None:
     write_stage(tmp_path, "small/1")
     assert drawn(tmp_path) == (
