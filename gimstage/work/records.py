@@ -26,8 +26,12 @@ def training_record(metrics: Path, samples: int) -> TrainingRecord:
 
 
 def memory_record(path: Path) -> MemoryRecord | None:
-    """What `memory.json` says; None where it is lost, or says something else."""
-    with suppress(OSError, UnreadableError, ValidationError):
+    """What `memory.json` says; None where it is lost, or says something else.
+
+    Raises:
+        OSError: the system cannot read it now; what it says is not given up for that.
+    """
+    with suppress(FileNotFoundError, UnreadableError, ValidationError):
         return MemoryRecord.model_validate(read_json(path, most_bytes=MEMORY_BYTES))
     return None
 
