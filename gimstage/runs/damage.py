@@ -18,6 +18,9 @@ def clear_the_way(folder: RunFolder) -> None:
     A record of memory that is damaged is written again from the manifest, and losses that are
     damaged are done without. Other files of other bytes than the manifest names are left to those
     who know how to make them again.
+
+    Raises:
+        CacheError: a newer gimstage left its manifest here, which nobody works over.
     """
     try:
         record = folder.record()

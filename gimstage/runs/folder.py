@@ -12,7 +12,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -122,15 +122,6 @@ class RunFolder:
     def record(self) -> Manifest | ProbeManifest | None:
         """The commit record of whatever has its folder here; raises as `manifest`."""
         return read_record(self.manifest_path)
-
-    def refuse_newer(self) -> None:
-        """Refuse to work over what a newer gimstage left here.
-
-        Raises:
-            CacheError: its manifest is of a newer format.
-        """
-        with suppress(DamagedCacheError):
-            self.record()
 
     def drop_unfinished(self) -> None:
         """Remove a training under way, and features that no manifest vouches for."""

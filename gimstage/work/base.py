@@ -55,9 +55,6 @@ class Settings:
 class Work(ABC, Generic[R]):
     """A stage or a probe.
 
-    Attributes:
-        watch: hears of progress, asks to stop.
-
     Args:
         title: names it in errors.
         folder: where it is recorded when it is worked on here.
@@ -65,6 +62,7 @@ class Work(ABC, Generic[R]):
         runs: all runs.
 
     Attributes:
+        watch: hears of progress, asks to stop.
         place: where its result lies, as the last look at its status has found: its folder, or
             another that holds the same.
     """
@@ -140,7 +138,6 @@ def _finish_locked(work: Work[R], room: Callable[[], None], *, again: bool) -> b
         for chain in work.reads:
             held.enter_context(runs.stage_folder(chain).reading(pause))
         runs.look_again()  # from here on nobody changes them
-        work.folder.refuse_newer()
         clear_the_way(work.folder)
         room()
         with naming_out_of_memory(work.title), working_on(work.title):
