@@ -4,6 +4,7 @@ This file imports nothing of gimstage.
 """
 
 import errno
+import hashlib
 import json
 import logging
 import math
@@ -22,6 +23,7 @@ DAMAGED = ".damaged"  # follows the names of files that were set aside
 ODD_NAMES = "backslashreplace"
 DEEPEST = 64  # levels of a JSON document; how many Python bears depends on who calls
 
+Stamp = tuple[int, int, int, int]
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +83,11 @@ def appearing(path: Path) -> Iterator[Path]:
             sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Inode, bytes, and when content and entry last changed, in ns: the same of the same file."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def require_regular(path: Path) -> os.stat_result:
@@ -175,6 +182,12 @@ def _refuse_deep(document: Any) -> None:
         values = (each.values() if isinstance(each, dict) else each for each in outer)
         level = [each for inner in values for each in inner]
     raise UnreadableError("nested too deep")
+
+
+def document_sha256(document: Any) -> str:
+    """SHA-256 of a document as JSON, 64 hexadecimal digits, whatever the order of its keys."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_json(path: Path, *, most_bytes: int) -> Any:

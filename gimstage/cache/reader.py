@@ -36,6 +36,7 @@ from gimstage.cache.store import read_layout, read_small
 from gimstage.cache.windows import Piece, Shape, pieces
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError, nearest
 from gimstage.errors.commands import inherited, making_anew
+from gimstage.files import Stamp, stamp_of
 
 T = TypeVar("T")
 Engine = Literal["direct", "zarr"]
@@ -290,13 +291,12 @@ def _replaced(store: Path) -> StaleCacheError:
     return StaleCacheError(str(store), found, "the one that is read", "open it again")
 
 
-def _stamp(store: Path) -> tuple[int, int, int, int] | None:
+def _stamp(store: Path) -> Stamp | None:
     """What tells the zarr.json of a store from any other; None where there is none."""
     try:
-        status = (store / "zarr.json").stat()
+        return stamp_of((store / "zarr.json").stat())
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _named(store: Path, parts: Mapping[str, T], name: str) -> T:

@@ -9,21 +9,25 @@ The memo vouches for itself by a digest over its entries; one that does not is a
 """
 
 import hashlib
-import json
 import logging
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from gimstage.data.files import reading, require_file
 from gimstage.errors import ChangedDataError
-from gimstage.files import UnreadableError, read_json, write_json
+from gimstage.files import (
+    Stamp,
+    UnreadableError,
+    document_sha256,
+    read_json,
+    stamp_of,
+    write_json,
+)
 
 MEMO_BYTES = 1 << 27  # of what is remembered: about 600,000 files
 BLOCK_BYTES = 1 << 20
 
-Stamp = tuple[int, int, int, int]  # size, time of change in ns, inode, time of change of the inode
 Heard = Callable[[int], None]  # told of so many bytes more
 
 _log = logging.getLogger(__name__)
@@ -78,12 +82,11 @@ class Digests:
         key = str(path.absolute())
         if key not in self._taken:
             with reading(path):
-                size, mtime_ns, *_ = _stamp(path)
+                _, size, mtime_ns, _ = _stamp(path)
             remembered = self._known.get(key)
-            fresh = remembered is None or remembered[:2] != (size, mtime_ns)
-            self._taken[key] = (
-                (size, mtime_ns, read_digest(path)) if fresh or remembered is None else remembered
-            )
+            if remembered is None or remembered[:2] != (size, mtime_ns):
+                remembered = size, mtime_ns, read_digest(path)
+            self._taken[key] = remembered
         return self._taken[key]
 
     def keep(self) -> None:
@@ -93,7 +96,7 @@ class Digests:
         self._known |= self._taken
         try:
             self.memo.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.memo, {"sha256": _seal(self._known), "files": self._known})
+            write_json(self.memo, {"sha256": document_sha256(self._known), "files": self._known})
         except FileNotFoundError:  # another process finished the same memo first
             return
         except OSError as error:
@@ -131,7 +134,7 @@ def unread_bytes(paths: Iterable[Path]) -> int:
     for path in paths:
         with reading(path):
             stamp = _stamp(path)
-        total += stamp[0] if _read.get(str(path.absolute()), (None,))[0] != stamp else 0
+        total += stamp[1] if _read.get(str(path.absolute()), (None,))[0] != stamp else 0
     return total
 
 
@@ -151,8 +154,7 @@ def _digest(path: Path, heard: Heard) -> str:
 
 def _stamp(path: Path) -> Stamp:
     require_file(path)
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+    return stamp_of(path.stat())
 
 
 def _changed(path: Path, digest: str, expected: str) -> ChangedDataError:
@@ -165,15 +167,10 @@ def _changed(path: Path, digest: str, expected: str) -> ChangedDataError:
     )
 
 
-def _seal(entries: Any) -> str:
-    text = json.dumps(entries, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _load(memo: Path) -> dict[str, tuple[int, int, str]]:
     try:
         stored = read_json(memo, most_bytes=MEMO_BYTES)
-        if stored["sha256"] != _seal(stored["files"]):
+        if stored["sha256"] != document_sha256(stored["files"]):
             return {}
         return {
             str(path): (int(size), int(mtime_ns), str(digest))

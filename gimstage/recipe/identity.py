@@ -1,14 +1,15 @@
 """What decides a result's numbers, its fingerprint, and in what two of them differ.
 
 Everything that decides a stage's numbers is its *identity*, a plain dictionary; the identity's
-SHA-256 is its *fingerprint*. This file imports nothing of gimstage.
+SHA-256 is its *fingerprint*. This file imports nothing of gimstage but files.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from gimstage.files import document_sha256
 
 Identity = dict[str, Any]
 UNKNOWN = "not known"  # the digest of data that is not there; equals none
@@ -25,8 +26,7 @@ def seedless(tree: Any) -> Any:
 
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """SHA-256 of an identity, as 64 hexadecimal digits."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return document_sha256(identity)
 
 
 def known_fingerprint(identity: Mapping[str, Any]) -> str:

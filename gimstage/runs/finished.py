@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from gimstage.files import UnreadableError, read_regular
+from gimstage.files import Stamp, UnreadableError, read_regular, stamp_of
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import MOST_BYTES
-from gimstage.runs.snapshot import Stamp, stamp_of
 
 Digests = frozenset[str]
 

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.errors.commands import making_anew, on_recipe, pasted
-from gimstage.files import UnreadableError, read_json
+from gimstage.files import UnreadableError, document_sha256, read_json
 from gimstage.recipe.chain import Chain
-from gimstage.recipe.identity import Identity, fingerprint
+from gimstage.recipe.identity import Identity
 from gimstage.recipe.names import RunName, nameless
 from gimstage.recipe.restored import restored_chain
 from gimstage.runs.complaints import complaint, outside_complaint
@@ -350,7 +350,7 @@ def _document(path: Path) -> dict[str, Any] | None:
 def with_digest(document: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's document with the SHA-256 of everything else in it, the order of keys aside."""
     content = {key: value for key, value in document.items() if key != DIGEST}
-    return content | {DIGEST: fingerprint(content)}
+    return content | {DIGEST: document_sha256(content)}
 
 
 def _validated(path: Path, document: dict[str, Any], kind: type[R]) -> R:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from gimstage.files import Stamp, stamp_of
 from gimstage.runs.folder import RunFolder, file_sha256
 from gimstage.runs.locks import LOCK
 
 T = TypeVar("T")
-Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,3 @@ def _stamps(folder: Path | str) -> Iterator[tuple[str, Stamp]]:
                 yield entry.path, stamp_of(entry.stat())
             except OSError:  # gone since, or a link to nowhere: as if it had not been there
                 continue
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """Inode, bytes, and when content and entry last changed, in ns."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
