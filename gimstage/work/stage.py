@@ -119,6 +119,7 @@ class StageWork(Work[FeaturesRecord | None]):
         chain, folder, identity = self.chain, self.folder, self.identity()
         before = chain.upstream
         upstream = self.runs.require(before) if before else None
+        self._drop_checkpoint()  # the disk may have failed when it was to go
         folder.commit(
             Manifest(
                 stage=chain.last.key,
@@ -229,8 +230,7 @@ class StageWork(Work[FeaturesRecord | None]):
         """Leave the trained weights in the stage's folder; until then, what was there stays."""
         chain, folder = self.chain, self.folder
         if self._whole(self.runs.trained):
-            if self.runs.checkpointed(chain):  # stopped after its weights were in their place
-                shutil.rmtree(folder.training.path, ignore_errors=True)
+            self._drop_checkpoint()  # of one that stopped after its weights were in their place
             return
         if not self._whole(self.runs.to_install):
             setting = self._setting()
@@ -253,6 +253,11 @@ class StageWork(Work[FeaturesRecord | None]):
                 finishing=partial(self._finishing, setting),
             )
         folder.install()
+
+    def _drop_checkpoint(self) -> None:
+        """Remove a checkpoint of the training whose weights are in their place, if one is left."""
+        if self.runs.checkpointed(self.chain):
+            shutil.rmtree(self.folder.training.path, ignore_errors=True)
 
     def _finishing(self, setting: Setting) -> None:
         """Called after the last step, before the weights are left."""

@@ -187,3 +187,23 @@ def test_a_store_left_by_a_kill_while_it_was_removed_is_cleared_away(home: Path)
     shutil.rmtree(home / "runs/tiny/2/features.zarr")
     at(home).train_stage(2)
     assert not left.exists()
+
+
+def test_a_checkpoint_that_the_disk_would_not_remove_goes_before_the_stage_is_done(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(home / "runs/tiny/2")
+    with pytest.raises(Interrupted):
+        at(home, StopAfter(5)).train_stage(2)
+    real, refused = shutil.rmtree, []
+
+    def once_refused(path: Path, *, ignore_errors: bool = False) -> None:
+        if path.name == "checkpoint" and not refused:
+            refused.append(path)
+        else:
+            real(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", once_refused)
+    at(home).train_stage(2)
+    assert refused
+    assert not refused[0].exists()
