@@ -194,7 +194,8 @@ def test_a_checkpoint_that_the_disk_would_not_remove_goes_before_the_stage_is_do
 ) -> None:
     shutil.rmtree(home / "runs/tiny/2")
     with pytest.raises(Interrupted):
-        at(home, StopAfter(5)).train_stage(2)
+        at(home, StopAfter(14)).train_stage(2)
+    assert (home / "runs/tiny/2/checkpoint/state.safetensors").exists()
     real, refused = shutil.rmtree, []
 
     def once_refused(path: Path, *, ignore_errors: bool = False) -> None:
