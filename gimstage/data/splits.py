@@ -1,0 +1,143 @@
+"""What a stage or a probe asks of a split, whichever source it is of.
+
+Two kinds: square images of one size, and sequences of any lengths. Labels are columns with names;
+which one is told, a recipe says. Shapes: N samples, B batch, C channels, n rows in time.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gimstage.errors import NoLabelsError, nearest
+
+Ints = NDArray[np.int64]
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One label of every sample.
+
+    Args:
+        name: what it tells, such as "class" or "speaker".
+        classes: the names of the classes, the same and in the same order for every split.
+        values: (N,) int64, indices into `classes`; `NO_LABEL` where a sample has none.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    values: Ints
+
+
+class Split(ABC):
+    """Some samples of a data set, such as those to train on.
+
+    Attributes:
+        root: the folder of the data set.
+        name: "train", "test", or whatever the source calls it.
+    """
+
+    root: Path
+    name: str
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of samples, N."""
+
+    @property
+    @abstractmethod
+    def ids(self) -> Sequence[str]:
+        """What each sample is called: unique within the data set, and the same on every disk."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of the labels there are; none as a rule."""
+        return ()
+
+    def column(self, name: str) -> Column:
+        """One label of every sample.
+
+        Raises:
+            NoLabelsError: there is no such column; names those there are.
+        """
+        raise self.no_column(name)
+
+    def no_column(self, name: str) -> NoLabelsError:
+        """What to say where there is no such column."""
+        where, found = f"{self.root}, split '{self.name}'", f"no labels '{name}'"
+        if not self.columns:
+            return NoLabelsError(where, found, "a labelled split", "choose one that has labels")
+        cure = nearest(name, self.columns)
+        return NoLabelsError(where, found, f"one of {', '.join(self.columns)}", cure)
+
+
+class ImageSplit(Split):
+    """Images, all square and of one size.
+
+    Attributes:
+        size_px: side of every image in pixels.
+        channels: channels of the stored pixels; 3 are red, green, blue.
+        dtype: of the stored pixels.
+        scale: what pixels are divided by to lie in 0 … 1.
+    """
+
+    size_px: int
+    channels: int
+    dtype: np.dtype[Any]
+    scale: float
+
+    @abstractmethod
+    def crops(
+        self, samples: Ints, y: Ints, x: Ints, flip: NDArray[Any], size_px: int
+    ) -> torch.Tensor:
+        """One square window per entry, (B, C, size_px, size_px) of `dtype`, contiguous.
+
+        Args:
+            samples: which images, (B,) integers below N; repeats are allowed.
+            y: upper edge of each window, (B,) integers, 0 … self.size_px - size_px.
+            x: left edge of each window, in the same form.
+            flip: whether the window is mirrored left to right, (B,) bool or 0/1.
+            size_px: side of the window in pixels.
+
+        Raises:
+            DataError: a sample or a window lies outside.
+        """
+
+    @abstractmethod
+    def blank(self, index: int) -> bool:
+        """Whether an image is of one colour all over."""
+
+
+class SequenceSplit(Split):
+    """Sequences of any lengths: sound, or any channels in time.
+
+    Attributes:
+        samples: rows of each, at the rate the recipe asks for, (N,) int64.
+        channels: channels of every row, C.
+    """
+
+    samples: Ints
+    channels: int
+
+    @abstractmethod
+    def read(self, index: int, start: int, out: NDArray[np.float32]) -> None:
+        """Fill `out` with consecutive rows of one sequence.
+
+        Args:
+            index: which sequence, 0 … N - 1.
+            start: its first row.
+            out: (n, C) float32.
+
+        Raises:
+            DataError: the request lies outside, or the rows cannot be read.
+        """
+
+    def interval_columns(self) -> Sequence[str]:
+        """The names of labels that hold for stretches of time, such as "phone"; none as a rule."""
+        return ()
