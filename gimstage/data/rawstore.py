@@ -64,12 +64,12 @@ class RawLayout:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row."""
+        """The bytes that one row takes."""
         return math.prod(self.row_shape) * np.dtype(self.dtype).itemsize
 
     @property
     def chunk_rows(self) -> int:
-        """Rows of a chunk."""
+        """How many rows a chunk holds."""
         return max(1, CHUNK_BYTES // self.row_bytes)
 
     def chunk_path(self, folder: Path, number: int) -> Path:
