@@ -1,18 +1,20 @@
 """The command line: the only part that prints or exits.
 
-base    options, answers, errors, signals; arguments and streams, what those may hold or take
-main    plan, train, probe
-look    inspect, verify, report
-tables  run all recipes of the paper's tables
-data    fetch, check, synthesise data sets
+base     options, answers, errors, signals; arguments and streams, what those may hold or take
+main     plan, train, probe
+look     inspect, verify, report
+recipes  which recipes come along
+tables   run all recipes of the paper's tables
+data     fetch, check, synthesise data sets
 """
 
 from gimstage.cli.data import data
 from gimstage.cli.look import inspect, report, verify
 from gimstage.cli.main import main
+from gimstage.cli.recipes import recipes
 from gimstage.cli.tables import tables
 
-for command in (inspect, verify, report, data, tables):
+for command in (inspect, verify, report, data, tables, recipes):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -187,7 +187,7 @@ RECIPE = [
         type=Place(),
         default=default_recipe,
         show_default="$GIMSTAGE_RECIPE, else stages/demo",
-        help="Folder of the recipe's TOML files.",
+        help="Folder of the recipe's TOML files, or a name that `gimstage recipes` lists.",
     ),
     RUNS,
     DATA,

@@ -23,8 +23,8 @@ from gimstage.cli.base import (
     watching,
     with_options,
 )
-from gimstage.errors import RecipeError
 from gimstage.errors.commands import on_recipe, pasted
+from gimstage.recipe.shipped import shipped_recipes
 from gimstage.session.options import Options
 from gimstage.session.tables import Answer, Table
 from gimstage.sizes import format_duration
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gimstage.session.results import ReportPage
     from gimstage.work.campaign import Campaign, CampaignRun
 
-SMALL = "stages/*_small*"  # the paper's recipes in a width for small machines and little data
+SMALL = "_small"  # in the names of the paper's recipes in a width for small machines
 
 
 def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
@@ -48,7 +48,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[i
 
 
 @click.command()
-@click.argument("folders", nargs=-1, metavar="[RECIPE_FOLDER]...", type=Place())
+@click.argument("folders", nargs=-1, metavar="[RECIPE]...", type=Place())
 @click.option("--seeds", required=True, callback=_seeds, help="Such as 2,3; S runs as NAME@S.")
 @option(
     "--out",
@@ -69,7 +69,7 @@ def tables(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run RECIPE_FOLDERs, or all of stages/*_small*, with every seed; then write the report.
+    """Run RECIPEs, or all small ones that come along, with every seed; then write the report.
 
     Recipes for the other kind of data than --data holds are skipped, recipes that these build on
     are run too, and what is done already is not done again.
@@ -97,12 +97,9 @@ def tables(
 
 
 def _small() -> tuple[Path, ...]:
-    """The folders of the small recipes."""
-    folders = tuple(sorted(Path().glob(SMALL)))
-    if not folders:
-        cure = "go to the folder that holds stages/, or name recipe folders"
-        raise RecipeError(SMALL, "no such folder here", "small recipes", cure)
-    return folders
+    """The folders of the small recipes: those below `stages` here, else those that come along."""
+    here = tuple(sorted(Path("stages").glob(f"*{SMALL}*")))
+    return here or tuple(path for name, path in shipped_recipes().items() if SMALL in name)
 
 
 def _choose(

@@ -116,8 +116,13 @@ class BusyError(GimstageError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """The advice "did you mean 'x'?" for the known word nearest to `word`, or the list of all."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"choose from: {', '.join(known)}"
+    return guess(word, known) or f"choose from: {', '.join(known)}"
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """The advice "did you mean 'x'?" for the known word nearest to `word`; empty where none is."""
+    close = get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else ""
 
 
 def either(names: Iterable[str]) -> str:

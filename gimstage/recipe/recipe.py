@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gimstage.errors import RecipeError, nearest
+from gimstage.errors import RecipeError, guess
 from gimstage.recipe.chain import Chain, Stage
 from gimstage.recipe.checks import (
     check_hand_over,
@@ -23,6 +23,7 @@ from gimstage.recipe.checks import (
     check_reach,
 )
 from gimstage.recipe.names import RunName, StageRef
+from gimstage.recipe.shipped import recipe_folder, shipped_recipes
 from gimstage.specs import DATA_SPECS, PROBE_SPECS, DataSpec, ProbeSpec, StageSpec
 from gimstage.specs.reading import Table, parse, spec_by, spec_of
 
@@ -56,7 +57,7 @@ class Recipe:
         """The recipe in `folder`, every file checked and every input followed to the data.
 
         Args:
-            folder: where its TOML files lie.
+            folder: where its TOML files lie, or the name of a recipe (see `recipe_folder`).
             seed: what replaces every seed of training and probing; None to keep them.
             shelf: files and recipes read before, which are not read again.
 
@@ -64,7 +65,7 @@ class Recipe:
             RecipeError: no such folder, a file that does not parse, an unknown, missing or
                 unfit key, an input that leads nowhere or round in a circle.
         """
-        recipe = (shelf or Shelf()).recipe(Path(folder), seed)
+        recipe = (shelf or Shelf()).recipe(recipe_folder(Path(folder)), seed)
         for number in recipe.stages:
             chain = recipe.chain(number)
             check_kind(chain)
@@ -210,11 +211,11 @@ def _checked_name(folder: Path) -> str:
             f"recipe {str(folder)!r}",
             f"{name!r} cannot name a folder of runs",
             "a folder name of letters, digits, '_', '-' and '.'",
-            "give the path of a recipe folder, such as stages/demo",
+            "give the path of a recipe folder, or a name that `gimstage recipes` lists",
         )
     if not folder.is_dir():
-        beside = [p.parent.name for p in folder.parent.glob("*/data.toml")]
-        cure = nearest(name, beside) if beside else "see `ls stages`"
+        beside = {path.parent.name for path in folder.parent.glob("*/*.toml")}
+        cure = guess(name, beside | shipped_recipes().keys()) or "see `gimstage recipes`"
         raise RecipeError(f"recipe {folder}", "no such folder", "a folder of TOML files", cure)
     return name
 

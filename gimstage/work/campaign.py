@@ -229,11 +229,11 @@ def in_order(folders: Sequence[Path]) -> list[Recipe]:
         recipe = Recipe.load(folder, shelf=shelf)
         other = seen.get(recipe.name)
         if other is None:
-            seen[recipe.name] = folder
+            seen[recipe.name] = recipe.folder
             for name in names_below(recipe):
-                add(folder.absolute().parent / name)
+                add(recipe.folder.absolute().parent / name)
             ordered.append(recipe)
-        elif other.resolve() != folder.resolve():
+        elif other.resolve() != recipe.folder.resolve():
             found = f"a second recipe {recipe.name}, beside {other}"
             cure = "both would run in one folder of runs: rename one"
             raise RecipeError(str(folder), found, "recipes of different names", cure)

@@ -10,6 +10,8 @@ from helpers.commands import document, gimstage, options
 from helpers.homes import RECIPES, STAGES
 from helpers.manifests import BESIDE
 
+from gimstage.recipe.shipped import shipped_recipes
+
 TINY = RECIPES / "tiny"
 
 
@@ -268,8 +270,12 @@ def test_a_recipe_is_found_as_the_folder_one_stands_in(
     assert found["recipe"] == "tiny"
     monkeypatch.chdir(home)
     monkeypatch.setenv("GIMSTAGE_RECIPE", "")
-    result = gimstage("status", "--runs", home / "runs")
-    assert result.stderr.startswith("error recipe stages/demo: no such folder")
+    assert document("status", "--runs", home / "runs")["recipe"] == "demo"
+
+
+def test_the_recipes_that_come_along_are_listed() -> None:
+    assert document("recipes").keys() == shipped_recipes().keys()
+    assert "Synthetic images, written on first use" in gimstage("recipes").stdout
 
 
 def test_a_report_of_finished_runs_is_one_page(home: Path, tmp_path: Path) -> None:

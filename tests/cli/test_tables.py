@@ -11,6 +11,7 @@ from helpers.homes import RECIPES, ROOT
 
 from gimstage.cli import main
 from gimstage.data.demo_speech import write_demo_speech
+from gimstage.recipe.shipped import shipped_recipes
 
 
 def test_without_data_only_recipes_that_write_their_own_can_run(
@@ -28,15 +29,20 @@ def test_without_data_only_recipes_that_write_their_own_can_run(
     )
 
 
-def test_the_small_recipes_are_those_of_the_folder_one_stands_in(
+def test_the_small_recipes_are_those_that_come_along(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GIMSTAGE_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["tables", "--seeds", "2"])
+    small = ", ".join(name for name in shipped_recipes() if "_small" in name)
+    assert result.stderr.startswith(f"error --data: not given, but needed by {small}; expected")
+
+
+def test_the_small_recipes_of_the_folder_one_stands_in_go_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, ["tables", "--seeds", "2"])
-    assert result.stderr == (
-        "error stages/*_small*: no such folder here; expected small recipes; "
-        "go to the folder that holds stages/, or name recipe folders\n"
-    )
     shutil.copytree(RECIPES / "tiny", tmp_path / "stages/tiny_small")
     result = CliRunner().invoke(main, ["tables", "--seeds", "2", "--dry-run", "--json"])
     assert [run["recipe"] for run in json.loads(result.stdout)["runs"]] == ["tiny_small"]
