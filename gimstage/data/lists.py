@@ -7,7 +7,7 @@ UTF-8, with or without a byte-order mark. Imports `errors` and its neighbours on
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gimstage.data.files import reading, require_file
@@ -37,7 +37,7 @@ def read_splits(tree: Tree, split: str) -> Ids:
         raise _one_list(tree, present[0])
     seen: dict[str, str] = {}
     read = [_read_list(tree, path, seen) for path in present]
-    lists = dict(zip(SPLITS, read, strict=True)) if present else _divide(tree.audio)
+    lists = dict(zip(SPLITS, read, strict=True)) if present else divide(tree.audio, speaker_of)
     if not lists[split]:
         found = f"no speaker has two utterances, so the split '{split}' is empty"
         cure = f"add utterances, or {LISTS['train']} and {LISTS['test']}"
@@ -113,14 +113,19 @@ def _shuffled(id_: str) -> bytes:
     return hashlib.sha256(id_.encode("utf-8", "surrogateescape")).digest()
 
 
-def _divide(ids: Iterable[str]) -> Ids:
-    """About a fifth of each speaker's utterances, of two or more at least one, to test."""
-    by_speaker: dict[str, list[str]] = {}
+def divide(ids: Iterable[str], group: Callable[[str], str]) -> Ids:
+    """About a fifth of the ids of each group, of two or more at least one, to test."""
+    groups: dict[str, list[str]] = {}
     for id_ in sorted(ids, key=_shuffled):
-        by_speaker.setdefault(id_.partition("-")[0], []).append(id_)
+        groups.setdefault(group(id_), []).append(id_)
     lists: Ids = {split: [] for split in SPLITS}
-    for own in by_speaker.values():
+    for own in groups.values():
         tested = max(round(len(own) / 5), int(len(own) > 1))
         lists["test"] += own[:tested]
         lists["train"] += own[tested:]
     return {split: sorted(chosen) for split, chosen in lists.items()}
+
+
+def speaker_of(id_: str) -> str:
+    """Who speaks in an utterance: the first part of its id."""
+    return id_.partition("-")[0]
