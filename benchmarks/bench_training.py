@@ -68,7 +68,7 @@ def pipeline(folder: Path, runs: Path) -> Pipeline:
     loaded = Recipe.load(folder)
     settings = Settings(device=find_device("cpu"), workers=2, max_disk=None, checkpoint_every_s=1e9)
     data = find_data(loaded.data, None, runs)
-    data.make()
+    data.make(Watch())
     return Pipeline(loaded, data, root=runs, settings=settings, watch=Watch())
 
 

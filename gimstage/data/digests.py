@@ -56,9 +56,17 @@ class Digests:
         """
         return [self._entry(path)[2] for path in paths]
 
-    def fingerprint(self, files: Mapping[str, Path]) -> str:
-        """One digest over names and contents of files, in their order; raises as `of`."""
-        return combined(dict(zip(files, self.of(files.values()), strict=True)))
+    def fingerprint(self, files: Mapping[str, Path], told: Mapping[str, str]) -> str:
+        """One digest over names and contents of files, in their order, and what is told besides.
+
+        Args:
+            files: the files by name.
+            told: digests by name of what no file holds.
+
+        Raises:
+            DataError: a file is missing or unreadable.
+        """
+        return combined({**dict(zip(files, self.of(files.values()), strict=True)), **told})
 
     def compare(self, paths: Iterable[Path], heard: Heard = lambda count: None) -> None:
         """Read every byte that this process has not read yet, and compare it with `of`.

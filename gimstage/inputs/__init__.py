@@ -4,6 +4,7 @@ base      what all of it has in common; the draws of training
 ahead     batches read ahead, and moved to the device
 reread    that data still is what its fingerprint says, before it is trained on and after
 handoff   from a module's features to the values that the next stage reads
+imported  data that is decoded once, into a raw store below the runs folder
 images    pixels and stored patch grids
 speech    samples and stored rows of utterances
 """
@@ -24,6 +25,7 @@ from gimstage.inputs.base import (
 )
 from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource
+from gimstage.inputs.imported import Imported
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.speech import Speech
 from gimstage.recipe.chain import Chain
@@ -36,6 +38,7 @@ __all__ = [
     "DataSet",
     "HandOff",
     "Images",
+    "Imported",
     "PixelSource",
     "SequenceSource",
     "Source",

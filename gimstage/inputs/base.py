@@ -29,6 +29,7 @@ from gimstage.errors import DataError
 from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
+from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import UNKNOWN
 from gimstage.specs import DataSpec, ValidationSpec
@@ -192,18 +193,30 @@ class DataSet(ABC):
         """Whether its files are there; False where `make` has still to write them."""
         return not self.own or self.root.exists()
 
-    def make(self) -> None:
+    def make(self, watch: Watch) -> None:
         """Write the data unless it is there, before anything works on it; looking never does.
+
+        Args:
+            watch: hears of progress where it takes long, asks to stop.
 
         Raises:
             DataError: it cannot be written.
+            Interrupted: a stop was asked for.
         """
         if not self.is_made:
-            self.write()
+            self.write(watch)
 
-    def write(self) -> None:
-        """Write data that the source makes itself; raises as `make`."""
+    def write(self, watch: Watch) -> None:
+        """Write data that the source makes itself; arguments and errors as of `make`."""
         raise NotImplementedError
+
+    @property
+    def remade(self) -> tuple[Path, str] | None:
+        """A folder that the next command makes again once it is removed, and what it then does.
+
+        Such as (runs/data/demo-60-30-30-1, "draws"); None for data that only its owner has.
+        """
+        return (self.root, "draws") if self.own else None
 
     @property
     def title(self) -> str:
@@ -277,6 +290,10 @@ class DataSet(ABC):
             DataError: there is no such split, or a file of it is missing or out of place.
         """
 
+    def told(self, split: str) -> dict[str, str]:
+        """What no file says of a split, such as which samples it has: digests by name."""
+        return {}
+
     @property
     def phone_file(self) -> Path | None:
         """Where the phone labels are; None where there are none."""
@@ -304,7 +321,7 @@ class DataSet(ABC):
         """
         if not self.is_made:
             return UNKNOWN
-        return self.digests(runs).fingerprint(self.files(split))
+        return self.digests(runs).fingerprint(self.files(split), self.told(split))
 
     def phones_fingerprint(self, runs: Path) -> str | None:
         """SHA-256 of the phone labels; None where there are none, UNKNOWN where nothing is made."""

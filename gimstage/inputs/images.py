@@ -37,6 +37,7 @@ from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modality.images import grid_store
 from gimstage.modules import EncoderModule
+from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.specs import ImageDataSpec
 from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, cut_out, patch_grid
@@ -160,7 +161,7 @@ class Images(DataSet):
         name = "demo-{unlabeled}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
         return cls(spec, runs / "data" / name, own=True)
 
-    def write(self) -> None:
+    def write(self, watch: Watch) -> None:
         """Write the demo's images, as many as the recipe says."""
         assert self.spec.demo is not None, "only a demo's own data is not made"
         write_demo(self.root, **self.spec.demo.model_dump())

@@ -4,7 +4,6 @@ A fingerprint is told from sizes and times of files, where those were read once 
 changed under them, on a failing disk or in a careless copy, are found here.
 """
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from gimstage.data.digests import combined, read_digest, unread_bytes
 from gimstage.errors import ChangedDataError
+from gimstage.errors.commands import pasted, removing
 from gimstage.inputs.base import DataSet
 from gimstage.progress import Watch, counted_bytes
 from gimstage.runs.manifest import Manifest, ProbeManifest
@@ -53,25 +53,26 @@ class Reread:
         """
         heard = counted_bytes(watch, task, unread_bytes(self._paths))
         digests = self.data.digests(self.runs)
-        with _drawn_again(self.data, self.runs):
+        with _made_again(self.data):
             digests.compare(self._paths, heard)
         digests.keep()
 
     def recheck(self) -> None:
         """Read those files again that were touched since; raises as `compare`."""
-        with _drawn_again(self.data, self.runs):
+        with _made_again(self.data):
             self.data.digests(self.runs).compare(self._paths)
 
 
 @contextmanager
-def _drawn_again(data: DataSet, runs: Path) -> Iterator[None]:
-    """Inside, data that a demo drew below the runs folder has a cure of its own."""
+def _made_again(data: DataSet) -> Iterator[None]:
+    """Inside, data that was made below the runs folder has a cure of its own."""
     try:
         yield
     except ChangedDataError as error:
-        if data.spec.demo is None or runs not in data.root.parents:
+        if data.remade is None:
             raise
-        cure = f"run `rm -r {shlex.quote(str(data.root))}`: the next command draws it again"
+        folder, verb = data.remade
+        cure = f"run {pasted(*removing(folder))}: the next command {verb} it again"
         raise ChangedDataError(error.where, error.found, error.expected, cure) from error
 
 
@@ -101,9 +102,9 @@ def verify_data(
     digests = {path: read_digest(path, heard) for path in sorted(paths)}
     for record, name, expected in named:
         own = {key: digests[path] for key, path in parts[name].items()}
-        read = own.get(PHONES, "") if name == PHONES else combined(own)
+        read = own.get(PHONES, "") if name == PHONES else combined(own | data.told(name))
         if read != expected:
-            with _drawn_again(data, runs):
+            with _made_again(data):
                 # Names a file, if what it held is known.
                 data.digests(runs).compare(parts[name].values())
                 raise _other(data, name, record, read=read, expected=expected)

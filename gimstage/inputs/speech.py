@@ -32,6 +32,7 @@ from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, Wave
 from gimstage.modality.base import StoreForm
 from gimstage.modality.sequences import samples_per_row, sequence_modules, sequence_store
 from gimstage.modules import EncoderModule
+from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.specs import SpeechDataSpec
 from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
@@ -71,7 +72,7 @@ class Speech(DataSet):
         name = "demo-speech-{speakers}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
         return cls(spec, runs / "data" / name, own=True)
 
-    def write(self) -> None:
+    def write(self, watch: Watch) -> None:
         """Write the demo's speech, as much as the recipe says."""
         assert self.spec.demo is not None, "only a demo's own data is not made"
         write_demo_speech(self.root, **self.spec.demo.model_dump())

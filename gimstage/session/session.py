@@ -131,7 +131,7 @@ class Session:
                 written.
         """
         recipe = self.recipe
-        if recipe.data.demo is None and self.data is None:
+        if not recipe.data.synthetic and self.data is None:
             return self._plan_memory(recipe)
         pipeline = self._look(recipe)
         if calibrate:

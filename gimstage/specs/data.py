@@ -95,6 +95,11 @@ class _DataSpec(Spec):
 
     validation: Annotated[ValidationSpec | None, LATER, TRAINING] = None
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the recipe itself says what its data are, so that no `--data` is needed."""
+        return getattr(self, "demo", None) is not None
+
     @model_validator(mode="after")
     def _demo_goes_with_its_source(self) -> _DataSpec:
         source: str = getattr(self, "source", "")

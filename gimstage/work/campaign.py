@@ -277,7 +277,7 @@ def divide_by_data(
 
 
 def _refuse_without_data(recipes: Sequence[Recipe]) -> None:
-    needy = [recipe.name for recipe in recipes if recipe.data.demo is None]
+    needy = [recipe.name for recipe in recipes if not recipe.data.synthetic]
     if needy:
         raise DataError(
             "--data",

@@ -67,7 +67,7 @@ class Pipeline:
         """
         own = find_data(recipe.data, data, root)
         with watch.breaking_off():
-            own.make()
+            own.make(watch)
         return cls(recipe, own, root=root, settings=settings, watch=watch)
 
     @classmethod
@@ -178,7 +178,7 @@ class Pipeline:
 
     def _say_notes(self) -> None:
         """Say what of the files is remarkable, once; a demo's are as they were written."""
-        for note in self.data.notes() if self.recipe.data.demo is None else ():
+        for note in self.data.notes() if not self.recipe.data.synthetic else ():
             say_once(f"{self.data.root}: {note}")
 
     def _stage(self, number: int) -> StageWork:

@@ -10,7 +10,7 @@ from gimstage.data.digests import Digests
 def fingerprint(files: Mapping[str, Path], memo: Path = Path("nowhere")) -> str:
     """The fingerprint of files, remembered in a memo where one is given."""
     digests = Digests(memo)
-    value = digests.fingerprint(files)
+    value = digests.fingerprint(files, {})
     if memo.name != "nowhere":
         digests.keep()
     return value

@@ -23,7 +23,7 @@ CUTOUT_PX = 24
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The tiny recipe's synthetic images."""
     images = Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
-    images.make()
+    images.make(Watch())
     return images
 
 

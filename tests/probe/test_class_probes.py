@@ -126,7 +126,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> ClassProbe:
     """The tiny recipe's probe, of its synthetic images."""
     recipe = Recipe.load(RECIPES / "tiny")
     images = Images.find(recipe.data, None, tmp_path_factory.mktemp("runs"))
-    images.make()
+    images.make(Watch())
     return ClassProbe(recipe.probe("probe"), images, device=CPU, workers=1, watch=Watch())
 
 
