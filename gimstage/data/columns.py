@@ -7,7 +7,7 @@ is not in it. Imports `errors` and its neighbours only.
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from gimstage.data.kinds import Left, ending
@@ -123,12 +123,12 @@ def _rows(
     """The row of every file that has one; raises as `by_table`."""
     rows: dict[str, int] = {}
     missing: list[int] = []
-    known = _short_names(ids)
+    names = Names(ids)
     for row, cell in enumerate(table.columns[key]):
         if cell is None:
             cure = "give the path of its file, or remove the row"
             raise DataError(table.where(row), f"no {key}", "a path in every row", cure)
-        id_ = _found(cell, ids, known)
+        id_ = names.find(cell)
         if id_ is None and (kind := ending(Path(cell).name)) and kind not in endings:
             left[".", f"{kind}, a row of {table.path.name}"] += 1
         elif id_ is None:
@@ -157,21 +157,29 @@ def _missing(table: Table, key: str, missing: list[int], ids: Collection[str]) -
     return DataError(str(table.path), found, "a file for every row", cure)
 
 
-def _short_names(ids: Collection[str]) -> dict[str, str | None]:
-    """The file that a path without folders, ending or both names; None where two share it."""
-    known: dict[str, str | None] = {}
-    for id_ in ids:
-        name = id_.rpartition("/")[2]
-        for short in {name, _bare(name), _bare(id_)}:
-            known[short] = None if short in known else id_
-    return known
+class Names:
+    """The files that paths of tables and of other files mean.
+
+    A path may lack its folders, its ending or both, where what is left of it names one file.
+
+    Args:
+        ids: of the files.
+    """
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self.ids = ids
+        self._short: dict[str, str | None] = {}
+        for id_ in ids:
+            name = id_.rpartition("/")[2]
+            for short in {name, _bare(name), _bare(id_)}:
+                self._short[short] = None if short in self._short else id_
+
+    def find(self, path: str) -> str | None:
+        """The id of the file that a path means; None where it means none, or two."""
+        path = normal(path.replace("\\", "/")).removeprefix("./")
+        return path if path in self.ids else self._short.get(path)
 
 
 def _bare(path: str) -> str:
     """A path without the ending of its file."""
     return path.removesuffix(Path(path).suffix)
-
-
-def _found(cell: str, ids: Collection[str], known: Mapping[str, str | None]) -> str | None:
-    path = normal(cell.replace("\\", "/")).removeprefix("./")
-    return path if path in ids else known.get(path)

@@ -30,6 +30,7 @@ from gimstage.errors import DataError, NoLabelsError, nearest
 
 SPLIT_FOLDERS = ("train", "test", "val", "valid", "unlabeled")
 SPLIT = "split"
+TOLD = (*TABLES, ".ctm", ".textgrid")  # endings of files that tell of others
 
 BY_COLUMN = "told by a column 'split'"
 BY_FOLDER = "told by the folders"
@@ -178,7 +179,7 @@ def _look(root: Path, endings: Collection[str]) -> tuple[dict[str, Path], Left, 
             kind = ending(name.removeprefix(LITTER))
             if kind in endings and not name.startswith(LITTER):
                 found[normal(str(path.relative_to(root)))] = path
-            elif kind and kind not in TABLES:
+            elif kind and kind not in TOLD:
                 left[".", f"{LITTER}* of macOS" if name.startswith(LITTER) else kind] += 1
     return dict(sorted(found.items())), left, links
 
