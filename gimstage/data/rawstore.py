@@ -4,7 +4,7 @@
       zarr.json                the group; what was imported, and how
       ARRAY/zarr.json c/0/0 …  one array, uncompressed, chunked along its first axis alone
       COLUMN/…                 small arrays beside it, such as offsets
-      import.json              the commit record, last: what came of every item, chunk digests
+      import.json              the commit record, last: the array, what came of every item, digests
       import.jsonl             an import under way: a line for every chunk that is on the disk
 
 A chunk is a file that any window of it can be mapped from, and whose SHA-256 the record knows. An
@@ -18,9 +18,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ from gimstage.files import (
     write_json,
 )
 
-CHUNK_BYTES = 1 << 26  # about so many; a row that is larger is a chunk of its own
+CHUNK_BYTES = 1 << 24  # about so many; a row that is larger is a chunk of its own
 RECORD_BYTES = 1 << 30
+MOST_MAPPED = 256  # chunks at a time
 FORMAT = 1
 
 Item = dict[str, Any]  # what an import says of one item: its id, its rows, why it was left out
@@ -148,6 +149,7 @@ class RawWriter:
         record = {
             "format": FORMAT,
             "identity": self.identity,
+            "layout": asdict(self.layout),
             "rows": length,
             "items": self.items + self._new,
             "sha256_of_chunks": self._digests,
@@ -208,14 +210,14 @@ class RawWriter:
 
 
 class RawStore:
-    """A finished raw store, mapped.
+    """A finished raw store.
 
     Args:
         folder: the store.
-        layout: its array.
 
     Attributes:
         record: import.json.
+        layout: its array.
         rows: the length of the array.
 
     Raises:
@@ -223,9 +225,9 @@ class RawStore:
         DamagedCacheError: its record, or the size of a chunk, is not what it was.
     """
 
-    def __init__(self, folder: Path, layout: RawLayout) -> None:
-        self.folder, self.layout = folder, layout
-        self.record = read_record(folder)
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.record = folder, read_record(folder)
+        self.layout = layout = layout_of(self.record)
         self.rows = int(self.record["rows"])
         chunk_bytes = layout.chunk_rows * layout.row_bytes
         for path in self.chunk_files.values():
@@ -243,28 +245,50 @@ class RawStore:
         )
         return {str(path.relative_to(self.folder)): path for path in paths}
 
-    @cached_property
-    def _chunks(self) -> list[NDArray[Any]]:
-        shape = (self.layout.chunk_rows, *self.layout.row_shape)
-        return [
-            np.memmap(path, self.layout.dtype, "r", shape=shape).view(np.ndarray)
-            for path in self.chunk_files.values()
-        ]
-
     def row(self, number: int) -> NDArray[Any]:
         """One row, mapped and not copied."""
         chunk, at = divmod(number, self.layout.chunk_rows)
-        row: NDArray[Any] = self._chunks[chunk][at]
+        row: NDArray[Any] = self._mapped(chunk)[at]
         return row
 
     def read(self, first: int, out: NDArray[Any]) -> None:
-        """Fill `out` (n, …) with the rows from `first`, converted to its dtype."""
+        """Fill `out` (n, …) with the rows from `first`, converted to its dtype.
+
+        The files are read and not mapped: pages that are mapped count as memory of this process,
+        however many of them it has long done with.
+
+        Raises:
+            DamagedCacheError: a chunk has become shorter.
+            DataError: a chunk cannot be read.
+        """
         done = 0
         while done < len(out):
             chunk, at = divmod(first + done, self.layout.chunk_rows)
             count = min(len(out) - done, self.layout.chunk_rows - at)
-            out[done : done + count] = self._chunks[chunk][at : at + count]
+            out[done : done + count] = self._read(chunk, at, count)
             done += count
+
+    def _read(self, chunk: int, at: int, count: int) -> NDArray[Any]:
+        """So many rows of a chunk, as they are stored."""
+        rows = np.empty((count, *self.layout.row_shape), self.layout.dtype)
+        path = self.layout.chunk_path(self.folder, chunk)
+        with reading(path), path.open("rb", buffering=0) as file:
+            file.seek(at * self.layout.row_bytes)
+            size = file.readinto(rows.data.cast("B"))
+        if size != rows.nbytes:
+            raise damaged(self.folder, path, f"{size:,} bytes at row {at:,}", f"{rows.nbytes:,}")
+        return rows
+
+    @cached_property
+    def _mapped(self) -> Callable[[int], NDArray[Any]]:
+        """Chunks by number; those mapped last stay so, as each one takes an open file."""
+        return lru_cache(MOST_MAPPED)(self._map)
+
+    def _map(self, chunk: int) -> NDArray[Any]:
+        path = self.layout.chunk_path(self.folder, chunk)
+        shape = (self.layout.chunk_rows, *self.layout.row_shape)
+        with reading(path):
+            return np.memmap(path, self.layout.dtype, "r", shape=shape).view(np.ndarray)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -285,6 +309,12 @@ def read_record(folder: Path) -> dict[str, Any]:
             found = str(error) if isinstance(error, UnreadableError) else "no such record"
             raise damaged(folder, path, found, "what the import wrote") from error
     return dict(record)
+
+
+def layout_of(record: Mapping[str, Any]) -> RawLayout:
+    """The array of a raw store, as its commit record says."""
+    told = record["layout"]
+    return RawLayout(told["name"], tuple(told["row_shape"]), told["dtype"], tuple(told["dims"]))
 
 
 def damaged(folder: Path, path: Path, found: str, expected: str) -> DamagedCacheError:

@@ -42,7 +42,7 @@ def import_all(folder: Path, *, killed_after: int = 1000, piece: int = 3) -> Non
 
 
 def whole(folder: Path) -> NDArray[np.int16]:
-    store = RawStore(folder, LAYOUT)
+    store = RawStore(folder)
     rows = np.empty((store.rows, 2), "<i2")
     store.read(0, rows)
     return rows
@@ -55,7 +55,7 @@ def test_rows_come_back_and_any_zarr_reader_finds_them(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "x.zarr", mode="r")
     assert (group["sound"][:] == expected).all()
     assert group["offsets"][:].tolist() == [0, 5, 13, 14, 44, 47]
-    assert (RawStore(tmp_path / "x.zarr", LAYOUT).row(21) == expected[21]).all()
+    assert (RawStore(tmp_path / "x.zarr").row(21) == expected[21]).all()
 
 
 @pytest.mark.parametrize("killed_after", range(20))
@@ -86,6 +86,38 @@ def test_a_chunk_that_lost_a_bit_before_the_import_goes_on_is_written_again(tmp_
     assert (whole(folder) == np.concatenate(ITEMS)).all()
 
 
+def test_a_store_says_what_its_array_is(tmp_path: Path) -> None:
+    import_all(tmp_path)
+    assert RawStore(tmp_path).layout == LAYOUT
+
+
+def test_rows_are_read_across_chunks_and_converted(tmp_path: Path) -> None:
+    import_all(tmp_path)
+    rows = np.empty((20, 2), np.float32)
+    RawStore(tmp_path).read(6, rows)
+    assert (rows == np.concatenate(ITEMS)[6:26]).all()
+
+
+def test_more_chunks_are_cut_from_than_stay_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rawstore, "MOST_MAPPED", 2)
+    import_all(tmp_path)
+    store = RawStore(tmp_path)
+    rows = [store.row(number) for number in range(store.rows)]
+    assert (np.stack(rows) == np.concatenate(ITEMS)).all()
+
+
+def test_a_chunk_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
+    import_all(tmp_path / "x.zarr")
+    store, chunk = RawStore(tmp_path / "x.zarr"), tmp_path / "x.zarr/sound/c/1/0"
+    chunk.write_bytes(chunk.read_bytes()[:12])
+    with pytest.raises(DamagedCacheError) as caught:
+        store.read(10, np.empty((6, 2), "<i2"))
+    cure = f"run `rm -r {tmp_path}/x.zarr`: the next command imports it again"
+    assert str(caught.value) == f"{chunk}: 4 bytes at row 2; expected 24; {cure}"
+
+
 def test_an_import_of_something_else_begins_anew(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         import_all(tmp_path, killed_after=14)
@@ -97,7 +129,7 @@ def test_a_chunk_that_is_missing_or_cut_is_named(tmp_path: Path) -> None:
     chunk = tmp_path / "x.zarr/sound/c/2/0"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(DamagedCacheError) as caught:
-        RawStore(tmp_path / "x.zarr", LAYOUT)
+        RawStore(tmp_path / "x.zarr")
     cure = f"run `rm -r {tmp_path}/x.zarr`: the next command imports it again"
     assert str(caught.value) == f"{chunk}: 31 bytes; expected 32 bytes; {cure}"
 
@@ -107,9 +139,9 @@ def test_a_record_that_was_edited_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr/import.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": 3}))
     with pytest.raises(DamagedCacheError, match="another digest than its own"):
-        RawStore(tmp_path / "x.zarr", LAYOUT)
+        RawStore(tmp_path / "x.zarr")
 
 
 def test_a_store_that_is_not_finished_is_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file"):
-        RawStore(tmp_path, LAYOUT)
+        RawStore(tmp_path)
