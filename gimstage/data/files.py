@@ -18,6 +18,10 @@ from gimstage.errors.failures import remedy
 from gimstage.files import UnreadableError, free_bytes, require_regular
 
 
+class BadFileError(Exception):
+    """A file of somebody's that is no data; its text is the reason, the same for all like it."""
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Inside, a failure of the system to read `path` is raised as a DataError naming it."""

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gimstage.data.files import reading, require_file
+from gimstage.data.files import BadFileError, reading, require_file
 
 ENDINGS = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"}
@@ -39,10 +39,6 @@ _NO_LENGTH = 0x7FFFF000  # from here on a header says only that its writer could
 _FILTER_ZEROS, _ROLLOFF = 6, 0.99  # of torchaudio's filter, as it chooses them
 _MOST_FILTER_VALUES = 1 << 24
 _MPEG_SHARE = 0.99  # the length of an MPEG stream may be an estimate from its first frames
-
-
-class BadSoundError(Exception):
-    """A file that no sound can be read from; its text is the reason, the same for all like it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def read_header(path: Path, *, rate_hz: int, channels: int) -> SoundHeader:
         channels: the channels it will be asked for in; 1 takes any number, mixed down.
 
     Raises:
-        BadSoundError: it is no sound, or cannot become what is asked for.
+        BadFileError: it is no sound, or cannot become what is asked for.
         DataError: it cannot be read at all.
     """
     with reading(path):
@@ -85,13 +81,13 @@ def read_header(path: Path, *, rate_hz: int, channels: int) -> SoundHeader:
         with path.open("rb") as file:
             beginning = file.read(64)
     if not beginning:
-        raise BadSoundError("empty")
+        raise BadFileError("empty")
     if beginning.startswith(b"version https://git-lfs"):
-        raise BadSoundError("a pointer of git-lfs, not the file: `git lfs pull` fetches it")
+        raise BadFileError("a pointer of git-lfs, not the file: `git lfs pull` fetches it")
     try:
         info = soundfile.info(path, verbose=True)
     except soundfile.LibsndfileError as error:
-        raise BadSoundError("no sound that libsndfile knows") from error
+        raise BadFileError("no sound that libsndfile knows") from error
     _refuse(info, rate_hz=rate_hz, channels=channels)
     wide, estimated = info.subtype in _WIDE, info.format == "MP3"
     return SoundHeader(info.samplerate, info.channels, info.frames, wide, estimated)
@@ -107,7 +103,7 @@ def decoded(path: Path, header: SoundHeader, *, rate_hz: int, channels: int) -> 
         channels: 1 for the mean of all channels, or as many as there are.
 
     Raises:
-        BadSoundError: it is damaged or cut short, or a sample is infinite or no number; what has
+        BadFileError: it is damaged or cut short, or a sample is infinite or no number; what has
             been given so far is not to be used.
         DataError: it cannot be read at all.
     """
@@ -167,15 +163,15 @@ def _refuse(info: Any, *, rate_hz: int, channels: int) -> None:
     """Refuse what a header says that cannot become what is asked for; raises as `read_header`."""
     cut = _CUT.search(info.extra_info)
     if _NO_END in info.extra_info or (cut and int(cut[2]) < int(cut[1]) < _NO_LENGTH):
-        raise BadSoundError("cut short or damaged")
+        raise BadFileError("cut short or damaged")
     if not info.frames:
-        raise BadSoundError("without a single sample")
+        raise BadFileError("without a single sample")
     if channels not in (1, info.channels):
         counted = f"{info.channels} channel{'s' * (info.channels != 1)}"
-        raise BadSoundError(f"of {counted}, where channels = {channels}")
+        raise BadFileError(f"of {counted}, where channels = {channels}")
     if info.samplerate < 1 or not _can_resample(info.samplerate, rate_hz):
         found = f"of {info.samplerate:,} Hz, which cannot become {rate_hz:,} Hz"
-        raise BadSoundError(f"{found}: they have too few divisors in common")
+        raise BadFileError(f"{found}: they have too few divisors in common")
 
 
 def _stored(path: Path, header: SoundHeader) -> Iterator[Wave]:
@@ -187,13 +183,13 @@ def _stored(path: Path, header: SoundHeader) -> Iterator[Wave]:
         with soundfile.SoundFile(path) as file:
             while len(rows := file.read(_block_rows(header), dtype="float32", always_2d=True)):
                 if not np.isfinite(rows).all():
-                    raise BadSoundError("with samples that are infinite or no numbers")
+                    raise BadFileError("with samples that are infinite or no numbers")
                 total += len(rows)
                 yield rows
     except soundfile.LibsndfileError as error:
-        raise BadSoundError("cut short or damaged") from error
+        raise BadFileError("cut short or damaged") from error
     if total < header.rows * (_MPEG_SHARE if header.estimated else 1):
-        raise BadSoundError("cut short or damaged")
+        raise BadFileError("cut short or damaged")
 
 
 def _block_rows(header: SoundHeader) -> int:

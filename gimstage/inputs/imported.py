@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.files import reading, require_room
+from gimstage.data.files import BadFileError, reading, require_room
 from gimstage.data.rawstore import Item, RawLayout, RawStore, RawWriter, read_record
 from gimstage.data.splits import Ints, Split
 from gimstage.errors import DataError
@@ -33,10 +33,6 @@ from gimstage.sizes import format_bytes
 NAMED = 3  # files that a message names of those that cannot be read
 
 _log = logging.getLogger(__name__)
-
-
-class BadFileError(Exception):
-    """A file that is no data; its text is the reason, such as "truncated"."""
 
 
 class Imported(DataSet):
@@ -124,8 +120,8 @@ class Imported(DataSet):
 
     @cached_property
     def store(self) -> RawStore:
-        """The finished store, mapped; there is none before the data is made."""
-        return RawStore(self.folder, self.layout)
+        """The finished store; there is none before the data is made."""
+        return RawStore(self.folder)
 
     @cached_property
     def items(self) -> list[Item]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torchaudio.transforms import Resample
 
 from gimstage.data import soundfiles
-from gimstage.data.soundfiles import BadSoundError, as_stored, decoded, read_header, resampled
+from gimstage.data.files import BadFileError
+from gimstage.data.soundfiles import as_stored, decoded, read_header, resampled
 
 KINDS = [  # ending, libsndfile's name of the samples, the largest error of a decoded one
     ("wav", "PCM_U8", 1 / 128),
@@ -104,7 +105,7 @@ def test_a_file_has_as_many_rows_as_its_header_says_at_any_rate(tmp_path: Path) 
 def test_a_file_that_was_cut_is_bad(tmp_path: Path, ending: str, kind: str, error: float) -> None:
     path = write(tmp_path / f"x.{ending}", tone(480_000), kind=kind)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(BadSoundError, match=r"^cut short or damaged$"):
+    with pytest.raises(BadFileError, match=r"^cut short or damaged$"):
         whole(path)
 
 
@@ -121,7 +122,7 @@ BEGINNINGS = {
 @pytest.mark.parametrize("content", BEGINNINGS)
 def test_what_is_no_sound_is_bad(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.wav").write_bytes(content)
-    with pytest.raises(BadSoundError) as caught:
+    with pytest.raises(BadFileError) as caught:
         whole(tmp_path / "x.wav")
     assert str(caught.value) == BEGINNINGS[content]
 
@@ -136,19 +137,19 @@ def test_a_sample_that_is_no_number_is_bad(tmp_path: Path, value: float) -> None
     wave = tone(1_000)
     wave[700] = value
     path = write(tmp_path / "x.wav", wave, kind="FLOAT")
-    with pytest.raises(BadSoundError, match=r"^with samples that are infinite or no numbers$"):
+    with pytest.raises(BadFileError, match=r"^with samples that are infinite or no numbers$"):
         whole(path)
 
 
 def test_other_channels_than_are_asked_for_are_bad(tmp_path: Path) -> None:
     path = write(tmp_path / "x.wav", tone(1_000), kind="PCM_16")
-    with pytest.raises(BadSoundError, match=r"^of 1 channel, where channels = 2$"):
+    with pytest.raises(BadFileError, match=r"^of 1 channel, where channels = 2$"):
         whole(path, channels=2)
 
 
 def test_a_rate_whose_filter_would_fill_the_memory_is_bad(tmp_path: Path) -> None:
     path = write(tmp_path / "x.wav", tone(1_000), kind="PCM_16", rate_hz=44_101)
-    with pytest.raises(BadSoundError) as caught:
+    with pytest.raises(BadFileError) as caught:
         whole(path, rate_hz=16_000)
     assert str(caught.value) == (
         "of 44,101 Hz, which cannot become 16,000 Hz: they have too few divisors in common"
@@ -157,7 +158,7 @@ def test_a_rate_whose_filter_would_fill_the_memory_is_bad(tmp_path: Path) -> Non
 
 def test_a_file_without_a_sample_is_bad(tmp_path: Path) -> None:
     path = write(tmp_path / "x.wav", tone(0), kind="PCM_16")
-    with pytest.raises(BadSoundError, match=r"^without a single sample$"):
+    with pytest.raises(BadFileError, match=r"^without a single sample$"):
         whole(path)
 
 

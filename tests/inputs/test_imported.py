@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 import gimstage.data.rawstore
+from gimstage.data.files import BadFileError
 from gimstage.data.rawstore import RawLayout
 from gimstage.data.splits import Split
 from gimstage.errors import DataError
 from gimstage.inputs import Imported
-from gimstage.inputs.imported import BadFileError
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe.identity import UNKNOWN
 
