@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -195,7 +195,7 @@ def demo(folder: Path, as_json: bool, **counts: int) -> None:
 @option("--seed", type=click.IntRange(0, MOST_SEED), default=1, help="Seed.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @guarded
-def demo_audio(folder: Path, as_json: bool, **counts: int) -> None:
+def demo_audio(folder: Path, as_json: bool, **counts: Any) -> None:
     """Write the synthetic speech of the audio demo to FOLDER."""
     from gimstage.data.demo_speech import write_demo_speech
 

@@ -18,6 +18,7 @@ Imports `bounds`, `data.files`, `draws` and `errors` only.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,8 +129,7 @@ _TRAITS = np.array(
 )
 _ACCENT = np.array([0.3, 0.3, 0.15, 0.7], np.float32)  # octaves
 # Of an utterance.
-_SECONDS = (2.0, 3.5)
-_MOST_BYTES = 2 * int(RATE_HZ * _SECONDS[1])  # 16 bits a sample; FLAC makes it less
+SECONDS = (2.0, 3.5)  # how long it is, unless a recipe says otherwise
 _SILENCE_S = (0.1, 0.25)  # before the first word, and at least after the last
 _PAUSE = 0.2  # probability, before each word
 _MOOD = 0.4  # octaves of pitch, up or down
@@ -138,11 +138,19 @@ _COLOUR_DB = 1  # per octave, up or down
 _NOISE_DB = (-32, -22)  # where the pulses are 0, at 1 kHz
 
 
-def write_demo_speech(root: Path, *, seed: int, speakers: int, train: int, test: int) -> None:
+def write_demo_speech(
+    root: Path,
+    *,
+    seed: int,
+    speakers: int,
+    train: int,
+    test: int,
+    seconds: Sequence[float] | None = None,
+) -> None:
     """Write a folder of synthetic speech in LibriSpeech's layout; it appears whole or not at all.
 
-    The same numbers give the same bytes. Utterances are 2.0 to 3.5 s of 16 kHz mono 16-bit sound
-    that begin and end in silence. Every 10 ms has the label of the phone in the middle of a window
+    The same numbers give the same bytes. Utterances are 16 kHz mono 16-bit sound that begins and
+    ends in silence. Every 10 ms has the label of the phone in the middle of a window
     of 25 ms.
 
     Args:
@@ -151,6 +159,7 @@ def write_demo_speech(root: Path, *, seed: int, speakers: int, train: int, test:
         speakers: how many, at least 1.
         train: utterances of each speaker in that split, at least 1.
         test: utterances of each speaker in that split, at least 1.
+        seconds: the shortest and the longest that an utterance may be; 2.0 and 3.5 where None.
 
     Raises:
         DataError: a count is below 1, the disk is too small, the folder holds something, or cannot
@@ -162,18 +171,23 @@ def write_demo_speech(root: Path, *, seed: int, speakers: int, train: int, test:
     if (utterances := speakers * (train + test)) > MOST_UTTERANCES:
         expected = f"at most {MOST_UTTERANCES:,}"
         raise DataError(str(root), f"{utterances:,} utterances", expected, "ask for fewer")
-    require_room(root, utterances * _MOST_BYTES, "the utterances")
+    seconds = seconds or SECONDS
+    most_bytes = 2 * int(RATE_HZ * seconds[1])  # 16 bits a sample; FLAC makes it less
+    require_room(root, utterances * most_bytes, "the utterances")
     with new_folder(root) as folder:
-        _write_tree(folder, seed=seed, speakers=speakers, train=train, test=test)
+        _write_tree(folder, seed=seed, speakers=speakers, counts=(train, test), seconds=seconds)
 
 
-def _write_tree(root: Path, *, seed: int, speakers: int, train: int, test: int) -> None:
+def _write_tree(
+    root: Path, *, seed: int, speakers: int, counts: tuple[int, int], seconds: Sequence[float]
+) -> None:
     lists: dict[str, list[str]] = {"train_split": [], "test_split": []}
-    phones = []
+    phones, (train, test) = [], counts
     for number, speaker in enumerate(draw_speakers(seed, speakers)):
         for utterance in range(train + test):
             name = utterance_id(number, utterance)
-            samples, labels = draw_utterance(utterance_draws(seed, number, utterance), speaker)
+            draws = utterance_draws(seed, number, utterance)
+            samples, labels = draw_utterance(draws, speaker, seconds)
             _write_flac(root / "LibriSpeech" / "train-clean-100", name, samples=samples)
             lists["train_split" if utterance < train else "test_split"].append(name)
             phones.append(" ".join([name, *map(str, labels)]))
@@ -215,10 +229,10 @@ def draw_speakers(seed: int, count: int) -> list[Speaker]:
 
 
 def draw_utterance(
-    rng: np.random.Generator, speaker: Speaker
+    rng: np.random.Generator, speaker: Speaker, seconds: Sequence[float] = SECONDS
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Samples, (T,), and labels 0 to 40, one for every whole window: floor((T − 400)/160) + 1."""
-    names, ends = draw_words(rng, speaker)
+    names, ends = draw_words(rng, speaker, seconds)
     length = ends[-1]
     speech = _synthesise(rng, speaker, tracks=_tracks(names, ends, accent=speaker.accent))[:length]
     speech *= 0.06 * _ratio(rng.uniform(-_LOUDNESS_DB, _LOUDNESS_DB)) / speech.std()
@@ -233,9 +247,11 @@ def phone_labels(names: list[str], ends: list[int]) -> NDArray[np.int64]:
     return labels[np.searchsorted(ends, middles, side="right")]
 
 
-def draw_words(rng: np.random.Generator, speaker: Speaker) -> tuple[list[str], list[int]]:
+def draw_words(
+    rng: np.random.Generator, speaker: Speaker, seconds: Sequence[float] = SECONDS
+) -> tuple[list[str], list[int]]:
     """What an utterance says: its phones, and the sample at which each ends, the last one last."""
-    length = int(RATE_HZ * rng.uniform(*_SECONDS))
+    length = int(RATE_HZ * rng.uniform(seconds[0], seconds[1]))
     before, after = (RATE_HZ * rng.uniform(*_SILENCE_S, 2)).astype(int).tolist()
     names, ends = [""], [before]
     often = 1 / np.arange(3, 3 + len(_LEXICON))

@@ -4,6 +4,7 @@ So that a plan, which writes nothing, can say to the byte what a demo will take.
 is what the demos draw first. Imports the demos, the readers of their layouts, and `errors` only.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from gimstage.data.demo import CLASS_NAMES, draw_labels
 from gimstage.data.demo_speech import (
     RATE_HZ,
+    SECONDS,
     draw_speakers,
     draw_words,
     phone_labels,
@@ -61,10 +63,19 @@ class PlannedSpeech(SpeechSplit):
         speakers: how many.
         train: utterances of each speaker in that split.
         test: utterances of each speaker in that split.
+        seconds: the shortest and the longest that an utterance may be; the usual ones where None.
     """
 
     def __init__(
-        self, root: Path, name: str, *, seed: int, speakers: int, train: int, test: int
+        self,
+        root: Path,
+        name: str,
+        *,
+        seed: int,
+        speakers: int,
+        train: int,
+        test: int,
+        seconds: Sequence[float] | None = None,
     ) -> None:
         self.root, self.name = root, name
         self.listed, self.unlisted, self.phone_file = True, 0, None
@@ -74,7 +85,8 @@ class PlannedSpeech(SpeechSplit):
         labels: list[int] = []
         for number, speaker in enumerate(draw_speakers(seed, speakers)):
             for each in numbers:
-                names, ends = draw_words(utterance_draws(seed, number, each), speaker)
+                draws = utterance_draws(seed, number, each)
+                names, ends = draw_words(draws, speaker, seconds or SECONDS)
                 self._phones[len(utterances)] = phone_labels(names, ends)
                 id_ = utterance_id(number, each)
                 whose = id_.partition("-")[0]

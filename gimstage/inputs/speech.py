@@ -70,6 +70,8 @@ class Speech(DataSet):
         if data is not None:
             return cls(spec, data)
         name = "demo-speech-{speakers}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
+        if spec.demo.seconds:
+            name += "-{:g}-{:g}s".format(*spec.demo.seconds)
         return cls(spec, runs / "data" / name, own=True)
 
     def write(self, watch: Watch) -> None:

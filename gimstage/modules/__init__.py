@@ -4,6 +4,7 @@ from gimstage.modules.base import CONTEXTS, EncoderModule, Outputs, multiply_add
 from gimstage.modules.composite import Composite, joined
 from gimstage.modules.folded_alexnet import FoldedAlexNet
 from gimstage.modules.identity import Identity
+from gimstage.modules.piecewise import Piecewise
 from gimstage.modules.pixelcnn import PixelCNN, PixelCNNModule
 from gimstage.modules.resnet import ResNetModule
 from gimstage.modules.sequence import (
@@ -25,6 +26,7 @@ __all__ = [
     "GRUModule",
     "Identity",
     "Outputs",
+    "Piecewise",
     "PixelCNN",
     "PixelCNNModule",
     "Reach",

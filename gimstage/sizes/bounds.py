@@ -31,6 +31,7 @@ Steps = Annotated[int, Gt(0), Le(MOST_STEPS)]
 Epochs = Annotated[int, Gt(0), Le(MOST_EPOCHS)]
 Frames = Annotated[int, Gt(0), Le(MOST_FRAMES)]
 Images = Annotated[int, Gt(0), Le(MOST_IMAGES)]
+Seconds = Annotated[float, Ge(1), Le(60)]  # of a synthetic utterance
 Voices = Annotated[int, Gt(0), Le(MOST_VOICES)]
 StoredCount = Annotated[int, Gt(0), Le(MOST_STORED)]
 

@@ -13,6 +13,7 @@ from gimstage.sizes.bounds import (
     Images,
     Level,
     Positive,
+    Seconds,
     Seed,
     Share,
     Spread,
@@ -182,12 +183,23 @@ class StoredSpansSpec(Spec):
 
 
 class SpeechDemoSpec(Spec):
-    """`[demo]`: how many synthetic speakers and utterances of each are written, from which seed."""
+    """`[demo]`: how many synthetic speakers and utterances of each are written, from which seed.
+
+    `seconds` are the shortest and the longest that an utterance may be.
+    """
 
     seed: Seed
     speakers: Voices
     train: Voices
     test: Voices
+    seconds: Annotated[list[Seconds] | None, LATER, Field(min_length=2, max_length=2)] = None
+
+    @field_validator("seconds")
+    @classmethod
+    def _rising(cls, values: list[float] | None) -> list[float] | None:
+        if values is not None and values != sorted(values):
+            raise ValueError("the shortest and the longest, in this order")
+        return values
 
     @model_validator(mode="after")
     def _not_too_many(self) -> SpeechDemoSpec:

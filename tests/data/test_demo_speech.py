@@ -11,6 +11,8 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from gimstage.data.demo_speech import PHONES, draw_speakers, draw_utterance, write_demo_speech
+from gimstage.data.librispeech import open_split
+from gimstage.data.planned import PlannedSpeech
 from gimstage.errors import DataError
 
 SMALL = {"speakers": 2, "train": 2, "test": 1}
@@ -286,3 +288,14 @@ def test_more_utterances_than_anybody_can_mean_are_refused(tmp_path):
     assert str(info.value) == (
         f"{tmp_path}/set: 200,000 utterances; expected at most 100,000; ask for fewer"
     )
+
+
+def test_utterances_are_as_long_as_asked_and_planned_before_they_are_written(tmp_path):
+    counts = {"seed": 1, "speakers": 2, "train": 1, "test": 1, "seconds": (7.0, 9.0)}
+    planned = PlannedSpeech(tmp_path, "train", **counts)
+    write_demo_speech(tmp_path / "set", **counts)
+    written = open_split(tmp_path / "set", "train")
+    assert planned.samples.tolist() == written.samples.tolist()
+    assert all(7 * 16_000 <= samples <= 9 * 16_000 for samples in written.samples)
+    for index, labels in written.phones().items():
+        assert np.array_equal(labels, planned.phones()[index])

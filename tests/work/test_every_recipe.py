@@ -22,6 +22,7 @@ EVERY = [(name, number) for name in RECIPES for number in Recipe.load(STAGES / n
 # What makes three steps of the paper's widths a matter of seconds.
 SHORT = {
     r"batch_size = \d+\n(epochs|steps) = \d+": "batch_size = 2\nsteps = 3",
+    r"crop_frames = \d{4}": "crop_frames = 128",
     r"share = 0.\d+": "share = 0.5",
     r"patches = \d+": "patches = 7",
     'kind = "utterances"': 'kind = "crops"\ncount = 1\nseed = 2',
