@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gimstage.cache import FeatureReader
-    from gimstage.modules import EncoderModule, Outputs, SequenceModule
+    from gimstage.modules import EncoderModule, MapModule, Outputs, SequenceModule
     from gimstage.objectives import Objective, Result
     from gimstage.progress import Progress
     from gimstage.session.session import Session
@@ -23,6 +23,7 @@ if find_spec("fcntl") is None:  # which has the locks that keep two processes fr
 __version__ = version("gimstage")
 __all__ = [
     "EncoderModule",
+    "MapModule",
     "Objective",
     "Outputs",
     "Result",
@@ -36,6 +37,7 @@ __all__ = [
 # What parts of one's own are made from; looked up when first asked for, since they bring torch.
 _ROOMS = {
     "EncoderModule": "modules",
+    "MapModule": "modules",
     "Objective": "objectives",
     "Outputs": "modules",
     "Result": "objectives",

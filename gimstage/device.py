@@ -76,9 +76,14 @@ def module_to_device(module: M, device: torch.device) -> M:
     return module.to(memory_format=_memory_format(device))  # type: ignore[call-overload,no-any-return]
 
 
-def to_fastest_layout(batch: Tensor) -> Tensor:
-    """Module input, patches (…, C, y, x) or sequences (B, T, C), as suits its device."""
-    if batch.ndim < 4:
+def to_fastest_layout(batch: Tensor, reads: str = "patch") -> Tensor:
+    """Module input as suits its device.
+
+    Args:
+        batch: patches (…, C, y, x), sequences (B, T, C) or maps (B, y, x, C).
+        reads: what the module reads, as it says itself: the channels of maps come last.
+    """
+    if batch.ndim < 4 or reads == "map":
         return batch.contiguous()
     flat = batch.flatten(0, -4).contiguous(memory_format=_memory_format(batch.device))
     return flat.view(*batch.shape[:-3], *flat.shape[1:])

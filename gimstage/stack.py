@@ -1,6 +1,6 @@
 """Modules of a chain: newly initialised, loaded from a run, frozen, applied in tiles.
 
-A unit is what a module encodes alone: a patch, a sequence, or a grid of patches.
+A unit is what a module encodes alone: a patch, a sequence, a grid of patches, or a map.
 Shape letters: B batch, C channels, y x map inside a patch, T rows in time.
 """
 
@@ -35,7 +35,7 @@ from gimstage.runs.tensors import read_tensors
 
 # Units encoded at once where no gradient is kept. The result must not depend on the batch size, and
 # small tiles stay inside the processor's cache.
-TILE_UNITS: dict[Reads, int] = {"sequence": 4, "patch": 256, "grid": 4}
+TILE_UNITS: dict[Reads, int] = {"sequence": 4, "patch": 256, "grid": 4, "map": 1}
 LOOKS = 5  # at most, at manifests of stages that are trained again meanwhile
 
 
@@ -161,7 +161,7 @@ class Stack(nn.Module):
 
     def _tiles(self, x: Tensor) -> tuple[Tensor, ...]:
         """A few units at a time, (n, …)."""
-        flat = to_fastest_layout(x).flatten(0, self._units(x) - 1)
+        flat = to_fastest_layout(x, self.parts[0].reads).flatten(0, self._units(x) - 1)
         tiles: tuple[Tensor, ...] = flat.split(self.tile_units)
         return tiles
 

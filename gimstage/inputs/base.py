@@ -29,6 +29,7 @@ from gimstage.errors import DataError
 from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
+from gimstage.modules.base import Reads
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import UNKNOWN
@@ -45,9 +46,11 @@ class Source(ABC):
     """Batches of module input, raw on the CPU first, then on a device.
 
     Attributes:
+        gives: what it gives units of, as modules say it of what they read.
         recomputes: whether `prepare` runs frozen modules, and so is costly.
     """
 
+    gives: Reads = "patch"
     recomputes: bool = False
 
     @abstractmethod
@@ -73,7 +76,7 @@ def encoded_again(module: EncoderModule, x: Tensor, handoff: HandOff) -> Tensor:
         handoff: how it would have stored its features: through ReLU, rounded.
     """
     axes, size = x.ndim - module.unit_axes, TILE_UNITS[module.reads]
-    units = to_fastest_layout(x).flatten(0, axes - 1)
+    units = to_fastest_layout(x, module.reads).flatten(0, axes - 1)
     made = units.new_empty(0)
     for first in range(0, len(units), size):
         features = handoff.apply(module.unpadded(units[first : first + size]))

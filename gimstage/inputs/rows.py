@@ -35,6 +35,7 @@ class SequenceSource(Source):
         lengths: rows of every entry, (E,) int64.
     """
 
+    gives = "sequence"
     lengths: Ints
 
 

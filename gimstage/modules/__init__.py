@@ -4,6 +4,7 @@ from gimstage.modules.base import CONTEXTS, EncoderModule, Outputs, multiply_add
 from gimstage.modules.composite import Composite, joined
 from gimstage.modules.folded_alexnet import FoldedAlexNet
 from gimstage.modules.identity import Identity
+from gimstage.modules.maps import Conv2dModule, MapModule, MapReach, MaskedConv2dModule
 from gimstage.modules.piecewise import Piecewise
 from gimstage.modules.pixelcnn import PixelCNN, PixelCNNModule
 from gimstage.modules.resnet import ResNetModule
@@ -20,11 +21,15 @@ __all__ = [
     "CONTEXTS",
     "Composite",
     "Conv1dModule",
+    "Conv2dModule",
     "ConvGRUModule",
     "EncoderModule",
     "FoldedAlexNet",
     "GRUModule",
     "Identity",
+    "MapModule",
+    "MapReach",
+    "MaskedConv2dModule",
     "Outputs",
     "Piecewise",
     "PixelCNN",

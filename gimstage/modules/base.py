@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from gimstage.sizes.bounds import Positive as Positive  # where classes outside look for it
 
 Shape = tuple[int, ...]
-Reads = Literal["patch", "sequence", "grid"]
+Reads = Literal["patch", "sequence", "grid", "map"]
 CodeLayout = Literal["positions", "local and global", "map", "none"]
 
-_AXES: dict[Reads, int] = {"patch": 3, "sequence": 2, "grid": 5}
+_AXES: dict[Reads, int] = {"patch": 3, "sequence": 2, "grid": 5, "map": 3}
 
 
 class Outputs(NamedTuple):
@@ -46,7 +46,8 @@ class EncoderModule(nn.Module, ABC):
             grid; one at every place of an image's map; or none of its own, where it only hands on
             what the module before made.
         reads: what one unit of its input is; units are encoded alone, and their axes are the last
-            ones. A "patch" is (C, y, x), a "sequence" (T, C), a "grid" of patches (G, G, C, y, x).
+            ones. A "patch" is (C, y, x), a "sequence" (T, C), a "grid" of patches (G, G, C, y, x),
+            a "map" of a whole image (y, x, C).
         in_channels: channels of its input.
         out_channels: channels of its features.
         code_channels: channels of the codes its objective predicts.
@@ -100,7 +101,8 @@ class EncoderModule(nn.Module, ABC):
     def unpadded(self, x: Tensor) -> Tensor:
         """The features of an input that holds all they depend on, so that nothing is padded.
 
-        Those of the input itself, but for a stretch of a sequence together with its neighbours.
+        Those of the input itself, but for a stretch of a sequence, or a part of a map, together
+        with its neighbours.
         """
         return self(x)
 

@@ -5,7 +5,7 @@
 How they are trained is not decided here: gradient runs through all of them where it is let, from
 one loss at the end (CPC, supervised learning), or each part is trained on a loss of its own.
 
-This file imports nothing of gimstage but modules: the base, and sequences.
+This file imports nothing of gimstage but modules: the base, sequences and maps.
 """
 
 import math
@@ -15,9 +15,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gimstage.modules.base import EncoderModule, Outputs, Reads, Shape, multiply_adds
+from gimstage.modules.maps import MapModule, MapReach
 from gimstage.modules.sequence import Reach, SequenceModule
 
-_WHOLE = "several modules in a row encode whole sequences only"
+_WHOLE = "several modules in a row encode whole sequences and maps only"
 
 
 def joined(modules: Sequence[EncoderModule]) -> EncoderModule:
@@ -26,6 +27,8 @@ def joined(modules: Sequence[EncoderModule]) -> EncoderModule:
         return modules[0]
     if all(module.reads == "sequence" for module in modules):
         return CompositeSequence(modules)
+    if all(module.reads == "map" for module in modules):
+        return CompositeMap(modules)
     return Composite(modules)
 
 
@@ -153,4 +156,32 @@ class CompositeSequence(Composite, SequenceModule):
         Padding would have put zeros there, so a stretch at an edge would come out otherwise than
         the whole. Recipes store no features of such a module, and nothing asks for them.
         """
+        raise NotImplementedError(_WHOLE)
+
+
+class CompositeMap(Composite, MapModule):
+    """Modules on maps in a row, which encode whole maps only."""
+
+    reads = "map"
+
+    def __init__(self, modules: Sequence[EncoderModule]) -> None:
+        super().__init__(modules)
+        self.stride = math.prod(part.stride for part in self._row)
+
+    @property
+    def _row(self) -> tuple[MapModule, ...]:
+        return self.parts  # type: ignore[return-value]  # `joined` looked
+
+    def side(self, positions: int) -> int:
+        """How many positions a side come out for a whole map of `positions` a side."""
+        for part in self._row:
+            positions = part.side(positions)
+        return positions
+
+    def reach(self, size: int) -> MapReach:
+        """Refused with a message, for the reason that `CompositeSequence.advance` gives."""
+        raise NotImplementedError(_WHOLE)
+
+    def unpadded(self, x: Tensor) -> Tensor:
+        """Refused with a message, like `reach`."""
         raise NotImplementedError(_WHOLE)

@@ -140,7 +140,7 @@ def _stage(chain: Chain, device: torch.device) -> tuple[float, float]:
     objectives = torch.nn.ModuleList(learner.objective for learner in learners).to(device)
     optimiser = torch.optim.Adam([*module.parameters(), *objectives.parameters()], lr=1e-6)
     shape = chain.modality.crop_shape(chain.shapes()[-2])
-    batch = to_fastest_layout(torch.randn(SAMPLES, *shape).to(device))
+    batch = to_fastest_layout(torch.randn(SAMPLES, *shape).to(device), module.reads)
 
     @torch.no_grad()
     def forward() -> None:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from gimstage.errors import either
-from gimstage.modules import EncoderModule, SequenceModule
+from gimstage.modules import EncoderModule, MapModule, SequenceModule
 from gimstage.modules.base import CodeLayout, Reads
 from gimstage.objectives.base import Labels
 from gimstage.specs.base import KindError
@@ -129,6 +129,9 @@ def _check_reads(part: type[EncoderModule], kind: str) -> None:
     if reads == "sequence" and not issubclass(part, SequenceModule):
         found = f'"{kind}", which reads sequences and is no SequenceModule'
         raise KindError(found, "a class made from gimstage.SequenceModule")
+    if reads == "map" and not issubclass(part, MapModule):
+        found = f'"{kind}", which reads maps and is no MapModule'
+        raise KindError(found, "a class made from gimstage.MapModule")
 
 
 _loaded: dict[tuple[Path, tuple[tuple[int, int], ...]], ModuleType] = {}

@@ -284,7 +284,8 @@ def load_samples(
 ) -> Tensor:
     """Module input on the device, of the samples of a batch from `first` to before `last`."""
     raw_samples = to_device(raw[first:last], device)
-    return to_fastest_layout(source.prepare(raw_samples, places.entries(first, last)))
+    made = source.prepare(raw_samples, places.entries(first, last))
+    return to_fastest_layout(made, source.gives)
 
 
 class _InputKeptOnHost:

@@ -1,6 +1,7 @@
 """Views: which part of a sample is looked at, cut alike from raw data and from cached features.
 
 grids   images: crops, and windows of stored patch grids
+maps    images as whole maps: squares of any size, at any stride
 spans   speech: stretches of utterances, at any rate of rows
 """
 
@@ -13,6 +14,7 @@ from gimstage.views.grids import (
     cut_out,
     patch_grid,
 )
+from gimstage.views.maps import MapViews, Squares, StoredMaps
 from gimstage.views.spans import FRAME_SAMPLES, LiveSpans, Spans, StoredSpans
 
 __all__ = [
@@ -21,7 +23,10 @@ __all__ = [
     "Ints",
     "LiveSpans",
     "LiveViews",
+    "MapViews",
     "Spans",
+    "Squares",
+    "StoredMaps",
     "StoredSpans",
     "StoredViews",
     "Windows",

@@ -185,7 +185,7 @@ def test_a_recurrent_module_before_the_last_is_refused() -> None:
 
 
 def test_a_row_of_sequences_encodes_whole_ones_only() -> None:
-    message = "^several modules in a row encode whole sequences only$"
+    message = "^several modules in a row encode whole sequences and maps only$"
     with pytest.raises(NotImplementedError, match=message):
         sequence().advance(torch.randn(1, 40, 1), None)
     with pytest.raises(NotImplementedError, match=message):

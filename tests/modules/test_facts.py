@@ -28,15 +28,18 @@ CASES: list[Case] = [
     ("vgg_layer", VGG, (3, 9, 8)),
     ("folded_alexnet", ALEXNET, (5, 5, 3, 16, 16)),
     ("pixelcnn", {"layers": 2}, (4, 4, 3, 1, 1)),
+    ("conv2d", CONV, (12, 10, 3)),
+    ("masked_conv2d", {"channels": 5, "kernel": 3}, (6, 5, 3)),
 ]
+LAST = ("sequence", "map")  # has its channels last
 NAMES = [f"{kind}-{number}" for number, (kind, *_) in enumerate(CASES)]
 every_case = pytest.mark.parametrize("case", CASES, ids=NAMES)
 
 
 def channels_of(case: Case) -> int:
-    """Those of its input: the last axis of a sequence, the third last of what has a map."""
+    """Those of its input: the last axis of sequences and whole maps, else the third last."""
     shape = case[2]
-    return shape[-1] if len(shape) == 2 else shape[-3]
+    return shape[-1] if EncoderModule.kinds[case[0]].reads in LAST else shape[-3]
 
 
 def made(case: Case) -> EncoderModule:
@@ -78,7 +81,7 @@ def test_codes_have_the_shape_that_is_told(case: Case) -> None:
 def test_channels_are_those_of_features_codes_and_contexts(case: Case) -> None:
     module = made(case)
     features, codes, contexts = module.outputs(units(case))
-    axis = -1 if module.reads == "sequence" else -3
+    axis = -1 if module.reads in LAST else -3
     assert features.shape[axis] == module.out_channels
     assert codes.shape[-1] == module.code_channels
     assert contexts.shape[-1] == module.context_channels
@@ -213,7 +216,7 @@ def test_counting_needs_no_gradient_and_leaves_none() -> None:
 
 def test_axes_of_a_unit_go_with_what_is_read() -> None:
     axes = {made(case).reads: made(case).unit_axes for case in CASES}
-    assert axes == {"patch": 3, "sequence": 2, "grid": 5}
+    assert axes == {"patch": 3, "sequence": 2, "grid": 5, "map": 3}
 
 
 def test_every_kind_has_a_version_of_its_numbers() -> None:

@@ -239,14 +239,14 @@ def test_keys_are_checked_by_the_constructor(
         (
             '    reads = "patch"\n',
             "",
-            '"own:Conv2d" without a word of what it reads; expected reads = "patch", "sequence" or '
-            '"grid" on the class',
+            '"own:Conv2d" without a word of what it reads; expected reads = "patch", "sequence", '
+            '"grid" or "map" on the class',
         ),
         (
             'reads = "patch"',
             'reads = "patches"',
-            '"own:Conv2d" with reads = "patches"; expected reads = "patch", "sequence" or "grid" '
-            "on the class",
+            '"own:Conv2d" with reads = "patches"; expected reads = "patch", "sequence", "grid" '
+            'or "map" on the class',
         ),
         (
             'reads = "patch"',

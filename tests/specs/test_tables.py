@@ -244,13 +244,13 @@ def test_later_keys_are_left_out_of_identities_until_they_are_set() -> None:
     ("kind", "found", "cure"),
     [
         (None, "missing", "add it: it says which keys the table has"),
-        ("conv2d", '"conv2d"', "did you mean 'conv1d'?"),
-        (3, "3", "choose from: gru, pixelcnn"),
-        ("own:Context", '"own:Context"', "choose from: gru, pixelcnn"),
+        ("conv1e", '"conv1e"', "did you mean 'conv1d'?"),
+        (3, "3", "choose from: gru, masked_conv2d, pixelcnn"),
+        ("own:Context", '"own:Context"', "choose from: gru, masked_conv2d, pixelcnn"),
     ],
 )
 def test_a_kind_nobody_has_is_refused(kind: Any, found: str, cure: str) -> None:
-    choice: Choice[Any] = ENCODER_TABLES if kind in (None, "conv2d") else CONTEXT_TABLES
+    choice: Choice[Any] = ENCODER_TABLES if kind in (None, "conv1e") else CONTEXT_TABLES
     with pytest.raises(KindError) as error:
         choice.table(kind, TRUSTING)
     assert (error.value.found, error.value.expected, error.value.cure) == (found, "", cure)
