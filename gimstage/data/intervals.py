@@ -10,9 +10,10 @@ middle. Shape letters: K stretches, L frames. Imports `errors` and its neighbour
 
 import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from gimstage.data.columns import PATH, Names
 from gimstage.data.files import reading
 from gimstage.data.kinds import ending
 from gimstage.data.listing import in_order
-from gimstage.data.splits import NO_LABEL, Ints
+from gimstage.data.splits import NO_LABEL, FrameLabels, Ints
 from gimstage.data.tables import TABLES, read_table
 from gimstage.data.textgrid import read_textgrid
 from gimstage.errors import DataError
@@ -67,29 +68,40 @@ class Intervals:
             for name, files in self.columns.items()
         }
 
-    def frames(self, column: str, id_: str, count: int, frame: float) -> Ints:
-        """The class of every frame of a file, (L,) int64; `NO_LABEL` where nothing holds.
+    def of_split(self, column: str, ids: Sequence[str], frames: Ints, unit: float) -> FrameLabels:
+        """The class of every frame of those files of a split that have stretches.
 
         Args:
-            column: the name of the label.
-            id_: of the file, which has stretches.
-            count: its frames, L.
-            frame: how long one is, in the unit of the stretches.
+            column: the name of the label, one of `columns`.
+            ids: of the files of the split, in its order.
+            frames: how many frames each has, (N,).
+            unit: how long a frame is, in the unit of the stretches: seconds, or rows.
         """
-        stretches = self.columns[column][id_]
-        number = {name: index for index, name in enumerate(self.classes[column])}
-        starts, ends = (np.array([each[side] for each in stretches]) for side in (0, 1))
-        labels = np.array([number[each.label] for each in stretches], np.int64)
-        middles = (np.arange(count) + 0.5) * frame
-        at = np.searchsorted(starts, middles, side="right") - 1
-        held = (at >= 0) & (middles < ends[at])
-        return np.where(held, labels[at], NO_LABEL)
+        files, number = self.columns[column], dict(zip(self.classes[column], count(), strict=False))
+        values = {
+            index: _in_frames(files[id_], number, frames=int(frames[index]), unit=unit)
+            for index, id_ in enumerate(ids)
+            if id_ in files
+        }
+        return FrameLabels(column, self.classes[column], values)
 
     def sha256(self, column: str, ids: Collection[str]) -> str:
         """What is said of some files, as one digest; where it is said does not count."""
         files = self.columns.get(column, {})
         told = [[id_, [each[:3] for each in files[id_]]] for id_ in ids if id_ in files]
         return document_sha256(told)
+
+
+def _in_frames(
+    stretches: list[Stretch], number: dict[str, int], *, frames: int, unit: float
+) -> Ints:
+    """The class of every frame, (L,) int64; `NO_LABEL` where nothing holds."""
+    starts, ends = (np.array([each[side] for each in stretches]) for side in (0, 1))
+    labels = np.array([number[each.label] for each in stretches], np.int64)
+    middles = (np.arange(frames) + 0.5) * unit
+    at = np.searchsorted(starts, middles, side="right") - 1
+    held = (at >= 0) & (middles < ends[at])
+    return np.where(held, labels[at], NO_LABEL)
 
 
 def read_intervals(root: Path, ids: Collection[str]) -> Intervals:

@@ -35,6 +35,22 @@ class Column:
     values: Ints
 
 
+@dataclass(frozen=True)
+class FrameLabels:
+    """One label of every frame of some sequences.
+
+    Args:
+        name: what it tells, such as "phone".
+        classes: the names of the classes, the same and in the same order for every split.
+        values: (L,) int64 by the number of a sequence in its split, indices into `classes`;
+            `NO_LABEL` where a frame has none. Sequences without a label are not in it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    values: dict[int, Ints]
+
+
 class Split(ABC):
     """Some samples of a data set, such as those to train on.
 
@@ -141,3 +157,20 @@ class SequenceSplit(Split):
     def interval_columns(self) -> Sequence[str]:
         """The names of labels that hold for stretches of time, such as "phone"; none as a rule."""
         return ()
+
+    def frame_labels(self, name: str) -> FrameLabels:
+        """A label of every frame of the sequences that have it.
+
+        Raises:
+            NoLabelsError: there is no such label, or no sequence of the split has it.
+        """
+        raise self.no_intervals(name)
+
+    def no_intervals(self, name: str) -> NoLabelsError:
+        """What to say where there are no such labels of frames."""
+        where, found = f"{self.root}, split '{self.name}'", f"no labels '{name}' of stretches"
+        known = self.interval_columns()
+        if not known:
+            expected = "intervals.csv, a .ctm file or TextGrids"
+            return NoLabelsError(where, found, expected, "add one of these, or probe other labels")
+        return NoLabelsError(where, found, f"one of {', '.join(known)}", nearest(name, known))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gimstage.data.intervals import read_intervals
@@ -115,7 +116,9 @@ def test_a_frame_has_the_label_that_holds_at_its_middle(tmp_path) -> None:
     told(tmp_path, "intervals.csv", text)
     intervals = read_intervals(tmp_path, IDS)
     assert intervals.classes == {"what": ("a", "b")}
-    assert intervals.frames("what", "a/one.wav", 5, 0.01).tolist() == [1, 1, -1, 0, 0]
+    labels = intervals.of_split("what", IDS[::-1], np.array([3, 5]), 0.01)
+    assert labels.classes == ("a", "b")
+    assert {index: own.tolist() for index, own in labels.values.items()} == {1: [1, 1, -1, 0, 0]}
 
 
 def test_without_files_of_stretches_there_is_no_label(tmp_path) -> None:
