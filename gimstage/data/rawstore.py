@@ -108,6 +108,11 @@ class RawWriter:
         """Rows that were appended so far."""
         return len(self._digests) * self.layout.chunk_rows + self._filled
 
+    @property
+    def all_items(self) -> list[Item]:
+        """What was said of all items so far, on the disk or not yet."""
+        return self.items + self._new
+
     def append(self, rows: NDArray[Any]) -> None:
         """Append rows (n, …) of the present item; written whenever a chunk is full.
 
@@ -151,7 +156,7 @@ class RawWriter:
             "identity": self.identity,
             "layout": asdict(self.layout),
             "rows": length,
-            "items": self.items + self._new,
+            "items": self.all_items,
             "sha256_of_chunks": self._digests,
             **facts,
         }

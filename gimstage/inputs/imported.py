@@ -104,10 +104,10 @@ class Imported(DataSet):
     @property
     def is_made(self) -> bool:
         """Whether the files as they are now have been imported."""
-        return self._record is not None
+        return self.record is not None
 
     @cached_property
-    def _record(self) -> dict[str, Any] | None:
+    def record(self) -> dict[str, Any] | None:
         """The record of the import of these very files; None where there is none.
 
         Raises:
@@ -131,29 +131,41 @@ class Imported(DataSet):
     @cached_property
     def starts(self) -> Ints:
         """The first row of every file and, last, the number of all rows, (files + 1,) int64."""
-        return np.cumsum([0, *(item["rows"] for item in self.items)], dtype=np.int64)
+        return first_rows(self.items)
 
-    @cached_property
+    @property
+    def foreseen(self) -> dict[str, str]:
+        """Why files cannot be read as far as it is known before they are, by id."""
+        return {}
+
+    @property
     def bad(self) -> dict[str, str]:
-        """Why files could not be read, by id; empty until the data is made."""
+        """Why files cannot be read, by id; what is foreseen until the data is made."""
         if not self.is_made:
-            return {}
+            return self.foreseen
         return {item["id"]: item["bad"] for item in self.items if "bad" in item}
 
     def make(self, watch: Watch) -> None:
-        """Import the files unless they are, and refuse those that cannot be read; see `DataSet`."""
+        """Import the files unless they are, and refuse those that cannot be read; see `DataSet`.
+
+        What is foreseen is refused before the hours that an import may take.
+        """
+        self._refuse_bad()
         super().make(watch)
+        self._refuse_bad()
+
+    def _refuse_bad(self) -> None:
         if self.bad and self.refuses_bad:
-            raise self._bad_files()
+            raise self.bad_files()
 
     def write(self, watch: Watch) -> None:
         """Import the files, or go on with it; a row of progress says how far it is."""
         with exclusive(self.folder.parent):
-            self.__dict__.pop("_record", None)  # another process may have been faster
+            self.__dict__.pop("record", None)  # another process may have been faster
             if not self.is_made:
                 self._say_what_is_imported()
                 self._import(watch)
-                self.__dict__.pop("_record", None)
+                self.__dict__.pop("record", None)
 
     def _say_what_is_imported(self) -> None:
         """Say what will take how much of the disk, and refuse what it has no room for."""
@@ -190,7 +202,7 @@ class Imported(DataSet):
         if self.identity != writer.identity:
             found, cure = "files changed while they were imported", "run the same command again"
             raise DataError(str(self.root), found, "files that stay as they are", cure)
-        writer.finish(self.columns(), {"source": self.spec.source})
+        writer.finish(self.columns(writer.all_items), {"source": self.spec.source})
 
     def _imported(
         self, writer: RawWriter, id_: str, blocks: Iterator[NDArray[Any]], watch: Watch
@@ -205,11 +217,11 @@ class Imported(DataSet):
             item["bad"] = str(error)
         return item
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def columns(self, items: Sequence[Item]) -> dict[str, NDArray[Any]]:
         """Small arrays to store beside the rows, for people; none as a rule."""
         return {}
 
-    def _bad_files(self) -> DataError:
+    def bad_files(self) -> DataError:
         """What to say of files that cannot be read."""
         named = [f"{id_}: {why}" for id_, why in list(self.bad.items())[:NAMED]]
         more = "; …" if len(self.bad) > NAMED else ""
@@ -243,3 +255,8 @@ class Imported(DataSet):
     def remade(self) -> tuple[Path, str]:
         """The store, which the next command imports again once it is removed."""
         return self.folder, "imports"
+
+
+def first_rows(items: Sequence[Item]) -> Ints:
+    """The first row of every item and, last, the number of all rows, (items + 1,) int64."""
+    return np.cumsum([0, *(item["rows"] for item in items)], dtype=np.int64)

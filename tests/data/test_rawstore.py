@@ -37,7 +37,7 @@ def import_all(folder: Path, *, killed_after: int = 1000, piece: int = 3) -> Non
             writer.append(item[first : first + piece])
             pieces += 1
         writer.end_item({"id": number, "rows": len(item)})
-    offsets = np.cumsum([0, *(item["rows"] for item in [*writer.items, *writer._new])])
+    offsets = np.cumsum([0, *(item["rows"] for item in writer.all_items)])
     writer.finish({"offsets": offsets}, {"title": "test"})
 
 

@@ -227,3 +227,13 @@ def test_no_file_at_all_is_refused(folder: Path) -> None:
     with pytest.raises(DataError) as info:
         imported(folder)
     assert str(info.value) == f"{folder}: no file to import; expected one at least"
+
+
+def test_what_is_foreseen_to_be_bad_is_refused_before_anything_is_imported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NumberSet, "foreseen", {"b.txt": "no number"})
+    data = numbers(folder)
+    with pytest.raises(DataError, match=r"1 of 3 files cannot be read \(b.txt: no number\)"):
+        data.make(Watch())
+    assert (data.read, data.folder.exists()) == (0, False)
