@@ -145,7 +145,7 @@ def seeking(home: Path) -> Row:
         noise = np.convolve(rng.standard_normal(15 * 16_000), np.ones(16) / 40, "same")
         soundfile.write(path, noise.clip(-1, 1), 16_000, subtype="PCM_16")
     split = open_split(home / "long", "train")
-    whole, crop = np.empty(15 * 16_000, np.float32), np.empty(20_480, np.float32)
+    whole, crop = np.empty((15 * 16_000, 1), np.float32), np.empty((20_480, 1), np.float32)
     places = iter(np.resize(rng.integers(0, 15 * 16_000 - 20_480, 997), 10**5).tolist())
     seek, decode = medians(
         lambda: split.read(0, next(places), crop), lambda: split.read(0, 0, whole), rounds=50

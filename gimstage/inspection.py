@@ -20,7 +20,7 @@ from gimstage.errors import CacheError
 from gimstage.errors.commands import on_recipe, pasted
 from gimstage.inputs import DataSet, Images, PixelSource, Speech
 from gimstage.runs.manifest import FeaturesRecord, Manifest
-from gimstage.views import FRAME_SAMPLES, Spans, Windows
+from gimstage.views import Spans, Windows
 
 LOOKED_AT = 32  # samples, or chunks of rows, behind the value statistics
 DRAWN = 15  # channels of images
@@ -136,10 +136,11 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: 
     seconds = count / per_frame / 100
     order = np.argsort(-rows.std(0), kind="stable")
     figure = Figure(figsize=(11, 8.5), layout="constrained")
-    utterance = speech.train.utterances[speech.kept[speech.stored.source[sample]]].id
+    utterance = speech.train.ids[speech.kept[speech.stored.source[sample]]]
     figure.suptitle(f"{title}, entry {sample}, utterance {utterance}", parse_math=False)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 2))
-    _draw_spectrogram(top, _wave(speech, sample, seconds), seconds)
+    wave = _wave(speech, sample, seconds)
+    _draw_spectrogram(top, wave, seconds, hop_samples=speech.spec.frame_rows)
     high = float(np.quantile(np.abs(rows), 0.995)) or 1.0
     low = -high if rows.min() < 0 else 0.0
     shown = middle.imshow(
@@ -165,14 +166,16 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: 
 def _wave(speech: Speech, entry: int, seconds: float) -> NDArray[np.float32]:
     """The samples of the first seconds of an entry."""
     source = speech.source()
-    count = min(int(source.lengths[entry]), round(seconds * 100) * FRAME_SAMPLES)
+    count = min(int(source.lengths[entry]), round(seconds * 100) * speech.spec.frame_rows)
     zero = np.zeros(1, np.int64)
     filled = source.fill(source.buffer(1, count), Spans(zero + entry, zero, count))
     return filled[0, :, 0].numpy()
 
 
-def _draw_spectrogram(axes: Any, wave: NDArray[np.float32], seconds: float) -> None:
-    level = spectrogram(wave, hop_samples=FRAME_SAMPLES)
+def _draw_spectrogram(
+    axes: Any, wave: NDArray[np.float32], seconds: float, *, hop_samples: int
+) -> None:
+    level = spectrogram(wave, hop_samples=hop_samples)
     top = float(level.max())
     axes.imshow(
         level,

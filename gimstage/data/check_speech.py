@@ -228,9 +228,9 @@ def _spread(values: list[int], wanted: int) -> list[int]:
 
 def _draw_sound(axes: "Axes", split: SpeechSplit, index: int) -> None:
     utterance, length_s = split.utterances[index], split.samples[index] / SAMPLE_RATE_HZ
-    sound = np.empty(min(SHOWN_S * SAMPLE_RATE_HZ, utterance.samples), np.float32)
+    sound = np.empty((min(SHOWN_S * SAMPLE_RATE_HZ, utterance.samples), 1), np.float32)
     split.read(index, 0, sound)
-    loudness = _loudness(sound)
+    loudness = _loudness(sound[:, 0])
     limits = axes.get_xlim()
     half_s = FRAME_SAMPLES / SAMPLE_RATE_HZ / 2
     axes.imshow(

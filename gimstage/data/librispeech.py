@@ -14,13 +14,14 @@ Shapes: N utterances, n samples, L labels. Imports `errors` and its neighbours o
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.data.lists import LISTS, SPLITS, Ids, lines, read_splits, visible
+from gimstage.data.splits import Column, SequenceSplit
 from gimstage.data.tree import Tree, look
 from gimstage.data.utterances import (
     CALLER,
@@ -45,7 +46,7 @@ _Subsets = Collection[str] | None
 _log = logging.getLogger(__name__)
 
 
-class SpeechSplit:
+class SpeechSplit(SequenceSplit):
     """One split of a folder in LibriSpeech's layout; pickling carries its path, not its samples.
 
     Without split lists about a fifth of each speaker's utterances is the test split, chosen by a
@@ -83,9 +84,23 @@ class SpeechSplit:
         self.labels = np.array([self.speakers.index(u.speaker) for u in self.utterances], np.int64)
         self._say_what_is_unusual(lists)
 
+    channels = 1
+    columns = ("speaker",)
+
     def __len__(self) -> int:
         """The number of utterances, N."""
         return len(self.utterances)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the utterances, "2911-12359-0007"."""
+        return [utterance.id for utterance in self.utterances]
+
+    def column(self, name: str) -> Column:
+        """Who speaks in every utterance; raises as `Split.column`."""
+        if name not in self.columns:
+            raise self.no_column(name)
+        return Column(name, self.speakers, self.labels)
 
     def __reduce__(self) -> tuple[type["SpeechSplit"], tuple[Path, str, _Subsets]]:
         """What pickle stores: the way to open the split again, in whichever process."""
@@ -100,7 +115,7 @@ class SpeechSplit:
         Args:
             index: which utterance, 0 … N - 1.
             start: the first sample, at 16 kHz.
-            out: (n,) float32.
+            out: (n, 1) float32.
 
         Raises:
             DataError: the request lies outside, or the file cannot be decoded as its header says.
@@ -108,7 +123,7 @@ class SpeechSplit:
         if not 0 <= index < len(self):
             found, expected = f"utterance {index}", f"0 to {len(self) - 1}"
             raise DataError(f"{self.root}, split '{self.name}'", found, expected, CALLER)
-        read_samples(self.utterances[index], start, out)
+        read_samples(self.utterances[index], start, out[:, 0])
 
     def silence(self, index: int) -> Iterator[bool]:
         """Whether all its samples are the same, for every minute of an utterance as it is read.
@@ -117,7 +132,7 @@ class SpeechSplit:
             DataError: the file cannot be decoded as its header says.
         """
         for start in range(0, int(self.samples[index]), _MINUTE):
-            sound = np.empty(min(_MINUTE, int(self.samples[index]) - start), np.float32)
+            sound = np.empty((min(_MINUTE, int(self.samples[index]) - start), 1), np.float32)
             self.read(index, start, sound)
             yield bool((sound == sound[0]).all())
 

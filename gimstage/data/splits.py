@@ -4,17 +4,21 @@ Two kinds: square images of one size, and sequences of any lengths. Labels are c
 which one is told, a recipe says. Shapes: N samples, B batch, C channels, n rows in time.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gimstage.errors import NoLabelsError, nearest
+
+if TYPE_CHECKING:
+    import torch
 
 Ints = NDArray[np.int64]
 NO_LABEL = -1

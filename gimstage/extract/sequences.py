@@ -1,4 +1,4 @@
-"""Stored rows of utterances, laid end to end: encoded in tiles, so length costs no memory.
+"""Stored rows of sequences, laid end to end: encoded in tiles, so length costs no memory.
 
 Tiles are cut from the beginning of each entry, and each is computed from its reach alone (a
 recurrent module also from its state at the tile before), so a recording of hours gives the rows it
@@ -20,16 +20,18 @@ from torch import Tensor
 from gimstage.extract.base import READ_AHEAD, Block, Extraction, spread
 from gimstage.inputs import SequenceSource, prefetched, to_device
 from gimstage.inputs.rows import reach
-from gimstage.modality import samples_per_row
+from gimstage.modality import rows_per_frame, samples_per_row
 from gimstage.modules import SequenceModule
 from gimstage.recipe.chain import Chain
-from gimstage.views import FRAME_SAMPLES, Spans, StoredSpans
+from gimstage.views import Spans, StoredSpans
 
-TILE_FRAMES = 400  # 4 s; the first module's output of a tile takes 26 MB at full width
+# Rows of raw data, in whole frames: 4 s of speech; the first module's output of such a tile takes
+# 26 MB at full width.
+TILE_ROWS = 64_000
 # What the ranges of channels and the loss of an encoding are measured on: 0.32 s of 96 entries,
 # early in some and late in others, for speech begins and ends in silence; of a recurrent module,
 # which must begin at the beginning, within the first tile.
-MEASURED_ENTRIES, MEASURED_FRAMES = 96, 32
+MEASURED_ENTRIES, MEASURED_ROWS = 96, 5_120
 
 
 class SequenceExtraction(Extraction):
@@ -58,8 +60,12 @@ class SequenceExtraction(Extraction):
     ) -> None:
         super().__init__(chain, module, channel_axis=-1, device=device, workers=workers)
         self.module, self.source, self.stored = module, source, stored
-        self.rows_per_frame = FRAME_SAMPLES // samples_per_row(chain.modules())
-        self.tile_rows = TILE_FRAMES * self.rows_per_frame
+        per_row = samples_per_row(chain.modules())
+        frame_rows = per_row * rows_per_frame(chain.data, chain.modules())
+        self.tile_rows, self.measured_rows = (
+            max(1, count // frame_rows) * frame_rows // per_row
+            for count in (TILE_ROWS, MEASURED_ROWS)
+        )
         self.lengths = np.array([module.length(int(n)) for n in source.lengths], np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
         # The state at the beginning of the last tile computed and of the one after it, by entry and
@@ -68,10 +74,10 @@ class SequenceExtraction(Extraction):
 
     def sample(self) -> Tensor:
         """Features (n, C) of places all over the split, early and late in their entries."""
-        rows, tiles, kept = MEASURED_FRAMES * self.rows_per_frame, [], []
+        tiles, kept = [], []
         for turn, entry in enumerate(spread(len(self.lengths), MEASURED_ENTRIES)):
             length = int(self.lengths[entry])
-            count = min(rows, length)
+            count = min(self.measured_rows, length)
             # Steps of the golden ratio spread places evenly, however many there are.
             first = int((length - count) * (turn * 0.618034 % 1))
             if self.module.recurrent:

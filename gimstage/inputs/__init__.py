@@ -6,7 +6,9 @@ reread    that data still is what its fingerprint says, before it is trained on 
 handoff   from a module's features to the values that the next stage reads
 imported  data that is decoded once, into a raw store below the runs folder
 images    pixels and stored patch grids
-speech    samples and stored rows of utterances
+sequences crops of sequences of any source, and what is stored of them
+speech    those of LibriSpeech's layout: utterances, speakers and phones
+rows      their raw and their stored rows
 """
 
 from pathlib import Path
@@ -27,6 +29,7 @@ from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource
 from gimstage.inputs.imported import Imported
 from gimstage.inputs.rows import SequenceSource, WaveSource
+from gimstage.inputs.sequences import Sequences
 from gimstage.inputs.speech import Speech
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import features_usable
@@ -41,6 +44,7 @@ __all__ = [
     "Imported",
     "PixelSource",
     "SequenceSource",
+    "Sequences",
     "Source",
     "Speech",
     "TrainingDraws",

@@ -1,4 +1,4 @@
-"""Sources of speech: samples, stored rows, or rows encoded again.
+"""Sources of sequences: rows of raw data, stored rows, or rows encoded again.
 
 A source gives stretches of rows of stored entries (views/spans.py); where a stretch reaches beyond
 its entry it gives zeros, which is what padding puts there. So encoding a stretch together with its
@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from gimstage.cache import FeatureReader
-from gimstage.data.librispeech import SpeechSplit
+from gimstage.data.splits import SequenceSplit
 from gimstage.errors import DamagedCacheError
 from gimstage.errors.commands import making_anew
 from gimstage.inputs.base import Source, encoded_again, pinned
 from gimstage.inputs.handoff import HandOff
 from gimstage.modules import SequenceModule
-from gimstage.views import FRAME_SAMPLES, Ints, LiveSpans, Spans, StoredSpans
+from gimstage.specs import SequenceDataSpec
+from gimstage.views import Ints, LiveSpans, Spans, StoredSpans
 
 _log = logging.getLogger(__name__)
 
@@ -40,45 +41,41 @@ class SequenceSource(Source):
 
 
 class WaveSource(SequenceSource):
-    """Normalised samples of utterances, (B, T, 1).
+    """Normalised rows of raw data, such as samples of sound, (B, T, C).
 
     Args:
-        split: the files.
-        kept: the utterances trained on, indices into the split, (N,) int64.
+        split: the sequences.
+        kept: those that are cut from, indices into the split, (N,) int64.
         stored: the entries to cut from them.
-        mean: the mean of samples on the scale -1 … 1.
-        std: the standard deviation of samples on the same scale.
+        spec: the recipe's data.toml, which says how long a frame is and how rows are normalised.
     """
 
     def __init__(
-        self, split: SpeechSplit, kept: Ints, stored: StoredSpans, *, mean: float, std: float
+        self, split: SequenceSplit, kept: Ints, *, stored: StoredSpans, spec: SequenceDataSpec
     ) -> None:
-        self.split, self.kept, self.stored = split, kept, stored
-        self.mean, self.std = np.float32(mean), np.float32(std)
-        self.lengths = stored.entry_frames * FRAME_SAMPLES
+        self.split, self.kept, self.stored, self.spec = split, kept, stored, spec
+        self.lengths = stored.entry_frames * spec.frame_rows
 
     def buffer(self, count: int, size: int) -> Tensor:
-        """Samples, (count, size, 1) float32."""
-        return pinned(torch.empty(count, size, 1))
+        """Rows of raw data, (count, size, C) float32."""
+        return pinned(torch.empty(count, size, self.spec.in_channels))
 
     def fill(self, buffer: Tensor, places: Spans) -> Tensor:
         """Seek, read and normalise; `LiveSpans` count from the beginning of the utterance."""
-        filled = buffer[: len(places), : places.count]
+        filled, frame_rows = buffer[: len(places), : places.count], self.spec.frame_rows
         live = isinstance(places, LiveSpans)
         for row, entry, first in zip(filled.numpy(), places.entry, places.first, strict=True):
             sample = entry if live else self.stored.source[entry]
-            start = 0 if live else int(self.stored.start[entry]) * FRAME_SAMPLES
+            start = 0 if live else int(self.stored.start[entry]) * frame_rows
             frames = self.stored.frames if live else self.stored.entry_frames
-            inside = inside_rows(int(first), places.count, int(frames[entry]) * FRAME_SAMPLES)
+            inside = inside_rows(int(first), places.count, int(frames[entry]) * frame_rows)
             row[: inside.start], row[inside.stop :] = 0, 0
-            wave = row[inside, 0]
-            self.split.read(int(self.kept[sample]), start + int(first) + inside.start, wave)
-            wave -= self.mean
-            wave /= self.std
+            self.split.read(int(self.kept[sample]), start + int(first) + inside.start, row[inside])
+            self.spec.normalise(row[inside])
         return filled
 
     def prepare(self, raw: Tensor, places: Spans) -> Tensor:
-        """The samples as they are, float32."""
+        """The rows as they are, float32."""
         return raw
 
 

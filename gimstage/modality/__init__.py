@@ -4,14 +4,19 @@
 
 base        the questions
 images      their answers for images, cut into grids of patches
-sequences   their answers for speech, crops of which are encoded whole
+sequences   their answers for sequences, crops of which are encoded whole
 
 Here is arithmetic on recipes and modules. What needs the data itself is asked of a `DataSet`.
 """
 
 from gimstage.modality.base import Modality
 from gimstage.modality.images import ImageModality
-from gimstage.modality.sequences import SequenceModality, samples_per_row, sequence_modules
+from gimstage.modality.sequences import (
+    SequenceModality,
+    rows_per_frame,
+    samples_per_row,
+    sequence_modules,
+)
 from gimstage.specs import DataSpec, ImageDataSpec
 from gimstage.specs.data import CropSpec
 
@@ -20,6 +25,7 @@ __all__ = [
     "Modality",
     "SequenceModality",
     "modality_of",
+    "rows_per_frame",
     "samples_per_row",
     "sequence_modules",
 ]

@@ -1,4 +1,4 @@
-"""Sequences, which are speech: a crop is a stretch of time and is encoded whole.
+"""Sequences, such as speech: a crop is a stretch of time and is encoded whole.
 
 Shape letters: T rows in time, C channels.
 """
@@ -12,27 +12,25 @@ from gimstage.cache import ArrayLayout, pick_shard_rows
 from gimstage.errors import RecipeError, either
 from gimstage.modality.base import Modality, StoreForm, small_layout
 from gimstage.modules import EncoderModule, SequenceModule
-from gimstage.specs import OutputSpec, Shape, SpeechDataSpec, StageSpec
+from gimstage.specs import DataSpec, OutputSpec, SequenceDataSpec, Shape, StageSpec
 from gimstage.specs.data import CropSpec
-from gimstage.views import FRAME_SAMPLES, StoredSpans
-
-SAMPLE_BYTES = 2  # of raw data
+from gimstage.views import StoredSpans
 
 
 class SequenceModality(Modality):
-    """Speech.
+    """Rows in time, of one channel or more.
 
     Args:
         data: the recipe's data.toml.
         views: the shorter crops that a stage trains on; None for those of `data`.
     """
 
-    kind = SpeechDataSpec.kind
+    kind = SequenceDataSpec.kind
     reads = frozenset({"sequence"})
     crop_key = "crop_frames"
     along = "rows"
 
-    def __init__(self, data: SpeechDataSpec, views: CropSpec | None) -> None:
+    def __init__(self, data: SequenceDataSpec, views: CropSpec | None) -> None:
         self.data, self.views = data, views or data.views
 
     @property
@@ -42,12 +40,12 @@ class SequenceModality(Modality):
 
     @property
     def unit_shape(self) -> Shape:
-        """The shape of a crop, (T, 1), in samples."""
-        return (self.crop_frames * FRAME_SAMPLES, self.data.in_channels)
+        """The shape of a crop, (T, C), in rows of raw data."""
+        return (self.crop_frames * self.data.frame_rows, self.data.in_channels)
 
     @property
     def crop_frames(self) -> int:
-        """Frames of 10 ms in a crop."""
+        """The number of frames in a crop."""
         return self.views.crop_frames
 
     @property
@@ -57,8 +55,8 @@ class SequenceModality(Modality):
 
     @property
     def raw_bytes(self) -> int:
-        """The bytes of a crop's samples as they are read."""
-        return SAMPLE_BYTES * self.unit_shape[0]
+        """The bytes of a crop's rows as they are read."""
+        return self.data.sample_bytes * math.prod(self.unit_shape)
 
     def crop_shape(self, shape: Shape) -> Shape:
         """The shape of a crop, which is that of its one unit, (T, C)."""
@@ -90,23 +88,24 @@ class SequenceModality(Modality):
     def whole_only(self, module: EncoderModule) -> str:
         """Several modules as one: what an inner one makes of padding is not padding."""
         if len(module.parts) > 1:
-            return "several modules on speech in a row, which encode whole sequences only"
+            return "several modules on sequences in a row, which encode whole sequences only"
         return ""
 
     def refuse(self, stage: StageSpec, modules: Sequence[EncoderModule], where: str) -> None:
         """Refuse crops longer than the data's, rows that no frame divides into, and codes twice."""
-        longest, samples = self.data.views.crop_frames, samples_per_row(modules)
+        longest, rows = self.data.views.crop_frames, samples_per_row(modules)
         if self.crop_frames > longest:
             raise RecipeError(
                 f"{where} [views] crop_frames",
                 f"{self.crop_frames} frames",
                 expected=f"at most {longest}, the crop_frames of data.toml",
             )
-        if FRAME_SAMPLES % samples:
+        if self.data.frame_rows % rows:
             raise RecipeError(
                 f"{where} [module] stride",
-                f"a row every {samples} samples, all strides multiplied",
-                expected=f"a divisor of {FRAME_SAMPLES}, the samples of 10 ms at which crops begin",
+                f"a row every {rows} {self.data.row_name}, all strides multiplied",
+                expected=f"a divisor of {self.data.frame_rows}, the {self.data.row_name} of "
+                f"{self.data.frame_text} at which crops begin",
             )
         if stage.output.codes:
             raise RecipeError(
@@ -131,34 +130,45 @@ def sequence_modules(modules: Iterable[EncoderModule]) -> list[SequenceModule]:
 
 
 def samples_per_row(modules: Iterable[EncoderModule]) -> int:
-    """Samples of raw data per row of what comes out of a row of modules on sequences."""
+    """Rows of raw data per row of what comes out of a row of modules on sequences."""
     return math.prod(module.stride for module in sequence_modules(modules))
 
 
+def rows_per_frame(data: DataSpec, modules: Iterable[EncoderModule]) -> int:
+    """Rows of what comes out of a row of modules on sequences per frame of their data.
+
+    Args:
+        data: the data.toml of sequences.
+        modules: from the data up.
+    """
+    assert isinstance(data, SequenceDataSpec), "images have no frames"
+    return data.frame_rows // samples_per_row(modules)
+
+
 def sequence_store(
+    data: SequenceDataSpec,
     stored: StoredSpans,
+    *,
     modules: Iterable[EncoderModule],
     output: OutputSpec,
-    *,
-    chunk_frames: int,
     labels: int | None,
 ) -> StoreForm:
     """One chunk is as many rows as a crop has, whichever entries they belong to.
 
     Args:
+        data: the recipe's data.toml.
         stored: the entries.
         modules: the modules of all stages, from the data up.
         output: how features are stored.
-        chunk_frames: frames of 10 ms in a chunk.
         labels: how many there are; None for none.
     """
     known = sequence_modules(modules)
-    lengths = stored.entry_frames * FRAME_SAMPLES
+    lengths = stored.entry_frames * data.frame_rows
     for module in known:
         lengths = np.array([module.length(int(n)) for n in lengths])
-    rows_per_frame = FRAME_SAMPLES // samples_per_row(known)
+    per_frame = rows_per_frame(data, known)
     shape = (int(lengths.sum()), known[-1].out_channels)
-    chunk_rows = rows_per_frame * chunk_frames
+    chunk_rows = per_frame * data.views.crop_frames
 
     def array(shard_rows: int) -> ArrayLayout:
         return ArrayLayout(
@@ -178,4 +188,4 @@ def sequence_store(
         small_layout("offsets", (entries + 1,), "int64", "boundary"),
         *(small_layout(name, (entries,), "int64", "entry") for name in columns),
     ]
-    return StoreForm([array(shard_rows)], small, {"rows_per_10_ms": rows_per_frame})
+    return StoreForm([array(shard_rows)], small, {f"rows_per_{data.frame_name}": per_frame})

@@ -35,7 +35,7 @@ from gimstage.specs import (
     PaperProtocol,
     SpeakerProbeSpec,
 )
-from gimstage.views import FRAME_SAMPLES, Crops, Ints, LiveSpans
+from gimstage.views import Crops, Ints, LiveSpans
 
 Codes = dict[str, Floats]  # by role: "train" (V, N, F), "test" (1, N, F)
 C = TypeVar("C", Crops, LiveSpans)
@@ -297,19 +297,18 @@ class SpeakerProbe(CropProbe):
         self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
     ) -> dict[str, Floats]:
         """Crops as long as those trained on."""
-        split, frames = self.splits[role], self.speech.spec.views.crop_frames
-        whole = split.samples[self.kept[role]] // FRAME_SAMPLES
-        stored = self.speech.spec.whole_utterances(whole)
+        split, spec = self.splits[role], self.speech.spec
+        frames, frame_rows = spec.views.crop_frames, spec.frame_rows
+        whole = split.samples[self.kept[role]] // frame_rows
+        stored = spec.whole_utterances(whole)
         samples = np.arange(len(stored.frames), dtype=np.int64)
         # GIM: audio/linear_classifiers/logistic_regression_speaker.py tests on random crops.
         starts = [stored.centre(samples, frames)[1]]
         if role == "train":
             starts = [stored.draw(rng, samples, frames)[1] for rng in _draws(protocol)]
         source = self.speech.waves(split, self.kept[role], stored)
-        count = frames * FRAME_SAMPLES
-        batches = [
-            _in_batches(LiveSpans(samples, start * FRAME_SAMPLES, count)) for start in starts
-        ]
+        count = frames * frame_rows
+        batches = [_in_batches(LiveSpans(samples, start * frame_rows, count)) for start in starts]
         codes = self._encoded(source, count, batches, reading=reading, stacks=stacks)
         if self.mfcc:
             read = [

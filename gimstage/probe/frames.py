@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gimstage.data.librispeech import NUM_PHONES, SpeechSplit
+from gimstage.data.splits import SequenceSplit
 from gimstage.draws import generator, initialising
 from gimstage.errors import NoLabelsError
 from gimstage.inputs import Speech
@@ -29,7 +30,7 @@ from gimstage.probe.mfcc import MFCC
 from gimstage.progress import Progress
 from gimstage.specs import FrameConverged, FramePaper, PhoneProbeSpec
 from gimstage.stack import Stack
-from gimstage.views import FRAME_SAMPLES, Ints
+from gimstage.views import Ints
 
 Predict = Mapping[str, Any]  # by input: codes (L, C) ─► labels (L,)
 
@@ -58,8 +59,9 @@ class PhoneProbe(Probe):
         Raises:
             NoLabelsError: there is none in the split.
         """
+        frame_rows = self.speech.spec.frame_rows
         cut = {
-            index: labels[: int(split.samples[index]) // FRAME_SAMPLES - self.spec.offset]
+            index: labels[: int(split.samples[index]) // frame_rows - self.spec.offset]
             for index, labels in split.phones().items()
         }
         labelled = {index: labels for index, labels in cut.items() if len(labels)}
@@ -80,7 +82,8 @@ class PhoneProbe(Probe):
         )
         samples = 0 if self.spec.converged is None else train + test
         samples += 0 if self.spec.paper is None else self.spec.paper.epochs * train + test
-        return samples / (self.speech.spec.views.crop_frames * FRAME_SAMPLES)
+        spec = self.speech.spec
+        return samples / (spec.views.crop_frames * spec.frame_rows)
 
     def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
         """One row per protocol and input, MFCCs last."""
@@ -180,34 +183,33 @@ class PhoneProbe(Probe):
         for index, labels in self.labels[role].items():
             self.watch.leave_if_asked()
             wave = self._wave(split, index)
+            on_device, frame_rows = wave.to(self.device), self.speech.spec.frame_rows
             cut = slice(self.spec.offset, self.spec.offset + len(labels))
             codes = {
                 prefix + name: values[cut].cpu()
                 for prefix, stack, asked in every_stack(stacks)
-                for name, values in frame_codes(stack, wave.to(self.device)).items()
+                for name, values in frame_codes(stack, on_device, frame_rows).items()
                 if name in asked
             }
             if self.mfcc:  # their windows are the labels' own
                 codes[MFCCS] = _of_length(self.mfcc(wave[..., 0])[0], len(labels))
             yield codes, torch.from_numpy(labels)
 
-    def _wave(self, split: SpeechSplit, index: int) -> Tensor:
-        """A whole utterance, normalised, (1, T, 1)."""
-        wave = np.empty(int(split.samples[index]), np.float32)
+    def _wave(self, split: SequenceSplit, index: int) -> Tensor:
+        """A whole utterance, normalised, (1, T, C)."""
+        wave = np.empty((int(split.samples[index]), split.channels), np.float32)
         split.read(index, 0, wave)
-        spec = self.speech.spec
-        return torch.from_numpy((wave - np.float32(spec.mean)) / np.float32(spec.std))[
-            None, :, None
-        ]
+        self.speech.spec.normalise(wave)
+        return torch.from_numpy(wave)[None]
 
 
-def frame_codes(stack: Stack, wave: Tensor) -> dict[str, Tensor]:
-    """Every module's codes of an utterance (1, T, 1), averaged over each 10 ms, (frames, C)."""
-    frames = wave.shape[1] // FRAME_SAMPLES
-    rows = stack.codes(wave[:, : frames * FRAME_SAMPLES])
+def frame_codes(stack: Stack, wave: Tensor, frame_rows: int) -> dict[str, Tensor]:
+    """Every module's codes of a sequence (1, T, C), averaged over each frame, (frames, C')."""
+    frames = wave.shape[1] // frame_rows
+    rows = stack.codes(wave[:, : frames * frame_rows])
     means = {}
     for number, name in enumerate(stack.names, start=1):
-        per_frame = FRAME_SAMPLES // samples_per_row(stack.parts[:number])
+        per_frame = frame_rows // samples_per_row(stack.parts[:number])
         whole = _of_length(rows[name][0], frames * per_frame)
         means[name] = whole.unflatten(0, (frames, per_frame)).mean(1)
     return means

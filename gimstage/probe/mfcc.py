@@ -6,10 +6,9 @@ The paper copied its figure and published no settings; ours stand in the probe's
 import torch
 from torch import Tensor, nn
 
+from gimstage.data.librispeech import FRAME_SAMPLES
+from gimstage.data.utterances import SAMPLE_RATE_HZ
 from gimstage.specs import MFCCSpec
-from gimstage.views import FRAME_SAMPLES
-
-SAMPLE_RATE_HZ = 16_000
 
 
 class MFCC(nn.Module):

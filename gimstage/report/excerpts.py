@@ -14,7 +14,7 @@ from gimstage.data.spectrogram import spectrogram
 from gimstage.data.stl10 import normalise
 from gimstage.inputs import DataSet, Images, Speech
 from gimstage.report.drawing import VERMILION
-from gimstage.views import FRAME_SAMPLES, Spans, Windows
+from gimstage.views import Spans, Windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ class Snippets(Excerpts):
     legend = " Spectrograms, 0 to 8 kHz; the mark is the frame of 10 ms."
 
     def __init__(self, speech: Speech) -> None:
-        self.samples = speech.source()
+        self.samples, self.frame_rows = speech.source(), speech.spec.frame_rows
 
     def cut(self, place: NDArray[np.int64]) -> Image:
         """The spectrogram around a frame, (bins, time), in dB.
@@ -110,10 +110,10 @@ class Snippets(Excerpts):
             place: entry and frame.
         """
         entry, frame = place
-        first = np.array([(frame - SNIPPET_FRAMES // 2) * FRAME_SAMPLES])
-        span = Spans(np.array([entry]), first, SNIPPET_FRAMES * FRAME_SAMPLES)
+        first = np.array([(frame - SNIPPET_FRAMES // 2) * self.frame_rows])
+        span = Spans(np.array([entry]), first, SNIPPET_FRAMES * self.frame_rows)
         wave = self.samples.fill(self.samples.buffer(1, span.count), span)[0, :, 0]
-        return spectrogram(wave.numpy(), hop_samples=FRAME_SAMPLES // 2)
+        return spectrogram(wave.numpy(), hop_samples=self.frame_rows // 2)
 
     def draw(self, axes: Axes, image: Image, loudest: float) -> None:
         """Draw a spectrogram, its frame marked."""

@@ -13,6 +13,7 @@ from gimstage.specs.data import (
     DATA_SPECS,
     DataSpec,
     ImageDataSpec,
+    SequenceDataSpec,
     SpeechDataSpec,
     ValidationSpec,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Shape",
     "SpeakerProbeSpec",
     "Spec",
+    "SequenceDataSpec",
     "SpeechDataSpec",
     "StageSpec",
     "TrainSpec",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from gimstage.data.kinds import Kind
+from gimstage.data.librispeech import FRAME_SAMPLES
+from gimstage.data.utterances import SAMPLE_RATE_HZ
 from gimstage.sizes.bounds import (
     MOST_UTTERANCES,
     Frames,
@@ -94,6 +99,8 @@ class _DataSpec(Spec):
     layout: ClassVar[str]
     algorithm: ClassVar[int] = 1
 
+    source: str
+    train_split: str
     validation: Annotated[ValidationSpec | None, LATER, TRAINING] = None
 
     @property
@@ -103,10 +110,8 @@ class _DataSpec(Spec):
 
     @model_validator(mode="after")
     def _demo_goes_with_its_source(self) -> _DataSpec:
-        source: str = getattr(self, "source", "")
-        demo = getattr(self, "demo", None)
-        if source.startswith("demo_") != (demo is not None):
-            found = f'source = "{source}" {"without" if demo is None else "with"} [demo]'
+        if self.source.startswith("demo_") != self.synthetic:
+            found = f'source = "{self.source}" {"with" if self.synthetic else "without"} [demo]'
             raise ValueError(f'{found}; expected [demo] with "demo_…", and only there')
         return self
 
@@ -209,26 +214,43 @@ class SpeechDemoSpec(Spec):
         return self
 
 
-class SpeechDataSpec(_DataSpec):
-    """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones.
+class SequenceDataSpec(_DataSpec):
+    """Sequences: rows of one or more channels in time, whichever source they are of.
 
-    `subsets` names the folders of speakers that are taken, such as "train-clean-100"; all of them
-    where there is no such key.
+    A *frame* is a whole number of rows; crops begin at frames and are so many of them long.
+
+    Attributes:
+        frame_name: what a frame is, in names of attributes: "10_ms", or "frame".
+        row_name: what rows of raw data are called in messages, such as "samples".
+        sample_bytes: bytes of one value as it lies on the disk.
     """
 
     kind = "speech"
-    layout = "librispeech"
-    source: Literal["librispeech", "demo_speech"]
-    train_split: Literal["train", "test"]
-    mean: Level
-    std: Spread
-    subsets: Annotated[list[str] | None, LATER, Field(min_length=1, max_length=1_000)] = None
+    frame_name: ClassVar[str] = "10_ms"
+    row_name: ClassVar[str] = "samples"
+    sample_bytes: ClassVar[int] = 2
+    mean: Any
+    std: Any
     views: CropSpec
     stored_views: Annotated[StoredSpansSpec, TRAINING]
-    demo: Annotated[SpeechDemoSpec | None, TRAINING] = None
+
+    @property
+    @abstractmethod
+    def frame_rows(self) -> int:
+        """Rows of raw data in a frame."""
+
+    @property
+    @abstractmethod
+    def rate_hz(self) -> float | None:
+        """Rows of raw data in a second; None where nobody says."""
+
+    @property
+    def frame_text(self) -> str:
+        """What a frame is, in messages: "10 ms", or "a frame"."""
+        return self.frame_name.replace("_", " ")
 
     def cached_views(self, frames: Any) -> StoredSpans:
-        """What features.zarr holds of utterances of so many frames, (N,) int64."""
+        """What features.zarr holds of sequences of so many frames, (N,) int64."""
         stored = self.stored_views
         return StoredSpans(
             frames=frames,
@@ -238,19 +260,43 @@ class SpeechDataSpec(_DataSpec):
         )
 
     def whole_utterances(self, frames: Any) -> StoredSpans:
-        """Utterances of so many frames, (N,) int64, as entries of themselves."""
+        """Sequences of so many frames, (N,) int64, as entries of themselves."""
         return StoredSpans(frames=frames, crop_frames=None, count=1, seed=0)
 
+    def normalise(self, rows: NDArray[np.float32]) -> None:
+        """Make rows (…, C) of raw data what a first module reads, in place."""
+        rows -= np.asarray(self.mean, np.float32)
+        rows /= np.asarray(self.std, np.float32)
+
     @property
+    @abstractmethod
     def in_channels(self) -> int:
-        """The channels of a waveform: one."""
-        return 1
+        """Channels of every row, C."""
 
 
-DataSpec = ImageDataSpec | SpeechDataSpec
+class SpeechDataSpec(SequenceDataSpec):
+    """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones.
+
+    `subsets` names the folders of speakers that are taken, such as "train-clean-100"; all of them
+    where there is no such key.
+    """
+
+    layout = "librispeech"
+    frame_rows: ClassVar[int] = FRAME_SAMPLES
+    rate_hz: ClassVar[float] = SAMPLE_RATE_HZ
+    in_channels: ClassVar[int] = 1
+    source: Literal["librispeech", "demo_speech"]
+    train_split: Literal["train", "test"]
+    mean: Level
+    std: Spread
+    subsets: Annotated[list[str] | None, LATER, Field(min_length=1, max_length=1_000)] = None
+    demo: Annotated[SpeechDemoSpec | None, TRAINING] = None
+
+
+DataSpec = ImageDataSpec | SequenceDataSpec
 # By `source`, as each spec says itself which it is for.
 DATA_SPECS: dict[str, type[DataSpec]] = {
     source: spec
-    for spec in get_args(DataSpec)
+    for spec in (ImageDataSpec, SpeechDataSpec)
     for source in get_args(spec.model_fields["source"].annotation)
 }

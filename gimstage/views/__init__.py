@@ -15,10 +15,9 @@ from gimstage.views.grids import (
     patch_grid,
 )
 from gimstage.views.maps import MapViews, Squares, StoredMaps
-from gimstage.views.spans import FRAME_SAMPLES, LiveSpans, Spans, StoredSpans
+from gimstage.views.spans import LiveSpans, Spans, StoredSpans
 
 __all__ = [
-    "FRAME_SAMPLES",
     "Crops",
     "Ints",
     "LiveSpans",

@@ -1,8 +1,9 @@
-"""Speech in time: which stretch of an utterance is looked at, at any rate of rows.
+"""Sequences in time: which stretch of an utterance is looked at, at any rate of rows.
 
-A *frame* is 10 ms, 160 samples. Every crop begins at a frame, and a frame is a whole number of rows
-at every level of the encoder (160 samples, then 32, 8, 4, 2, 1 rows), so one and the same crop is a
-range of samples and, exactly, a range of rows of any cached level.
+A *frame* is a whole number of rows of the raw data: of speech 10 ms, 160 samples. Every crop begins
+at a frame, and a frame is a whole number of rows at every level of the encoder (of speech 160, then
+32, 8, 4, 2, 1), so one and the same crop is a range of raw rows and, exactly, a range of rows of
+any cached level.
 
 features.zarr holds *entries* laid end to end: whole utterances, or crops of them that never move.
 Rows before an entry's first or after its last count as zeros, as padding has it.
@@ -21,8 +22,6 @@ import torch
 from gimstage.draws import generator
 from gimstage.errors import DataError
 from gimstage.views.grids import Ints
-
-FRAME_SAMPLES = 160
 
 
 @dataclass(frozen=True)

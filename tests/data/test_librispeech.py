@@ -69,14 +69,14 @@ def test_files_on_no_list_are_counted_and_left_alone(root):
 
 @pytest.mark.parametrize(("start", "count"), [(0, 4_000), (0, 1), (160, 1_280), (3_999, 1)])
 def test_a_crop_is_what_was_written(root, sounds, start, count):
-    out = np.empty(count, np.float32)
+    out = np.empty((count, 1), np.float32)
     open_split(root, "test").read(1, start, out)
-    assert np.array_equal(out, sounds["84-1-0002"][start : start + count])
+    assert np.array_equal(out[:, 0], sounds["84-1-0002"][start : start + count])
 
 
 def test_a_crop_can_fill_a_row_of_a_batch(root, sounds):
     batch = np.zeros((3, 100, 2), np.float32)
-    open_split(root, "train").read(0, 50, batch[1, :, 0])
+    open_split(root, "train").read(0, 50, batch[1, :, :1])
     assert np.array_equal(batch[1, :, 0], sounds["84-1-0000"][50:150])
     assert batch.sum() == pytest.approx(batch[1, :, 0].sum())
 
@@ -85,9 +85,9 @@ def test_threads_read_at_once(root, sounds):
     split = open_split(root, "train")
 
     def crop(number):
-        out = np.empty(500, np.float32)
+        out = np.empty((500, 1), np.float32)
         split.read(number % 4, number, out)
-        return np.array_equal(out, sounds[TRAIN[number % 4]][number : number + 500])
+        return np.array_equal(out[:, 0], sounds[TRAIN[number % 4]][number : number + 500])
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(crop, range(400)))
@@ -107,21 +107,21 @@ def test_another_rate_is_resampled_to_so_many_samples(root, rate_hz, count, expe
     write(root, "84-1-0000", tone(count, rate_hz), rate_hz)
     split = open_split(root, "train")
     assert (split.samples[0], split.utterances[0].rate_hz) == (expected, rate_hz)
-    split.read(0, 0, np.empty(expected, np.float32))
+    split.read(0, 0, np.empty((expected, 1), np.float32))
 
 
 def test_a_resampled_tone_is_the_same_tone(root):
     write(root, "84-1-0000", tone(22_050, 22_050), 22_050)
-    out = np.empty(8_000, np.float32)
+    out = np.empty((8_000, 1), np.float32)
     open_split(root, "train").read(0, 4_000, out)
-    np.testing.assert_allclose(out, tone(16_000)[4_000:12_000], atol=2e-3)
+    np.testing.assert_allclose(out[:, 0], tone(16_000)[4_000:12_000], atol=2e-3)
 
 
 def test_no_sample_is_lost_of_a_file_too_long_for_float32(root):
     count = 5_000_003
     write(root, "84-1-0000", np.zeros(count, np.int16), 22_050)
     split = open_split(root, "train")
-    split.read(0, int(split.samples[0]) - 1, np.empty(1, np.float32))
+    split.read(0, int(split.samples[0]) - 1, np.empty((1, 1), np.float32))
     assert split.samples[0] == -(-count * 16_000 // 22_050)
 
 
@@ -131,7 +131,7 @@ def test_a_resampled_file_is_decoded_once_for_several_crops(root, monkeypatch):
     real = soundfile.SoundFile
     monkeypatch.setattr(soundfile, "SoundFile", lambda path: opened.append(path) or real(path))
     for start in range(0, 1600, 160):
-        split.read(0, start, np.empty(160, np.float32))
+        split.read(0, start, np.empty((160, 1), np.float32))
     assert len(opened) == 1
 
 

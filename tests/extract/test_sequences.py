@@ -47,7 +47,7 @@ def test_extraction_in_small_tiles_writes_the_same_rows(
         edit(home, f"{number}_*.toml", '"float16"', '"float32"')
     at(home).run()
     whole_rows = [zarr.open_group(features(home, n))["features"][:] for n in (2, 6)]
-    monkeypatch.setattr(sequences, "TILE_FRAMES", 9)
+    monkeypatch.setattr(sequences, "TILE_ROWS", 9 * 160)
     for number, rows in zip((2, 6), whole_rows, strict=True):
         shutil.rmtree(features(home, number))
         at(home).train_stage(number)
@@ -74,10 +74,10 @@ def test_stored_crops_never_move_and_are_trained_on(fresh: Path) -> None:
     assert set(np.diff(group["offsets"][:])) == {1023}
     stack = trained_stack(pipeline.runs, pipeline.recipe.chain(2))
     start = int(group["start_frame"][3]) * 160
-    wave = np.empty(128 * 160, np.float32)
+    wave = np.empty((128 * 160, 1), np.float32)
     pipeline.data.train.read(1, start, wave)
     spec = pipeline.data.spec
-    rows = stack(torch.from_numpy((wave - spec.mean) / spec.std).float()[None, :, None])
+    rows = stack(torch.from_numpy((wave - spec.mean) / spec.std).float()[None])
     assert_close(whole(RowSource(features(fresh, 2)), 3), rows, rtol=1e-2, atol=2e-3)
 
 
@@ -114,7 +114,7 @@ def test_stored_rows_open_alike_in_zarr_xarray_and_tensorstore(finished: Path) -
 def test_a_recurrent_module_goes_on_where_the_shard_before_ended(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sequences, "TILE_FRAMES", 32)
+    monkeypatch.setattr(sequences, "TILE_ROWS", 32 * 160)
     monkeypatch.setattr(cache_format, "SHARD_TARGET_BYTES", 128 * 6 * 2)
     shutil.rmtree(features(home, 6))
     frames, plain = [], sequences.SequenceExtraction._tiles

@@ -69,7 +69,7 @@ def test_stored_crops_bring_the_phones_of_where_they_were_cut(tmp_path: Path) ->
     pipe = pipeline(tmp_path, "tiny_audio", PER_PHONE, stored_views=crops)
     chain = pipe.recipe.chain(1)
     stored = pipe.data.stored
-    found = pipe.data._phones(chain, stored, np.array([3]), np.array([0]))
+    found = pipe.data._labels_in_time(chain, stored, np.array([3]), np.array([0]))
     phones = pipe.data.train.phones()[int(pipe.data.kept[1])]
     first = int(stored.start[3]) - 1
     assert np.array_equal(found[0].numpy(), phones[np.arange(first, first + 128).clip(0)])

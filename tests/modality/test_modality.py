@@ -111,7 +111,7 @@ def test_what_is_read_from_a_store_is_as_long_as_the_crop() -> None:
         (
             "tiny_audio",
             joined([conv(), conv(2)]),
-            "several modules on speech in a row, which encode whole sequences only",
+            "several modules on sequences in a row, which encode whole sequences only",
         ),
     ],
 )

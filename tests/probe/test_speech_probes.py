@@ -103,7 +103,7 @@ def test_each_label_has_the_code_of_its_frame_and_the_mfcc_of_its_window(speech:
     assert [len(labels) for _, labels in found] == [19, 18]
     wave = probe._wave(speech.split("train"), 0)
     codes, _ = found[0]
-    assert_close(codes["x/2"], frame_codes(stacks()["x/2"][0], wave)["x/2"][1:20])
+    assert_close(codes["x/2"], frame_codes(stacks()["x/2"][0], wave, 160)["x/2"][1:20])
     whole = MFCC(MFCCSpec(**MFCCS))(wave[..., 0])[0]
     assert len(whole) == 19
     assert_close(codes["mfcc"], whole)
@@ -125,7 +125,7 @@ def test_mfccs_move_no_other_row(speech: Speech) -> None:
 
 def test_frame_codes_are_means_of_the_rows_of_each_frame() -> None:
     modules, wave = convs(), torch.randn(1, 800, 1)
-    codes = frame_codes(Stack(modules, ["x/1", "x/2"]), wave)
+    codes = frame_codes(Stack(modules, ["x/1", "x/2"]), wave, 160)
     with torch.no_grad():
         rows = modules[0](wave)[0]
     assert len(rows) == 5 * 32 - 1
@@ -136,7 +136,7 @@ def test_frame_codes_are_means_of_the_rows_of_each_frame() -> None:
 
 def test_frame_codes_are_finite_where_a_module_gives_fewer_rows_than_frames() -> None:
     narrow = Conv1dModule(in_channels=1, channels=2, kernel=400, stride=160, padding=0)
-    codes = frame_codes(Stack([narrow], ["x/1"]), torch.randn(1, 1_600, 1))
+    codes = frame_codes(Stack([narrow], ["x/1"]), torch.randn(1, 1_600, 1), 160)
     assert codes["x/1"].shape == (10, 2)
     assert bool(codes["x/1"].isfinite().all())
 

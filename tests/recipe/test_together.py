@@ -86,8 +86,8 @@ BOTH = {"module": {"kind": "gru", "channels": 3, "bptt": True}}
             "tiny_audio",
             "isolated",
             {"output": {"store": "features", "encoding": "float16", "relu": False, "codes": False}},
-            'stage all/1 [output] store: "features" of several modules on speech in a row, which '
-            'encode whole sequences only; expected "none": such a stage is probed, and hands '
+            'stage all/1 [output] store: "features" of several modules on sequences in a row, '
+            'which encode whole sequences only; expected "none": such a stage is probed, and hands '
             "nothing on",
         ),
         (

@@ -19,13 +19,13 @@ from helpers.manifests import (
 from torch import Tensor
 
 from gimstage.data.demo import write_demo
+from gimstage.data.librispeech import FRAME_SAMPLES
 from gimstage.data.stl10 import files, normalise, open_split
 from gimstage.inputs import memo_path
 from gimstage.progress import Watch
 from gimstage.report import collect, patches
 from gimstage.report.drawing import Drawing
 from gimstage.specs import DATA_SPECS
-from gimstage.views import FRAME_SAMPLES
 
 SAMPLES, GRID, CHANNELS = 6, 8, 3
 SCALES = [3.0, 0.0, 1.0]  # how much each channel varies
