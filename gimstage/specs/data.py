@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,15 +233,19 @@ class SequenceDataSpec(_DataSpec):
     views: CropSpec
     stored_views: Annotated[StoredSpansSpec, TRAINING]
 
-    @property
-    @abstractmethod
-    def frame_rows(self) -> int:
-        """Rows of raw data in a frame."""
+    if TYPE_CHECKING:  # keys of some tables, and facts of others
 
-    @property
-    @abstractmethod
-    def rate_hz(self) -> float | None:
-        """Rows of raw data in a second; None where nobody says."""
+        @property
+        def frame_rows(self) -> int:
+            """Rows of raw data in a frame."""
+
+        @property
+        def rate_hz(self) -> float | None:
+            """Rows of raw data in a second; None where nobody says."""
+
+        @property
+        def in_channels(self) -> int:
+            """Channels of every row, C."""
 
     @property
     def frame_text(self) -> str:
@@ -267,11 +270,6 @@ class SequenceDataSpec(_DataSpec):
         """Make rows (…, C) of raw data what a first module reads, in place."""
         rows -= np.asarray(self.mean, np.float32)
         rows /= np.asarray(self.std, np.float32)
-
-    @property
-    @abstractmethod
-    def in_channels(self) -> int:
-        """Channels of every row, C."""
 
 
 class SpeechDataSpec(SequenceDataSpec):
