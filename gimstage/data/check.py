@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.data.kinds import by_folder, left_notes
+from gimstage.data.pixels import normalise
 from gimstage.data.stl10 import (
     IMAGE_PX,
     LABELLED,
-    ImageSplit,
-    normalise,
+    Stl10Split,
     open_split,
     pictures_left,
     present_splits,
@@ -153,7 +153,7 @@ def _mosaic(root: Path, columns: int) -> tuple[NDArray[np.uint8], list[str]]:
     return sheet, names
 
 
-def _report(split: ImageSplit) -> SplitReport:
+def _report(split: Stl10Split) -> SplitReport:
     chosen = _spread(len(split), SAMPLED)
     mean, std = _gray_moments(split, chosen)
     counts = None
@@ -177,7 +177,7 @@ def _spread(count: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
 
 
-def _gray_moments(split: ImageSplit, chosen: NDArray[np.int64]) -> tuple[float, float]:
+def _gray_moments(split: Stl10Split, chosen: NDArray[np.int64]) -> tuple[float, float]:
     total = square = 0.0
     for start in range(0, len(chosen), 100):
         samples = chosen[start : start + 100]

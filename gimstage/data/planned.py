@@ -6,7 +6,7 @@ is what the demos draw first. Imports the demos, the readers of their layouts, a
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,12 @@ from gimstage.data.demo_speech import (
     utterance_id,
 )
 from gimstage.data.librispeech import SpeechSplit
-from gimstage.data.stl10 import LABELLED, ImageSplit, Integers
+from gimstage.data.stl10 import LABELLED, Stl10Split
 from gimstage.data.utterances import Utterance
 from gimstage.errors import DataError
 
 
-class PlannedImages(ImageSplit):
+class PlannedImages(Stl10Split):
     """A split of pictures that `write_demo` has still to write.
 
     Args:
@@ -46,9 +46,7 @@ class PlannedImages(ImageSplit):
         """The number of pictures there will be."""
         return self._count
 
-    def crops(
-        self, samples: Integers, y: Integers, x: Integers, flip: NDArray[Any], size_px: int
-    ) -> NoReturn:
+    def image(self, index: int) -> NoReturn:
         """Refuse: there are no pixels yet."""
         raise _not_written(self.root)
 

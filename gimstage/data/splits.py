@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.errors import NoLabelsError, nearest
+from gimstage.errors import DataError, NoLabelsError, nearest
 
 if TYPE_CHECKING:
     import torch
 
 Ints = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
 NO_LABEL = -1
 
 
@@ -113,8 +114,11 @@ class ImageSplit(Split):
     scale: float
 
     @abstractmethod
+    def image(self, index: int) -> NDArray[Any]:
+        """One image, (C, size_px, size_px) of `dtype`, mapped and not copied where that can be."""
+
     def crops(
-        self, samples: Ints, y: Ints, x: Ints, flip: NDArray[Any], size_px: int
+        self, samples: Integers, y: Integers, x: Integers, flip: NDArray[Any], size_px: int
     ) -> torch.Tensor:
         """One square window per entry, (B, C, size_px, size_px) of `dtype`, contiguous.
 
@@ -128,10 +132,30 @@ class ImageSplit(Split):
         Raises:
             DataError: a sample or a window lies outside.
         """
+        import torch
 
-    @abstractmethod
+        self._refuse_outside("sample", samples, len(self) - 1)
+        self._refuse_outside("window edge", y, self.size_px - size_px)
+        self._refuse_outside("window edge", x, self.size_px - size_px)
+        out = np.empty((len(samples), self.channels, size_px, size_px), self.dtype)
+        entries = zip(samples.tolist(), y.tolist(), x.tolist(), flip.tolist(), strict=True)
+        for row, (sample, top, left, mirrored) in zip(out, entries, strict=True):
+            window = self.image(sample)[:, top : top + size_px, left : left + size_px]
+            row[...] = window[..., ::-1] if mirrored else window
+        return torch.from_numpy(out)
+
     def blank(self, index: int) -> bool:
         """Whether an image is of one colour all over."""
+        image = self.image(index)
+        return bool((image == image[:, :1, :1]).all())
+
+    def _refuse_outside(self, what: str, values: Integers, highest: int) -> None:
+        # Without this a negative index would count from the end, and a window be cut short.
+        if len(values) and (values.min() < 0 or values.max() > highest):
+            bad = int(values[(values < 0) | (values > highest)][0])
+            where = f"{self.root}, split '{self.name}'"
+            cure = "correct the recipe or the caller"
+            raise DataError(where, f"{what} {bad}", f"0 to {highest}", cure)
 
 
 class SequenceSplit(Split):

@@ -1,14 +1,13 @@
-"""Images in STL-10's binary layout: memory-mapped, cropped and normalised.
+"""Images in STL-10's binary layout, memory-mapped.
 
-The first step of the vision pipeline: a folder of files becomes uint8 crops, and those the float32
-input of stage 1. In the folder
+The first step of the vision pipeline: a folder of files becomes uint8 crops. In the folder
 
     train_X.bin  test_X.bin  unlabeled_X.bin    images of 27,648 bytes laid end to end
     train_y.bin  test_y.bin                     one byte per image, 1 … number of classes
     class_names.txt                             one name per line; where absent, ten classes
 
 An image is three planes (red, green, blue) of 96×96 uint8, each stored column by column.
-Shapes: N samples on disk, B batch, y x pixels. Imports `errors` and its neighbours only.
+Shapes: N samples on disk. Imports `errors` and its neighbours only.
 """
 
 import os
@@ -16,14 +15,14 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gimstage.data.files import reading, require_file
 from gimstage.data.kinds import PICTURES, Left, data_kind, ending, no_data
+from gimstage.data.splits import Column, ImageSplit
 from gimstage.errors import DataError, NoLabelsError, nearest
 from gimstage.files import read_regular
 
@@ -31,16 +30,15 @@ IMAGE_PX = 96
 IMAGE_BYTES = 3 * IMAGE_PX * IMAGE_PX
 LABELLED = {"train": True, "test": True, "unlabeled": False}
 
+CLASS = "class"  # what the labels are called
 _NAMES = "class_names.txt"
 _DEFAULT_CLASSES = 10
 _MOST_CLASSES = 255
 _NAMES_BYTES = 1 << 20
 _RESTORE = "restore the file from its source"
 
-Integers = NDArray[np.integer[Any]]
 
-
-class ImageSplit:
+class Stl10Split(ImageSplit):
     """One split of a folder in STL-10's layout; pickling carries its path, not its pixels.
 
     Args:
@@ -53,6 +51,8 @@ class ImageSplit:
         class_names: one per class; the numbers on disk where the folder gives no names.
         num_classes: how many.
     """
+
+    size_px, channels, dtype, scale = IMAGE_PX, 3, np.dtype(np.uint8), 255.0
 
     def __init__(self, root: Path, name: str) -> None:
         _refuse_unknown(root, name)
@@ -67,9 +67,9 @@ class ImageSplit:
         """The number of images, N."""
         return len(self.images)
 
-    def __reduce__(self) -> tuple[type["ImageSplit"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type["Stl10Split"], tuple[Path, str]]:
         """What pickle stores: the way to open the split again, in whichever process."""
-        return ImageSplit, (self.root, self.name)
+        return Stl10Split, (self.root, self.name)
 
     def require_labels(self) -> NDArray[np.int64]:
         """The labels, (N,) int64.
@@ -86,43 +86,26 @@ class ImageSplit:
             )
         return self.labels
 
-    def blank(self, index: int) -> bool:
-        """Whether an image is of one colour all over."""
-        image = self._pixels[index]
-        return bool((image == image[:, :1, :1]).all())
+    @property
+    def ids(self) -> Sequence[str]:
+        """The numbers of the images, counted from 0, as they lie on disk."""
+        return [str(number) for number in range(len(self))]
 
-    def crops(
-        self, samples: Integers, y: Integers, x: Integers, flip: NDArray[Any], size_px: int
-    ) -> torch.Tensor:
-        """One square window per entry, (B, 3, size_px, size_px) uint8, contiguous.
+    @property
+    def columns(self) -> Sequence[str]:
+        """The class, where the split is labelled."""
+        return () if self.labels is None else (CLASS,)
 
-        Args:
-            samples: which images, (B,) integers below N; repeats are allowed.
-            y: upper edge of each window, (B,) integers, 0 … 96 - size_px.
-            x: left edge of each window, in the same form.
-            flip: whether the window is mirrored left to right, (B,) bool or 0/1.
-            size_px: side of the window in pixels.
+    def column(self, name: str) -> Column:
+        """The class of every image; raises as `Split`."""
+        if name != CLASS:
+            raise self.no_column(name)
+        return Column(CLASS, self.class_names, self.require_labels())
 
-        Raises:
-            DataError: a sample or a window lies outside.
-        """
-        self._refuse_outside("sample", samples, len(self) - 1)
-        self._refuse_outside("window edge", y, IMAGE_PX - size_px)
-        self._refuse_outside("window edge", x, IMAGE_PX - size_px)
-        out = np.empty((len(samples), 3, size_px, size_px), np.uint8)
-        entries = zip(samples.tolist(), y.tolist(), x.tolist(), flip.tolist(), strict=True)
-        for row, (sample, top, left, mirrored) in zip(out, entries, strict=True):
-            window = self._pixels[sample, :, top : top + size_px, left : left + size_px]
-            row[...] = window[..., ::-1] if mirrored else window
-        return torch.from_numpy(out)
-
-    def _refuse_outside(self, what: str, values: Integers, highest: int) -> None:
-        # Without this a negative index would count from the end, and a window be cut short.
-        if len(values) and (values.min() < 0 or values.max() > highest):
-            bad = int(values[(values < 0) | (values > highest)][0])
-            where = f"{self.root}, split '{self.name}'"
-            cure = "correct the recipe or the caller"
-            raise DataError(where, f"{what} {bad}", f"0 to {highest}", cure)
+    def image(self, index: int) -> NDArray[Any]:
+        """One image, (3, 96, 96) uint8, mapped."""
+        image: NDArray[Any] = self._pixels[index]
+        return image
 
     def _read_labels(self) -> NDArray[np.int64]:
         path = self.root / f"{self.name}_y.bin"
@@ -148,7 +131,7 @@ class ImageSplit:
         return stored.astype(np.int64) - 1
 
 
-def open_split(root: Path, split: str) -> ImageSplit:
+def open_split(root: Path, split: str) -> Stl10Split:
     """One split of the folder, checked and mapped; no pixel is read yet.
 
     Args:
@@ -159,7 +142,7 @@ def open_split(root: Path, split: str) -> ImageSplit:
         DataError: the split is unknown, a file is missing, unreadable, empty or of the wrong
             length, or a label lies outside the classes.
     """
-    return ImageSplit(root, split)
+    return Stl10Split(root, split)
 
 
 def present_splits(root: Path) -> list[str]:
@@ -188,37 +171,6 @@ def pictures_left(root: Path) -> Left:
     return left
 
 
-def normalise(
-    crops: torch.Tensor,
-    *,
-    channels: Literal["gray", "rgb"],
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> torch.Tensor:
-    """The input of stage 1: (…, 1 or 3, y, x) float32, scaled to [0, 1], minus mean, over std.
-
-    Args:
-        crops: (…, 3, y, x) uint8, on any device.
-        channels: "gray" weighs the three by ITU-R BT.601, rounded to 8 bits as Pillow rounds it.
-        mean: the mean of each resulting channel, on the scale 0 to 1.
-        std: standard deviation of each resulting channel, on the same scale.
-
-    Raises:
-        DataError: there is not one mean and one std per channel.
-    """
-    pixels = _gray(crops) if channels == "gray" else crops
-    if not len(mean) == len(std) == pixels.shape[-3]:
-        raise DataError(
-            f"channels '{channels}'",
-            f"{len(mean)} values of mean and {len(std)} of std",
-            f"{pixels.shape[-3]} of each",
-            "give one per channel",
-        )
-    shift = torch.tensor(mean, dtype=torch.float32, device=crops.device).view(-1, 1, 1)
-    scale = torch.tensor(std, dtype=torch.float32, device=crops.device).view(-1, 1, 1)
-    return pixels.to(torch.float32).div_(255).sub_(shift).div_(scale)
-
-
 def files(root: Path, split: str) -> dict[str, Path]:
     """The files whose names and contents are the identity of a split.
 
@@ -238,12 +190,6 @@ def files(root: Path, split: str) -> dict[str, Path]:
         paths.append(root / f"{split}_y.bin")
         paths += [path for path in [root / _NAMES] if path.exists()]
     return {path.name: path for path in paths}
-
-
-def _gray(crops: torch.Tensor) -> torch.Tensor:
-    # Pillow's integers: .299 .587 .114 times 65,536, a half added before the shift.
-    red, green, blue = crops.to(torch.int32).unbind(-3)
-    return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16).unsqueeze(-3)
 
 
 def _refuse_unknown(root: Path, split: str) -> None:

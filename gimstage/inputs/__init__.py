@@ -6,6 +6,7 @@ reread    that data still is what its fingerprint says, before it is trained on 
 handoff   from a module's features to the values that the next stage reads
 imported  data that is decoded once, into a raw store below the runs folder
 images    pixels and stored patch grids
+stl10     images in STL-10's layout
 sequences crops of sequences of any source, and what is stored of them
 speech    those of LibriSpeech's layout: utterances, speakers and phones
 rows      their raw and their stored rows
@@ -31,6 +32,7 @@ from gimstage.inputs.imported import Imported
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.sequences import Sequences
 from gimstage.inputs.speech import Speech
+from gimstage.inputs.stl10 import Stl10Images
 from gimstage.recipe.chain import Chain
 from gimstage.runs.folder import features_usable
 from gimstage.runs.state import Runs
@@ -45,6 +47,7 @@ __all__ = [
     "PixelSource",
     "SequenceSource",
     "Sequences",
+    "Stl10Images",
     "Source",
     "Speech",
     "TrainingDraws",
@@ -61,8 +64,8 @@ __all__ = [
 
 # By the source that a data.toml names.
 SOURCES: dict[str, type[DataSet]] = {
-    "stl10": Images,
-    "demo_images": Images,
+    "stl10": Stl10Images,
+    "demo_images": Stl10Images,
     "librispeech": Speech,
     "demo_speech": Speech,
 }

@@ -5,29 +5,24 @@ Shape letters: B batch, G patches per side of a window, C channels, y x map insi
 
 from __future__ import annotations
 
-from contextlib import suppress
+from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gimstage.cache import FeatureReader
-from gimstage.data.demo import write_demo
-from gimstage.data.kinds import left_notes
-from gimstage.data.planned import PlannedImages
-from gimstage.data.stl10 import ImageSplit, files, normalise, open_split, pictures_left
-from gimstage.data.titles import STL10_COUNTS, SYNTHETIC, images_title
-from gimstage.errors import DataError
+from gimstage.data.pixels import Channels, normalise
+from gimstage.data.splits import NO_LABEL, ImageSplit
+from gimstage.errors import NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
     Places,
     Source,
     TrainingDraws,
     encoded_again,
-    given_folder,
     looked_at,
     no_labels,
     pinned,
@@ -37,7 +32,6 @@ from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modality.images import grid_store
 from gimstage.modules import EncoderModule
-from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.specs import ImageDataSpec
 from gimstage.views import Crops, Ints, LiveViews, StoredViews, Windows, cut_out, patch_grid
@@ -48,7 +42,7 @@ class PixelSource(Source):
 
     Args:
         split: the memory-mapped images.
-        channels: "gray" or "rgb".
+        channels: "gray", "rgb", or how many; see `normalise`.
         mean: the mean of each channel, for pixels in [0, 1].
         std: the standard deviation of each channel, for the same.
         stored: the stored views, to find the pixels of a window.
@@ -58,7 +52,7 @@ class PixelSource(Source):
         self,
         split: ImageSplit,
         *,
-        channels: Literal["gray", "rgb"],
+        channels: Channels,
         mean: list[float],
         std: list[float],
         stored: StoredViews,
@@ -67,9 +61,10 @@ class PixelSource(Source):
         self.channels, self.mean, self.std = channels, mean, std
 
     def buffer(self, count: int, size: int) -> Tensor:
-        """Raw pixels, (count, 3, px, px) uint8."""
+        """Raw pixels, (count, C, px, px) of the stored dtype."""
         px = self.stored.live.grid_px(size)
-        return pinned(torch.empty(count, 3, px, px, dtype=torch.uint8))
+        dtype = torch.from_numpy(np.empty(0, self.split.dtype)).dtype
+        return pinned(torch.empty(count, self.split.channels, px, px, dtype=dtype))
 
     def fill(self, buffer: Tensor, places: Crops | Windows) -> Tensor:
         """Copy the crops; a window is first turned into the crop it was encoded from."""
@@ -88,8 +83,9 @@ class PixelSource(Source):
         return patch_grid(images, live.patch_px, live.stride_px)
 
     def normalised(self, raw: Tensor) -> Tensor:
-        """Images (B, channels, px, px) float32 of raw pixels (B, 3, px, px) uint8."""
-        return normalise(raw, channels=self.channels, mean=self.mean, std=self.std)
+        """Images (B, channels, px, px) float32 of raw pixels (B, C, px, px) as they are stored."""
+        scale = self.split.scale
+        return normalise(raw, channels=self.channels, mean=self.mean, std=self.std, scale=scale)
 
 
 class GridSource(Source):
@@ -137,53 +133,17 @@ class RecomputedGrids(Source):
 
 
 class Images(DataSet):
-    """The image data of a recipe.
-
-    Args:
-        spec: the recipe's data.toml.
-        root: folder in STL-10's binary layout.
-    """
+    """The image data of a recipe, whatever its source."""
 
     spec: ImageDataSpec
 
-    @classmethod
-    def find(cls, spec: ImageDataSpec, data: Path | None, runs: Path) -> Images:
-        """The folder `--data` names, or the demo's own below the runs folder.
+    @abstractmethod
+    def split(self, name: str) -> ImageSplit:
+        """A split of the data set; of what is not made, its counts and labels.
 
         Raises:
-            DataError: a recipe on real images without `--data`.
+            DataError: there is no such split, or it cannot be read.
         """
-        if spec.demo is None:
-            fetch = "add --data DIR, or fetch the images: gimstage data download stl10 DIR"
-            return cls(spec, given_folder(data, "unlabeled_X.bin, train_X.bin, …", fetch))
-        if data is not None:
-            return cls(spec, data)
-        name = "demo-{unlabeled}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
-        return cls(spec, runs / "data" / name, own=True)
-
-    def write(self, watch: Watch) -> None:
-        """Write the demo's images, as many as the recipe says."""
-        assert self.spec.demo is not None, "only a demo's own data is not made"
-        write_demo(self.root, **self.spec.demo.model_dump())
-
-    def split(self, name: str) -> ImageSplit:
-        """A split of the data set, memory-mapped; of what is not made, its counts and labels."""
-        demo = self.spec.demo
-        if demo is None or self.is_made:
-            return open_split(self.root, name)
-        count = demo.model_dump()[name]
-        return PlannedImages(self.root, name, seed=demo.seed, count=count)
-
-    @property
-    def title(self) -> str:
-        """Synthetic, STL-10 by the sizes of its splits, or somebody's own."""
-        if self.own:
-            return SYNTHETIC["images"]
-        counts = {}
-        for name in STL10_COUNTS:
-            with suppress(DataError):  # not every data set has all of them
-                counts[name] = len(self.split(name))
-        return images_title(counts)
 
     @cached_property
     def train(self) -> ImageSplit:
@@ -198,7 +158,19 @@ class Images(DataSet):
     @property
     def labels(self) -> Ints | None:
         """Their labels, (N,), where the split has any."""
-        return self.train.labels
+        name = self.spec.label_column
+        if name is None or name not in self.train.columns:
+            return None
+        return self.train.column(name).values
+
+    @cached_property
+    def _required_labels(self) -> Ints:
+        """The labels that losses need; raises as `Split.column`."""
+        if self.spec.label_column is None:
+            found = "missing, and a loss of the recipe needs labels"
+            cure = "name a column of labels, or choose a loss that needs none"
+            raise NoLabelsError("data.toml label", found, cure=cure)
+        return self.train.column(self.spec.label_column).values
 
     @cached_property
     def stored(self) -> StoredViews:
@@ -210,29 +182,26 @@ class Images(DataSet):
         labels = None if self.labels is None else len(self.labels)
         return grid_store(self.stored, chain.shapes()[-1], chain.last.spec.output, labels=labels)
 
-    def files(self, split: str) -> dict[str, Path]:
-        """Images, and labels and names of classes where the split has any."""
-        return files(self.root, split)
-
     def notes(self) -> list[str]:
-        """Pictures that are not read, and whether those that are show anything; see `DataSet`."""
+        """Whether the pictures show anything; see `DataSet`."""
         chosen = looked_at(len(self.train))
         blank = sum(map(self.train.blank, chosen))
         what = f"{blank} of {len(chosen)} images looked at are of one colour"
-        return left_notes(pictures_left(self.root)) + [f"split '{self.train.name}': {what}"] * (
-            blank > 0
-        )
+        return [f"split '{self.train.name}': {what}"] * (blank > 0)
 
     def live(self) -> LiveViews:
         """The fresh crops that stage 1 is trained on."""
         return self.spec.live_views()
 
     def usable(self, chain: Chain) -> Ints:
-        """Every image, once it is known to have a label where one is needed."""
-        if chain.label_kinds:
-            where = f"{self.root}, split '{self.train.name}'"
-            refuse_unknown_classes(self.train.require_labels(), chain, where)
-        return np.arange(self.num_samples, dtype=np.int64)
+        """Every image, or those that have a label where one is needed."""
+        if not chain.label_kinds:
+            return np.arange(self.num_samples, dtype=np.int64)
+        labels = self._required_labels
+        labelled = np.flatnonzero(labels != NO_LABEL)
+        where = f"{self.root}, split '{self.train.name}'"
+        refuse_unknown_classes(labels[labelled], chain, where)
+        return labelled
 
     def draws(self, chain: Chain) -> TrainingDraws:
         """Fresh crops for a first stage, windows of stored views for the others."""
@@ -250,7 +219,7 @@ class Images(DataSet):
 
     def _labels(self, places: Places) -> Tensor:
         assert isinstance(places, Crops | Windows)
-        return torch.from_numpy(self.train.require_labels()[places.sample])
+        return torch.from_numpy(self._required_labels[places.sample])
 
     def source(self) -> PixelSource:
         """The pixels of the split trained on."""

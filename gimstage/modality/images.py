@@ -13,7 +13,6 @@ from gimstage.specs import ImageDataSpec, OutputSpec, Shape, StageSpec
 from gimstage.views import StoredViews
 
 DIMENSIONS = ("sample", "view", "row", "column", "channel", "y", "x")
-RAW_CHANNELS = 3  # of raw pixels, whatever the recipe makes of them
 
 
 class ImageModality(Modality):
@@ -54,7 +53,7 @@ class ImageModality(Modality):
     @property
     def raw_bytes(self) -> int:
         """Those of a crop's pixels, a byte a channel."""
-        return RAW_CHANNELS * self.data.views.crop_px**2
+        return self.data.raw_channels * self.data.views.crop_px**2
 
     def crop_shape(self, shape: Shape) -> Shape:
         """(G, G, C, y, x) of patches (C, y, x)."""

@@ -225,8 +225,9 @@ class ClassProbe(CropProbe):
         super().__init__(spec, **settings)
         self.images, self.baseline = images, PIXELS if spec.pixels else None
         self.splits = {role: images.split(getattr(spec, f"{role}_split")) for role in ROLES}
-        self.labels = {role: split.require_labels() for role, split in self.splits.items()}
-        self.chance = 1 / self.splits["train"].num_classes
+        columns = {role: split.column("class") for role, split in self.splits.items()}
+        self.labels = {role: column.values for role, column in columns.items()}
+        self.chance = 1 / len(columns["train"].classes)
         if len(np.unique(self.labels["train"])) < 2:
             raise DataError(
                 f"{images.root}, split '{spec.train_split}'",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.data.kinds import Kind
+from gimstage.data.pixels import normalise
 from gimstage.data.spectrogram import spectrogram
-from gimstage.data.stl10 import normalise
 from gimstage.inputs import DataSet, Images, Speech
 from gimstage.report.drawing import VERMILION
 from gimstage.views import Spans, Windows
@@ -72,7 +72,7 @@ class Patches(Excerpts):
         self.spec, self.pixels = images.spec, images.source()
 
     def cut(self, place: NDArray[np.int64]) -> Image:
-        """A patch, (px, px, 3) or (px, px), on the scale 0 to 1.
+        """A patch, (px, px, 3) or (px, px), on the scale 0 to 1; of other channels, their mean.
 
         Args:
             place: sample, view, row and column.
@@ -81,8 +81,12 @@ class Patches(Excerpts):
         buffer = self.pixels.buffer(1, 1)
         raw = self.pixels.fill(buffer, Windows(sample, view, row, column, 1))
         channels, depth = self.spec.channels, self.spec.in_channels
-        patch = normalise(raw, channels=channels, mean=[0.0] * depth, std=[1.0] * depth)[0]
-        return (patch[0] if depth == 1 else patch.permute(1, 2, 0)).numpy()
+        scale = self.pixels.split.scale
+        patch = normalise(
+            raw, channels=channels, mean=[0.0] * depth, std=[1.0] * depth, scale=scale
+        )[0]
+        shown = patch.permute(1, 2, 0) if len(patch) == 3 else patch.mean(0)
+        return shown.numpy()
 
     def draw(self, axes: Axes, image: Image, loudest: float) -> None:
         """Draw a patch into the axes."""

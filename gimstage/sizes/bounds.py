@@ -22,6 +22,7 @@ MOST_STORED = 1_000  # stored views of a sample
 MOST_BYTES = 10**18  # of a disk or of GPU memory
 
 Positive = Annotated[int, Gt(0), Le(MOST)]
+ChannelCount = Annotated[int, Gt(0), Le(1 << 12)]  # of raw data: a satellite's bands, electrodes
 Natural = Annotated[int, Ge(0), Le(MOST)]
 Kernel = Annotated[int, Gt(0), Le(1 << 14)]  # a second of samples; strides too
 Padding = Annotated[int, Ge(0), Le(1 << 14)]

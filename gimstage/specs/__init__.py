@@ -1,6 +1,6 @@
 """What may stand in a recipe's TOML files: one frozen model per table, no key without a meaning.
 
-    data.toml     ImageDataSpec or SpeechDataSpec, by its `source`
+    data.toml     Stl10Spec, SpeechDataSpec and others, by its `source`
     N_name.toml   StageSpec
     probe*.toml   ClassProbeSpec, SpeakerProbeSpec or PhoneProbeSpec, by its `task`
 
@@ -15,6 +15,7 @@ from gimstage.specs.data import (
     ImageDataSpec,
     SequenceDataSpec,
     SpeechDataSpec,
+    Stl10Spec,
     ValidationSpec,
 )
 from gimstage.specs.encoders import EncoderTable
@@ -59,6 +60,7 @@ __all__ = [
     "SequenceDataSpec",
     "SpeechDataSpec",
     "StageSpec",
+    "Stl10Spec",
     "TrainSpec",
     "ValidationSpec",
 ]

@@ -13,6 +13,7 @@ from gimstage.data.librispeech import FRAME_SAMPLES
 from gimstage.data.utterances import SAMPLE_RATE_HZ
 from gimstage.sizes.bounds import (
     MOST_UTTERANCES,
+    ChannelCount,
     Frames,
     Images,
     Level,
@@ -28,6 +29,8 @@ from gimstage.specs.base import LATER, TRAINING, Spec
 from gimstage.views import LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
+ChannelNames = Literal["gray", "rgb"]
+_CHANNELS = {"gray": 1, "rgb": 3}
 
 
 class ViewsSpec(Spec):
@@ -116,30 +119,45 @@ class _DataSpec(Spec):
 
 
 class ImageDataSpec(_DataSpec):
-    """Images in STL-10's layout, or synthetic ones."""
+    """Square images of one size, in STL-10's layout unless a source says otherwise."""
 
     kind = "images"
     layout = "stl10"
-    source: Literal["stl10", "demo_images"]
-    train_split: Literal["unlabeled", "train", "test"]
-    channels: Literal["gray", "rgb"]
+    source: str
+    train_split: str
+    channels: ChannelNames | ChannelCount
     mean: list[Level]
     std: list[Spread]
     views: ViewsSpec
     stored_views: Annotated[StoredViewsSpec, TRAINING]
-    demo: Annotated[DemoSpec | None, TRAINING] = None
 
     @field_validator("mean", "std")
     @classmethod
     def _one_per_channel(cls, values: list[float], info: Any) -> list[float]:
-        wanted = {"gray": 1, "rgb": 3}.get(info.data.get("channels", ""), len(values))
+        channels = info.data.get("channels", len(values))
+        wanted = _CHANNELS.get(channels, channels)
         if len(values) != wanted:
             raise ValueError(f"{wanted} numbers, one per channel")
         return values
 
+    @property
+    def image_px(self) -> int:
+        """The side of every image in pixels."""
+        return STL10_PX
+
+    @property
+    def raw_channels(self) -> int:
+        """The channels that pixels are stored in, whatever the recipe makes of them."""
+        return 3
+
+    @property
+    def label_column(self) -> str | None:
+        """Which label supervised losses learn, and features.zarr keeps."""
+        return "class"
+
     def live_views(self) -> LiveViews:
         """The crops that stage 1 is trained on."""
-        return LiveViews(image_px=STL10_PX, **self.views.model_dump())
+        return LiveViews(image_px=self.image_px, **self.views.model_dump())
 
     def cached_views(self, num_samples: int) -> StoredViews:
         """The views features.zarr holds of a split of `num_samples` images."""
@@ -156,6 +174,15 @@ class ImageDataSpec(_DataSpec):
     def in_channels(self) -> int:
         """Channels of a first module's input."""
         return len(self.mean)
+
+
+class Stl10Spec(ImageDataSpec):
+    """Images in STL-10's layout, or synthetic ones."""
+
+    source: Literal["stl10", "demo_images"]
+    train_split: Literal["unlabeled", "train", "test"]
+    channels: ChannelNames
+    demo: Annotated[DemoSpec | None, TRAINING] = None
 
 
 class CropSpec(Spec):
@@ -295,6 +322,6 @@ DataSpec = ImageDataSpec | SequenceDataSpec
 # By `source`, as each spec says itself which it is for.
 DATA_SPECS: dict[str, type[DataSpec]] = {
     source: spec
-    for spec in (ImageDataSpec, SpeechDataSpec)
+    for spec in (Stl10Spec, SpeechDataSpec)
     for source in get_args(spec.model_fields["source"].annotation)
 }

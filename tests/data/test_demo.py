@@ -9,7 +9,8 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from gimstage.data.demo import CLASS_NAMES, write_demo
-from gimstage.data.stl10 import normalise, open_split
+from gimstage.data.pixels import normalise
+from gimstage.data.stl10 import open_split
 from gimstage.errors import DataError
 
 SMALL = {"unlabeled": 12, "train": 21, "test": 10}

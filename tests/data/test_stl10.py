@@ -11,7 +11,8 @@ import torch
 from helpers.digests import fingerprint
 from PIL import Image
 
-from gimstage.data.stl10 import files, normalise, open_split
+from gimstage.data.pixels import normalise
+from gimstage.data.stl10 import files, open_split
 from gimstage.errors import DataError, NoLabelsError
 
 

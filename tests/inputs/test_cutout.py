@@ -8,7 +8,7 @@ import torch
 from helpers.homes import CPU, RECIPES
 
 from gimstage.draws import generator
-from gimstage.inputs import Images
+from gimstage.inputs import Images, Stl10Images
 from gimstage.probe.crops import ClassProbe, mean_code
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
@@ -22,7 +22,7 @@ CUTOUT_PX = 24
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The tiny recipe's synthetic images."""
-    images = Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
+    images = Stl10Images.find(RECIPE.data, None, tmp_path_factory.mktemp("runs"))
     images.make(Watch())
     return images
 
@@ -31,7 +31,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Images:
 def cut(plain: Images) -> Images:
     """The same ones with cutout."""
     views = RECIPE.data.views.model_copy(update={"cutout_px": CUTOUT_PX})
-    return Images(RECIPE.data.model_copy(update={"views": views}), plain.root)
+    return Stl10Images(RECIPE.data.model_copy(update={"views": views}), plain.root)
 
 
 def prepared(images: Images, where: Crops | Windows) -> torch.Tensor:

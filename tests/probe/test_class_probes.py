@@ -11,7 +11,7 @@ from helpers.homes import CPU, RECIPES, at
 from torch import Tensor, nn
 
 from gimstage.draws import drawing
-from gimstage.inputs import Images
+from gimstage.inputs import Stl10Images
 from gimstage.modules import ResNetModule
 from gimstage.probe.classifiers import _train, hidden_accuracy, paper_accuracy
 from gimstage.probe.crops import ClassProbe, all_codes, mean_code
@@ -125,7 +125,7 @@ def test_only_a_last_batch_that_is_too_small_is_left_out(
 def probe(tmp_path_factory: pytest.TempPathFactory) -> ClassProbe:
     """The tiny recipe's probe, of its synthetic images."""
     recipe = Recipe.load(RECIPES / "tiny")
-    images = Images.find(recipe.data, None, tmp_path_factory.mktemp("runs"))
+    images = Stl10Images.find(recipe.data, None, tmp_path_factory.mktemp("runs"))
     images.make(Watch())
     return ClassProbe(recipe.probe("probe"), images, device=CPU, workers=1, watch=Watch())
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from gimstage.data.demo import write_demo
 from gimstage.data.librispeech import FRAME_SAMPLES
-from gimstage.data.stl10 import files, normalise, open_split
+from gimstage.data.pixels import normalise
+from gimstage.data.stl10 import files, open_split
 from gimstage.inputs import memo_path
 from gimstage.progress import Watch
 from gimstage.report import collect, patches

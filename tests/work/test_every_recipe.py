@@ -9,7 +9,7 @@ from helpers.homes import CPU, STAGES
 
 from gimstage.data.demo import write_demo
 from gimstage.data.demo_speech import write_demo_speech
-from gimstage.inputs import Images, Speech
+from gimstage.inputs import Speech, Stl10Images
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
 from gimstage.specs import ImageDataSpec
@@ -49,7 +49,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pipeline_of(home: Path, recipe: Recipe) -> Pipeline:
     images = isinstance(recipe.data, ImageDataSpec)
-    data = Images(recipe.data, home / "images") if images else Speech(recipe.data, home / "speech")
+    data = (
+        Stl10Images(recipe.data, home / "images")
+        if images
+        else Speech(recipe.data, home / "speech")
+    )
     settings = Settings(device=CPU, workers=1, max_disk=None, checkpoint_every_s=1e9)
     return Pipeline(recipe, data, root=home / "runs", settings=settings, watch=Watch())
 
