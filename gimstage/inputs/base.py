@@ -128,6 +128,7 @@ class TrainingDraws:
         draw: a random view of each of the samples it is given.
         labels: the labels of the samples at such places, on the CPU, for objectives that need them.
         held_out: the places that validation looks at, a batch each.
+        warm_up: the rows before a place, in a recurrent module's output, that its state comes from.
     """
 
     samples: Ints
@@ -137,6 +138,7 @@ class TrainingDraws:
     draw: Callable[[torch.Generator, Ints], Places]
     labels: Callable[[Places], Tensor | None]
     held_out: Sequence[Places]
+    warm_up: int = 0
 
     @property
     def steps_per_epoch(self) -> int:

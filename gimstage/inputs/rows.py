@@ -109,7 +109,8 @@ class RowSource(SequenceSource):
         """Read exactly the rows' bytes; rows outside an entry are left as they come."""
         filled = buffer[: len(places), : places.count]
         starts = self.offsets[places.entry] + places.first
-        if not overhangs(places, self.lengths):
+        # The reader wants whole buffers; rows of a longer one are read one by one.
+        if filled.is_contiguous() and not overhangs(places, self.lengths):
             self.reader.read("features", filled, starts[:, None])
             return filled
         for row, entry, first, start in zip(

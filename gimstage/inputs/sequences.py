@@ -196,6 +196,7 @@ class Sequences(DataSet, Generic[S]):
             size=rows,
             draw=lambda rng, samples: spans(*stored.draw(rng, samples, frames)),
             labels=labels,
+            warm_up=chain.modality.warm_up_rows(chain.modules()),
             held_out=[
                 spans(*stored.centre(batch, frames)) for batch in self.held_out_batches(chain)
             ],

@@ -18,7 +18,7 @@ from gimstage.modality.sequences import (
     sequence_modules,
 )
 from gimstage.specs import DataSpec, ImageDataSpec
-from gimstage.specs.data import CropSpec
+from gimstage.specs.stage import StageCropSpec
 
 __all__ = [
     "ImageModality",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def modality_of(data: DataSpec, views: CropSpec | None = None) -> Modality:
+def modality_of(data: DataSpec, views: StageCropSpec | None = None) -> Modality:
     """What answers for a recipe's kind of data.
 
     Args:

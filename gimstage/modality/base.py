@@ -132,6 +132,14 @@ class Modality(ABC):
     def crop_text(self, shape: Shape) -> str:
         """How large a crop is, in the words of a message, if its units have `shape`."""
 
+    def warm_up_rows(self, modules: Sequence[EncoderModule]) -> int:
+        """Rows before a crop that the state of the last module comes from, in its output's rows.
+
+        Args:
+            modules: the modules of all stages, from the data up.
+        """
+        return 0
+
     @abstractmethod
     def whole_only(self, module: EncoderModule) -> str:
         """Why a module's features cannot be read in parts, for a message; empty where they can."""

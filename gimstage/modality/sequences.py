@@ -13,7 +13,7 @@ from gimstage.errors import RecipeError, either
 from gimstage.modality.base import Modality, StoreForm, small_layout
 from gimstage.modules import EncoderModule, SequenceModule
 from gimstage.specs import DataSpec, OutputSpec, SequenceDataSpec, Shape, StageSpec
-from gimstage.specs.data import CropSpec
+from gimstage.specs.stage import StageCropSpec
 from gimstage.views import StoredSpans
 
 
@@ -30,8 +30,9 @@ class SequenceModality(Modality):
     crop_key = "crop_frames"
     along = "rows"
 
-    def __init__(self, data: SequenceDataSpec, views: CropSpec | None) -> None:
+    def __init__(self, data: SequenceDataSpec, views: StageCropSpec | None) -> None:
         self.data, self.views = data, views or data.views
+        self.warm_up_frames = (views and views.warm_up_frames) or 0
 
     @property
     def suited(self) -> str:
@@ -85,6 +86,10 @@ class SequenceModality(Modality):
         """A crop in words, such as "128 rows"."""
         return f"{shape[0]} rows"
 
+    def warm_up_rows(self, modules: Sequence[EncoderModule]) -> int:
+        """The warm_up_frames of the stage's [views], in rows of what its module makes."""
+        return self.warm_up_frames * rows_per_frame(self.data, modules)
+
     def whole_only(self, module: EncoderModule) -> str:
         """Several modules as one: what an inner one makes of padding is not padding."""
         if len(module.parts) > 1:
@@ -106,6 +111,13 @@ class SequenceModality(Modality):
                 f"a row every {rows} {self.data.row_name}, all strides multiplied",
                 expected=f"a divisor of {self.data.frame_rows}, the {self.data.row_name} of "
                 f"{self.data.frame_text} at which crops begin",
+            )
+        if self.warm_up_frames and not (modules[-1].recurrent and len(modules[-1].parts) == 1):
+            raise RecipeError(
+                f"{where} [views] warm_up_frames",
+                f"{self.warm_up_frames}, for a module without a state to warm up",
+                expected='it with one recurrent [module], such as "gru"',
+                cure="remove the key",
             )
         if stage.output.codes:
             raise RecipeError(

@@ -65,6 +65,13 @@ class SequenceModule(EncoderModule, ABC):
             state: what came back for the rows before; None at the beginning of a sequence.
         """
 
+    def continued(self, x: Tensor, state: Tensor | None) -> Outputs:
+        """What `outputs` gives of x (B, T, C), after rows that left a state (1, B, C').
+
+        Without a state it is `outputs`, and so it is of a module that has none.
+        """
+        return self.outputs(x)
+
     def unpadded(self, x: Tensor) -> Tensor:
         """The output rows whose reach is exactly x (B, T, C), from the beginning of a sequence."""
         return self.advance(x, None)[0]
@@ -168,7 +175,11 @@ class GRUModule(SequenceModule, kind="gru"):
 
     def outputs(self, x: Tensor) -> Outputs:
         """Its input as codes, its output as features and contexts."""
-        contexts = self(x)
+        return self.continued(x, None)
+
+    def continued(self, x: Tensor, state: Tensor | None) -> Outputs:
+        """The same after rows that left a state."""
+        contexts = self._contexts(x, state)
         return Outputs(contexts, x, contexts)
 
     def length(self, rows: int) -> int:
@@ -181,9 +192,12 @@ class GRUModule(SequenceModule, kind="gru"):
 
     def forward(self, x: Tensor) -> Tensor:
         """The contexts (…, T, C') of whole sequences of codes (…, T, C)."""
+        return self._contexts(x, None)
+
+    def _contexts(self, x: Tensor, state: Tensor | None) -> Tensor:
         flat = x.flatten(0, -3)
         detached = not self.bptt and self.training
-        contexts = self._detached(flat) if detached else self.gru(flat)[0]
+        contexts = self._detached(flat, state) if detached else self.gru(flat, state)[0]
         shaped: Tensor = contexts.unflatten(0, x.shape[:-2])
         return shaped
 
@@ -192,12 +206,15 @@ class GRUModule(SequenceModule, kind="gru"):
         contexts, state = self.gru(x, state)
         return contexts, state
 
-    def _detached(self, x: Tensor) -> Tensor:
+    def _detached(self, x: Tensor, state: Tensor | None) -> Tensor:
         """The same contexts, (B, T, C'), each a function of its own step alone."""
         # Once over the sequence for the values, without gradient; then every step by itself from
         # the state before it, all steps at once: no loop over time is needed.
         with torch.no_grad():
-            before = F.pad(self.gru(x)[0][:, :-1], (0, 0, 1, 0)).flatten(0, 1)
+            before = F.pad(self.gru(x, state)[0][:, :-1], (0, 0, 1, 0))
+            if state is not None:
+                before[:, 0] = state[0]
+            before = before.flatten(0, 1)
         steps = x.flatten(0, 1)[:, None]
         contexts: Tensor = self.gru(steps, before[None])[0][:, 0].unflatten(0, x.shape[:2])
         return contexts
@@ -251,7 +268,11 @@ class ConvGRUModule(SequenceModule, kind="conv1d_gru"):
 
     def outputs(self, x: Tensor) -> Outputs:
         """The convolution's output as codes, the GRU's as features and contexts."""
-        return self.gru.outputs(self.conv(x))
+        return self.continued(x, None)
+
+    def continued(self, x: Tensor, state: Tensor | None) -> Outputs:
+        """The same after rows that left a state."""
+        return self.gru.continued(self.conv(x), state)
 
     def length(self, rows: int) -> int:
         """How many rows come out for a whole sequence of `rows`."""

@@ -176,7 +176,10 @@ def _step_work(chain: Chain, setting: Setting) -> int:
     # Backward is two passes; micro-batches and checkpointing each add a forward one.
     split = setting.micro_batch < chain.last.spec.train.batch_size
     below = sum(forward_work(part) for part in recomputed_below(chain))
-    return (3 + split + setting.checkpointing) * step_forward_work(chain) + below
+    work = (3 + split + setting.checkpointing) * step_forward_work(chain) + below
+    if before := chain.modality.warm_up_rows(chain.modules()):  # forward alone, below too
+        work += before * (forward_work(chain) + below) // chain.shapes()[-1][0]
+    return work
 
 
 def _steps(chain: Chain, data: DataSet) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gimstage.errors import BudgetError
 from gimstage.inputs import HandOff, encoded_again
+from gimstage.modality import sequence_modules
 from gimstage.modules import EncoderModule
 from gimstage.plan.memory import Budget, Peak, predict_peak
 from gimstage.plan.predictions import code_of, prediction_key, remembered
@@ -24,6 +25,7 @@ from gimstage.recipe.chain import Chain
 from gimstage.sizes import format_bytes
 from gimstage.stack import Learner, new_learners, new_module, stand_in_labels
 from gimstage.train.step import Batch, training_step
+from gimstage.train.warmup import PIECE_ROWS
 
 # Time of a step as a multiple of the plain one. In theory a forward pass is a third of it and each
 # measure costs one more: 1.33, and 1.67 for both. `make bench` measures them.
@@ -167,6 +169,7 @@ def _traced(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
                 count=spec.batch_size,
                 labels=stand_in_labels(chain, spec.batch_size),
                 rngs=[torch.Generator() for _ in learners],
+                state=partial(_state, chain, learners, frozen, below) if warmed_up else None,
             ),
             optimiser=optimiser,
             precision=spec.precision,
@@ -174,7 +177,7 @@ def _traced(chain: Chain, micro_batch: int, checkpointing: bool) -> Peak:
             due=[True for _ in learners],
         )
 
-    shape = _input_shape(chain, below)
+    shape, warmed_up = _input_shape(chain, below), chain.modality.warm_up_rows(chain.modules())
     # Once, before the trace: what is first built inside it keeps its stand-ins for tensors.
     for part in [*below, chain]:
         part.build()
@@ -195,6 +198,24 @@ def _input_shape(chain: Chain, below: list[Chain]) -> tuple[int, ...]:
     """The shape of one sample of what is read; of speech with the reach of what is recomputed."""
     shapes = chain.shapes()[-2 - len(below) : -1]
     return chain.modality.input_shape(shapes, [part.modules()[-1] for part in below])
+
+
+@torch.no_grad()
+def _state(
+    chain: Chain,
+    learners: Sequence[Learner],
+    frozen: list[EncoderModule],
+    below: list[Chain],
+    first: int,
+    last: int,
+) -> Tensor | None:
+    """What a recurrent module begins some samples with, after a piece of what is before them."""
+    (module,) = sequence_modules([learners[0].module])
+    rows = min(PIECE_ROWS, chain.modality.warm_up_rows(chain.modules()))
+    *shapes, shape = chain.shapes()[-2 - len(below) : -1]
+    piece = [*shapes, (module.reach(0, rows).rows, *shape[1:])]
+    read = chain.modality.input_shape(piece, [part.modules()[-1] for part in below])
+    return module.advance(_load(torch.empty(last, *read), frozen, below, first, last), None)[1]
 
 
 def _load(

@@ -10,7 +10,7 @@ from pydantic_core import PydanticKnownError
 
 from gimstage.cache import ENCODINGS
 from gimstage.cache.encodings import ALGORITHM
-from gimstage.sizes.bounds import Epochs, LearningRate, Positive, Seed, Share, Steps
+from gimstage.sizes.bounds import Epochs, Frames, LearningRate, Positive, Seed, Share, Steps
 from gimstage.specs.base import LATER, Spec
 from gimstage.specs.data import CropSpec
 from gimstage.specs.encoders import EncoderField, EncoderTable
@@ -18,6 +18,16 @@ from gimstage.specs.objectives import ObjectiveField, ObjectiveTable
 from gimstage.specs.tables import PartTable
 
 Modules = Annotated[list[EncoderField], Field(min_length=2, max_length=64)]
+
+
+class StageCropSpec(CropSpec):
+    """`[views]` of a stage on sequences: shorter crops than the data's, and what goes before them.
+
+    With `warm_up_frames` a recurrent module begins a crop with the state that so many frames before
+    it leave, or as many as there are; no gradient flows into them.
+    """
+
+    warm_up_frames: Annotated[Frames | None, LATER] = None
 
 
 class DecaySpec(Spec):
@@ -112,7 +122,7 @@ class StageSpec(Spec):
     """
 
     input: int | str
-    views: CropSpec | None = None
+    views: StageCropSpec | None = None
     mode: Annotated[Literal["isolated", "end_to_end"] | None, LATER] = None
     module: Annotated[EncoderField | None, LATER] = None
     modules: Annotated[Modules | None, LATER] = None

@@ -26,7 +26,8 @@ from gimstage.runs.tensors import Stored, save_tensors
 from gimstage.stack import new_learners, whole_module, whole_objective
 from gimstage.train.checkpoints import Checkpoints
 from gimstage.train.metrics import Metrics, not_finite
-from gimstage.train.step import Batch, Load, training_step, validation_step
+from gimstage.train.step import Batch, Load, State, training_step, validation_step
+from gimstage.train.warmup import warm_up
 
 READ_AHEAD = 2  # batches read while one is trained on
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
@@ -157,8 +158,8 @@ class Training:
         """
         began, first_step = time.perf_counter(), self.step
         saved = began
-        for load, labels, idle_s in self._batches(source, draws, workers):
-            values = self._step(load, labels)
+        for load, labels, state, idle_s in self._batches(source, draws, workers):
+            values = self._step(load, labels, state)
             self.step += 1
             due = self.metrics.validates(self.step)
             validation = self._validation(source, draws) if due else ()
@@ -175,7 +176,7 @@ class Training:
         finishing()
         self._finish()
 
-    def _step(self, load: Load, labels: Tensor | None) -> list[Tensor]:
+    def _step(self, load: Load, labels: Tensor | None, state: State | None) -> list[Tensor]:
         """One step.
 
         Raises:
@@ -195,19 +196,22 @@ class Training:
         with fitting, dropout:
             return training_step(
                 self.learners,
-                self._batch(load, labels, "negatives", self.step),
+                self._batch(load, labels, state, "negatives", self.step),
                 optimiser=self.optimiser,
                 precision=self.spec.precision,
                 micro_batch=self.micro_batch,
                 due=[self.step % learner.update_every == 0 for learner in self.learners],
             )
 
-    def _batch(self, load: Load, labels: Tensor | None, purpose: str, number: int) -> Batch:
+    def _batch(
+        self, load: Load, labels: Tensor | None, state: State | None, purpose: str, number: int
+    ) -> Batch:
         rngs = [
             generator(self.spec.seed, purpose, learner.position, number)
             for learner in self.learners
         ]
-        return Batch(load=load, count=self.spec.batch_size, labels=labels, rngs=rngs)
+        count = self.spec.batch_size
+        return Batch(load=load, count=count, labels=labels, rngs=rngs, state=state)
 
     def _validation(self, source: Source, draws: TrainingDraws) -> list[tuple[float, float]]:
         """Mean loss and accuracy of every learner on the batches held out.
@@ -219,9 +223,10 @@ class Training:
         self._learning(False)
         for index, places in enumerate(draws.held_out):
             load = partial(load_samples, source, source.fill(buffer, places), places, self.device)
+            state = warm_up(self.module, source, places, draws.warm_up, self.device)
             values = validation_step(
                 self.learners,
-                self._batch(load, draws.labels(places), "validation-negatives", index),
+                self._batch(load, draws.labels(places), state, "validation-negatives", index),
                 precision=self.spec.precision,
                 micro_batch=self.micro_batch,
             )
@@ -236,8 +241,8 @@ class Training:
 
     def _batches(
         self, source: Source, draws: TrainingDraws, workers: int
-    ) -> Iterator[tuple[Load, Tensor | None, float]]:
-        """Input and labels of every remaining step, and the seconds spent waiting for them."""
+    ) -> Iterator[tuple[Load, Tensor | None, State | None, float]]:
+        """Input, labels and states of every remaining step, and the seconds waited for them."""
         count = self.spec.batch_size
         buffers = [source.buffer(count, draws.size) for _ in range(READ_AHEAD + 1)]
         batches = (draws(step) for step in range(self.step, self.total_steps))
@@ -247,7 +252,8 @@ class Training:
             load: Load = partial(load_samples, source, raw, places, self.device)
             if source.recomputes and self.micro_batch < count:
                 load = _InputKeptOnHost(load, self.device)
-            yield load, draws.labels(places), waited
+            state = warm_up(self.module, source, places, draws.warm_up, self.device)
+            yield load, draws.labels(places), state, waited
             asked = time.perf_counter()
 
     def _report(self, watch: Watch, steps: int, seconds: float) -> None:

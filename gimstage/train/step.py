@@ -25,10 +25,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gimstage.modules import EncoderModule, Outputs
+from gimstage.modules import EncoderModule, Outputs, SequenceModule
 from gimstage.objectives import Objective, Result
 
 Load = Callable[[int, int], Tensor]
+State = Callable[[int, int], Tensor | None]
 
 
 class Trained(Protocol):
@@ -53,12 +54,15 @@ class Batch:
         count: samples of the batch, B.
         labels: the labels of the samples, for objectives that need them.
         rngs: the generators of the negatives, one for each learner.
+        state: the state that a recurrent module, the only learner then, begins these samples with;
+            asked for anew for each pass, without gradient.
     """
 
     load: Load
     count: int
     labels: Tensor | None
     rngs: Sequence[torch.Generator]
+    state: State | None = None
 
 
 def training_step(
@@ -111,16 +115,20 @@ class _Steps:
         """Run all passes; of each learner loss, accuracy and the loss per prediction step."""
         count = self.batch.count
         if micro_batch >= count:
-            results = self.whole([self.batch.load(0, count)])
+            results = self.whole((0, count))
         else:
             cuts = [(at, min(at + micro_batch, count)) for at in range(0, count, micro_batch)]
             results = self.in_two_passes(cuts)
         return [torch.cat([r.loss[None], r.accuracy[None], r.loss_per_step]) for r in results]
 
-    def outputs(self, turn: int, inputs: list[Tensor]) -> Outputs:
+    def outputs(self, turn: int, inputs: list[Tensor], cut: tuple[int, int]) -> Outputs:
         """What a learner makes of the input taken out of a list, which so lives no longer."""
+        module = self.learners[turn].module
         with self.autocast():
-            return self.learners[turn].module.outputs(inputs.pop())
+            if self.batch.state is None:
+                return module.outputs(inputs.pop())
+            assert isinstance(module, SequenceModule), "no other has a state"
+            return module.continued(inputs.pop(), self.batch.state(*cut))
 
     def result(self, turn: int, codes: Tensor, contexts: Tensor) -> Result:
         """A learner's result, with its gradient in parameters or at codes, where it is due."""
@@ -129,12 +137,12 @@ class _Steps:
             draws = objective.draw(codes.shape, self.batch.rngs[turn])
             return objective(codes, contexts, draws, self.batch.labels)
 
-    def whole(self, inputs: list[Tensor]) -> list[Result]:
+    def whole(self, cut: tuple[int, int]) -> list[Result]:
         """Every learner's loss on the whole batch, its gradient in every parameter."""
-        results: list[Result] = []
+        inputs, results = [self.batch.load(*cut)], list[Result]()
         for turn in self.turns:
             with torch.set_grad_enabled(self.due[turn]):
-                outputs = self.outputs(turn, inputs)
+                outputs = self.outputs(turn, inputs, cut)
             result = self.result(turn, outputs.codes, outputs.contexts)
             self._hand_on(turn, outputs, inputs)
             del outputs  # full maps live on only as long as autograd or the next learner needs them
@@ -156,7 +164,7 @@ class _Steps:
             inputs = [self.batch.load(*cut)]
             for turn, (codes, contexts) in enumerate(pairs):
                 with torch.set_grad_enabled(self.due[turn]):
-                    outputs = self.outputs(turn, inputs)
+                    outputs = self.outputs(turn, inputs, cut)
                 gradients = _gradients_at(outputs, codes, contexts, cut) if self.due[turn] else []
                 self._hand_on(turn, outputs, inputs)
                 del outputs
@@ -170,7 +178,7 @@ class _Steps:
         for cut in cuts:
             inputs = [self.batch.load(*cut)]
             for turn in self.turns:
-                outputs = self.outputs(turn, inputs)
+                outputs = self.outputs(turn, inputs, cut)
                 self._hand_on(turn, outputs, inputs)
                 made[turn].append((outputs.codes, outputs.contexts))
                 del outputs

@@ -15,7 +15,7 @@ from gimstage.modality import (
 from gimstage.modules import Conv1dModule, EncoderModule, Identity, PixelCNNModule, joined
 from gimstage.recipe.recipe import Recipe
 from gimstage.specs import DATA_SPECS
-from gimstage.specs.data import CropSpec
+from gimstage.specs.stage import StageCropSpec
 
 
 def asked(recipe: str, number: int = 1) -> Modality:
@@ -53,7 +53,7 @@ def test_a_crop_of_speech_is_one_unit() -> None:
 
 def test_a_stage_may_train_on_shorter_crops_of_speech() -> None:
     data = Recipe.load(RECIPES / "tiny_audio").data
-    modality = modality_of(data, CropSpec(crop_frames=20))
+    modality = modality_of(data, StageCropSpec(crop_frames=20))
     assert (modality.crop_frames, modality.unit_shape) == (20, (20 * 160, 1))
 
 

@@ -27,7 +27,8 @@ IMAGES = [
         "2_second.toml",
         "[module]",
         "[views]\ncrop_px = 20\n\n[module]",
-        "{recipe}/2_second.toml [views] crop_px: unknown key; choose from: crop_frames",
+        "{recipe}/2_second.toml [views] crop_px: unknown key; choose from: crop_frames, "
+        "warm_up_frames",
     ),
     (
         "data.toml",
@@ -73,7 +74,8 @@ SPEECH = [
         "1_conv1.toml",
         "[module]",
         "[views]\ncrop_px = 20\n\n[module]",
-        "{recipe}/1_conv1.toml [views] crop_px: unknown key; choose from: crop_frames",
+        "{recipe}/1_conv1.toml [views] crop_px: unknown key; choose from: crop_frames, "
+        "warm_up_frames",
     ),
     (
         "data.toml",
