@@ -1,4 +1,4 @@
-"""What the README tells a reader to run is run, and what it tells him to write is read."""
+"""What the README and its pages tell a reader to run is run, and what they show is read."""
 
 import os
 import re
@@ -15,7 +15,9 @@ from gimstage.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "tests/recipes"
-README = (ROOT / "README.md").read_text()
+PAGES = ["README.md", *(f"docs/{page}.md" for page in ("recipes", "paper", "results", "disk"))]
+ALL = "\n".join(path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
+README = "\n".join((ROOT / page).read_text() for page in PAGES)
 
 
 def blocks(language: str) -> list[str]:
@@ -117,9 +119,21 @@ def test_the_modules_shown_are_the_beginning_of_a_stage(tmp_path: Path) -> None:
     assert Recipe.load(folder).chain(1).modules()[-1].out_channels == 512
 
 
-def test_every_command_is_named_in_the_readme() -> None:
-    assert [name for name in main.commands if f"gimstage {name}" not in README] == []
+def test_every_command_is_named_in_the_readme_or_its_pages() -> None:
+    assert [name for name in main.commands if f"gimstage {name}" not in ALL] == []
 
 
-def test_every_recipe_is_named_in_the_readme() -> None:
-    assert [p.name for p in (ROOT / "stages").iterdir() if f"stages/{p.name}" not in README] == []
+def test_every_recipe_is_named_in_the_readme_or_its_pages() -> None:
+    assert [p.name for p in (ROOT / "stages").iterdir() if f"stages/{p.name}" not in ALL] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))])
+def test_every_link_to_a_page_leads_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^):]+)\)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_a_stranger_reads_a_command_within_twenty_lines() -> None:
+    beginning = (ROOT / "README.md").read_text().splitlines()
+    assert any(line.startswith("$ gimstage") for line in beginning[:20])
+    assert len(beginning) <= 260
