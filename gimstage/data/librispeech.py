@@ -14,7 +14,7 @@ Shapes: N utterances, n samples, L labels. Imports `errors` and its neighbours o
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,6 @@ from gimstage.errors import DataError, NoLabelsError
 FRAME_SAMPLES = 160  # one frame is 10 ms
 NUM_PHONES = 41
 
-_MINUTE = 60 * SAMPLE_RATE_HZ
 _WINDOW_SAMPLES = 400  # what one phone label stands for
 _PHONES = "converted_aligned_phones.txt"
 _LABELS = {str(label).encode(): label for label in range(NUM_PHONES)}
@@ -124,17 +123,6 @@ class SpeechSplit(SequenceSplit):
             found, expected = f"utterance {index}", f"0 to {len(self) - 1}"
             raise DataError(f"{self.root}, split '{self.name}'", found, expected, CALLER)
         read_samples(self.utterances[index], start, out[:, 0])
-
-    def silence(self, index: int) -> Iterator[bool]:
-        """Whether all its samples are the same, for every minute of an utterance as it is read.
-
-        Raises:
-            DataError: the file cannot be decoded as its header says.
-        """
-        for start in range(0, int(self.samples[index]), _MINUTE):
-            sound = np.empty((min(_MINUTE, int(self.samples[index]) - start), 1), np.float32)
-            self.read(index, start, sound)
-            yield bool((sound == sound[0]).all())
 
     def phone_notes(self) -> list[str]:
         """A line on a file that may hold phone labels under another name; none as a rule."""

@@ -7,7 +7,7 @@ which one is told, a recipe says. Shapes: N samples, B batch, C channels, n rows
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Integers = NDArray[np.integer[Any]]
 NO_LABEL = -1
+READ_ROWS = 1 << 20  # at a time, by who looks at all of a sequence
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,18 @@ class SequenceSplit(Split):
         Raises:
             DataError: the request lies outside, or the rows cannot be read.
         """
+
+    def silence(self, index: int) -> Iterator[bool]:
+        """Whether all its rows are the same, for every stretch of a sequence as it is read.
+
+        Raises:
+            DataError: the rows cannot be read.
+        """
+        for start in range(0, int(self.samples[index]), READ_ROWS):
+            count = min(READ_ROWS, int(self.samples[index]) - start)
+            rows = np.empty((count, self.channels), np.float32)
+            self.read(index, start, rows)
+            yield bool((rows == rows[0]).all())
 
     def interval_columns(self) -> Sequence[str]:
         """The names of labels that hold for stretches of time, such as "phone"; none as a rule."""

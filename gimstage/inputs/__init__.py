@@ -29,6 +29,7 @@ from gimstage.inputs.base import (
 from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource
 from gimstage.inputs.imported import Imported
+from gimstage.inputs.own_sound import Sound
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.sequences import Sequences
 from gimstage.inputs.speech import Speech
@@ -47,6 +48,7 @@ __all__ = [
     "PixelSource",
     "SequenceSource",
     "Sequences",
+    "Sound",
     "Stl10Images",
     "Source",
     "Speech",
@@ -68,6 +70,7 @@ SOURCES: dict[str, type[DataSet]] = {
     "demo_images": Stl10Images,
     "librispeech": Speech,
     "demo_speech": Speech,
+    "sound": Sound,
 }
 
 

@@ -9,7 +9,7 @@ import logging
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class Sequences(DataSet, Generic[S]):
     Args:
         spec: the recipe's data.toml.
         root: where they lie.
-        own: whether they are the source's own, written when they are first worked on.
+        more: what other bases of the source take.
 
     Attributes:
         frame_label: what labels of frames tell, such as "phone", in messages.
@@ -48,8 +48,8 @@ class Sequences(DataSet, Generic[S]):
     spec: SequenceDataSpec
     frame_label: ClassVar[str] = "frame"
 
-    def __init__(self, spec: SequenceDataSpec, root: Path, *, own: bool = False) -> None:
-        super().__init__(spec, root, own=own)
+    def __init__(self, spec: SequenceDataSpec, root: Path, **more: Any) -> None:
+        super().__init__(spec, root, **more)
         self._splits: dict[str, S] = {}
         self._kept: dict[str, Ints] = {}
 
