@@ -8,6 +8,7 @@ imported  data that is decoded once, into a raw store below the runs folder
 images    pixels and stored patch grids
 stl10     images in STL-10's layout
 sequences crops of sequences of any source, and what is stored of them
+series    sequences in an array of somebody's own
 speech    those of LibriSpeech's layout: utterances, speakers and phones
 rows      their raw and their stored rows
 """
@@ -32,6 +33,7 @@ from gimstage.inputs.imported import Imported
 from gimstage.inputs.own_sound import Sound
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.sequences import Sequences
+from gimstage.inputs.series import SeriesSet
 from gimstage.inputs.speech import Speech
 from gimstage.inputs.stl10 import Stl10Images
 from gimstage.recipe.chain import Chain
@@ -50,6 +52,7 @@ __all__ = [
     "Sequences",
     "Sound",
     "Stl10Images",
+    "SeriesSet",
     "Source",
     "Speech",
     "TrainingDraws",
@@ -71,6 +74,7 @@ SOURCES: dict[str, type[DataSet]] = {
     "librispeech": Speech,
     "demo_speech": Speech,
     "sound": Sound,
+    "array": SeriesSet,
 }
 
 

@@ -34,6 +34,7 @@ from gimstage.specs.probe import (
     ProbeSpec,
     SpeakerProbeSpec,
 )
+from gimstage.specs.series import SeriesDataSpec
 from gimstage.specs.stage import OutputSpec, StageSpec, TrainSpec
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "SpeakerProbeSpec",
     "Spec",
     "SequenceDataSpec",
+    "SeriesDataSpec",
     "SpeechDataSpec",
     "StageSpec",
     "Stl10Spec",

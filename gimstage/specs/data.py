@@ -247,12 +247,14 @@ class SequenceDataSpec(_DataSpec):
 
     Attributes:
         frame_name: what a frame is, in names of attributes: "10_ms", or "frame".
+        frame_text: what it is in messages: "10 ms", or "a frame".
         row_name: what rows of raw data are called in messages, such as "samples".
         sample_bytes: bytes of one value as it lies on the disk.
     """
 
     kind = "speech"
     frame_name: ClassVar[str] = "10_ms"
+    frame_text: ClassVar[str] = "10 ms"
     row_name: ClassVar[str] = "samples"
     sample_bytes: ClassVar[int] = 2
     mean: Any
@@ -273,11 +275,6 @@ class SequenceDataSpec(_DataSpec):
         @property
         def in_channels(self) -> int:
             """Channels of every row, C."""
-
-    @property
-    def frame_text(self) -> str:
-        """What a frame is, in messages: "10 ms", or "a frame"."""
-        return self.frame_name.replace("_", " ")
 
     def cached_views(self, frames: Any) -> StoredSpans:
         """What features.zarr holds of sequences of so many frames, (N,) int64."""

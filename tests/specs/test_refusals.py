@@ -8,6 +8,7 @@ from helpers.homes import RECIPES
 
 from gimstage.errors import RecipeError
 from gimstage.recipe.recipe import Recipe
+from gimstage.specs import DATA_SPECS
 
 DATA = [
     (
@@ -37,14 +38,14 @@ DATA = [
         "data.toml",
         'source = "demo_images"',
         "source = 3",
-        "data.toml source: 3; choose from: demo_images, demo_speech, librispeech, stl10",
+        f"data.toml source: 3; choose from: {', '.join(sorted(DATA_SPECS))}",
     ),
     (
         "tiny",
         "data.toml",
         'source = "demo_images"\n',
         "",
-        "data.toml source: missing; choose from: stl10, demo_images, librispeech, demo_speech",
+        f"data.toml source: missing; choose from: {', '.join(DATA_SPECS)}",
     ),
     (
         "tiny",
