@@ -48,25 +48,34 @@ from gimstage.sizes import format_bytes
 @with_options(RECIPE)
 @guarded
 def inspect(number: int, png: Path | None, sample: int, as_json: bool, **options: Any) -> None:
-    """Describe the features of stage NUMBER; draw some of their channels."""
-    from gimstage.inspection import describe, draw
+    """Describe the features of stage NUMBER, draw some of their channels; 0 is the data itself."""
+    from gimstage.inspection import describe, describe_data, draw, draw_data
 
     pipeline = open_session(quiet=True, **options).look()
+    if png is not None and not png.name:
+        png = Path(f"{pipeline.recipe.name}-{number}.png")
+    if number == 0:
+        recipe, data = pipeline.recipe, pipeline.data
+        facts = describe_data(data, recipe.splits)
+        if png is not None:
+            draw_data(data, recipe.splits[0], png, sample=sample, title=data.title)
+            facts["png"] = str(png)
+        answer(facts, inspect_table(f"data of {recipe.name}", facts), as_json=as_json)
+        return
     chain = pipeline.recipe.chain(number)
     manifest = pipeline.runs.require(chain)
     folder = pipeline.runs.stage_folder(chain)
     facts = describe(folder.features, manifest)
     if png is not None:
-        png = png if png.name else Path(f"{pipeline.recipe.name}-{number}.png")
         draw(folder.features, pipeline.data, png, sample=sample, title=chain.last.key)
         facts["png"] = str(png)
-    answer(facts, inspect_table(chain.last.key, facts), as_json=as_json)
+    answer(facts, inspect_table(f"features of stage {chain.last.key}", facts), as_json=as_json)
 
 
-def inspect_table(stage: str, facts: Mapping[str, Any]) -> Table:
-    """Name and value of every fact about a stage's features, one line each."""
+def inspect_table(title: str, facts: Mapping[str, Any]) -> Table:
+    """Name and value of every fact that is known, one line each."""
     rows = [(name.replace("_", " "), _shown(name, value)) for name, value in facts.items()]
-    return Table(f"features of stage {stage}", ("", ""), rows)
+    return Table(title, ("", ""), rows)
 
 
 def _shown(name: str, value: Any) -> str:

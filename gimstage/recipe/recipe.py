@@ -137,6 +137,12 @@ class Recipe:
         refs = [*self.stages, *(ref for probe in self.probes.values() for ref in probe.inputs)]
         return self.chain(refs[0]).data if refs else self._data()
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits it trains and probes on, each once, that trained on first."""
+        probed = [(probe.train_split, probe.test_split) for probe in self.probes.values()]
+        return tuple(dict.fromkeys([self.data.train_split, *(n for both in probed for n in both)]))
+
     def probe(self, name: str) -> ProbeSpec:
         """The probe of that name.
 

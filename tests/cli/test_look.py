@@ -43,7 +43,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_fact_is_shown_in_the_words_that_suit_it(name: str, value: Any, words: str) -> None:
-    table = inspect_table("x/1", {name: value})
+    table = inspect_table("features of stage x/1", {name: value})
     assert table.title == "features of stage x/1"
     assert table.rows == [(name.replace("_", " "), words)]
 

@@ -10,7 +10,7 @@ from helpers.homes import at
 from helpers.rows import features
 
 from gimstage.errors import CacheError
-from gimstage.inspection import _mosaic, _statistics, describe, draw
+from gimstage.inspection.features import _mosaic, _statistics, describe, draw
 
 
 @pytest.fixture(scope="module")
