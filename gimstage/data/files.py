@@ -22,6 +22,21 @@ class BadFileError(Exception):
     """A file of somebody's that is no data; its text is the reason, the same for all like it."""
 
 
+def refuse_no_content(beginning: bytes) -> None:
+    """Refuse a file that is empty, or that stands for another one.
+
+    Args:
+        beginning: its first 64 bytes.
+
+    Raises:
+        BadFileError: says which of the two.
+    """
+    if not beginning:
+        raise BadFileError("empty")
+    if beginning.startswith(b"version https://git-lfs"):
+        raise BadFileError("a pointer of git-lfs, not the file: `git lfs pull` fetches it")
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Inside, a failure of the system to read `path` is raised as a DataError naming it."""

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gimstage.data.files import BadFileError, reading, require_file
+from gimstage.data.files import BadFileError, reading, refuse_no_content, require_file
 
 ENDINGS = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"}
@@ -80,10 +80,7 @@ def read_header(path: Path, *, rate_hz: int, channels: int) -> SoundHeader:
         require_file(path)
         with path.open("rb") as file:
             beginning = file.read(64)
-    if not beginning:
-        raise BadFileError("empty")
-    if beginning.startswith(b"version https://git-lfs"):
-        raise BadFileError("a pointer of git-lfs, not the file: `git lfs pull` fetches it")
+    refuse_no_content(beginning)
     try:
         info = soundfile.info(path, verbose=True)
     except soundfile.LibsndfileError as error:

@@ -30,6 +30,7 @@ from gimstage.inputs.base import (
 from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource
 from gimstage.inputs.imported import Imported
+from gimstage.inputs.own_images import OwnImages
 from gimstage.inputs.own_sound import Sound
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.sequences import Sequences
@@ -47,6 +48,7 @@ __all__ = [
     "HandOff",
     "Images",
     "Imported",
+    "OwnImages",
     "PixelSource",
     "SequenceSource",
     "Sequences",
@@ -71,6 +73,7 @@ __all__ = [
 SOURCES: dict[str, type[DataSet]] = {
     "stl10": Stl10Images,
     "demo_images": Stl10Images,
+    "images": OwnImages,
     "librispeech": Speech,
     "demo_speech": Speech,
     "sound": Sound,

@@ -21,6 +21,7 @@ from gimstage.specs.data import (
 from gimstage.specs.encoders import EncoderTable
 from gimstage.specs.objectives import ObjectiveTable
 from gimstage.specs.outside import Reading
+from gimstage.specs.own_images import OwnImagesSpec
 from gimstage.specs.probe import (
     PROBE_SPECS,
     ClassProbeSpec,
@@ -51,6 +52,7 @@ __all__ = [
     "MFCCSpec",
     "ObjectiveTable",
     "OutputSpec",
+    "OwnImagesSpec",
     "PaperProtocol",
     "PhoneProbeSpec",
     "ProbeSpec",

@@ -17,6 +17,8 @@ Shape = tuple[int, ...]
 LATER = "later"
 # Marks a key that only training sees: what a probe finds out does not depend on it.
 TRAINING = "training"
+# Marks a key that says how data is found, or where: what is found has a digest of its own.
+FINDING = "finding"
 _IDENTITY = {"identity": True}
 _PROBED = {"probed": True}
 
@@ -48,6 +50,7 @@ class Spec(BaseModel):
         if info.context is not _IDENTITY and info.context is not _PROBED:
             return table
         left_out = {key for key in self._marked(LATER) if table.get(key) is None}
+        left_out |= self._marked(FINDING)
         if info.context is _PROBED:
             left_out |= self._marked(TRAINING)
         return {key: value for key, value in table.items() if key not in left_out}

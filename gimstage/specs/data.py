@@ -30,7 +30,7 @@ from gimstage.views import LiveViews, StoredSpans, StoredViews
 
 STL10_PX = 96
 ChannelNames = Literal["gray", "rgb"]
-_CHANNELS = {"gray": 1, "rgb": 3}
+CHANNELS: dict[str | int, int] = {"gray": 1, "rgb": 3}
 
 
 class ViewsSpec(Spec):
@@ -135,7 +135,7 @@ class ImageDataSpec(_DataSpec):
     @classmethod
     def _one_per_channel(cls, values: list[float], info: Any) -> list[float]:
         channels = info.data.get("channels", len(values))
-        wanted = _CHANNELS.get(channels, channels)
+        wanted = CHANNELS.get(channels, channels)
         if len(values) != wanted:
             raise ValueError(f"{wanted} numbers, one per channel")
         return values

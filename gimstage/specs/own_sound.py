@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import field_validator
 
 from gimstage.data.ownsound import FRAMES_PER_S
 from gimstage.sizes.bounds import Level, Positive, Rate, Spread
+from gimstage.specs.base import FINDING
 from gimstage.specs.data import DATA_SPECS, SequenceDataSpec
 
 
@@ -26,9 +27,9 @@ class SoundDataSpec(SequenceDataSpec):
     channels: Positive
     mean: Level
     std: Spread
-    on_bad: Literal["refuse", "skip"] = "refuse"
-    table: str | None = None
-    pattern: str | None = None
+    on_bad: Annotated[Literal["refuse", "skip"], FINDING] = "refuse"
+    table: Annotated[str | None, FINDING] = None
+    pattern: Annotated[str | None, FINDING] = None
     label: str | None = None
 
     @field_validator("rate_hz")
