@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.arrays import OpenArray, beside, open_array
-from gimstage.data.listing import SPLIT, in_order
-from gimstage.data.lists import divide
+from gimstage.data.arraylabels import Told, cell_of
+from gimstage.data.arrays import OpenArray, open_array
+from gimstage.data.listing import in_order
 from gimstage.data.splits import NO_LABEL, Column, FrameLabels, Ints, SequenceSplit
-from gimstage.data.tables import Cells, read_table
 from gimstage.errors import DataError, nearest
 
 AXES = ("sample", "time", "channel")
@@ -80,8 +79,8 @@ class Series:
             raise DataError(self.values.where, found, wanted, "name every axis of the array")
         self.size = dict(zip(files.axes, self.values.shape, strict=True))
         self.channels = self.size.get("channel", 1)
-        self._told = open_array(files.root, files.offsets) if files.offsets else None
-        self.offsets = self._offsets() if self._told else None
+        self._ends = open_array(files.root, files.offsets) if files.offsets else None
+        self.offsets = self._offsets() if self._ends else None
         self.sequences = self.size.get("sample", 1)
         if self.offsets is not None:
             self.sequences = len(self.offsets) - 1
@@ -90,17 +89,17 @@ class Series:
     @property
     def files_read(self) -> dict[str, Path]:
         """The files of the array and of its offsets, by name."""
-        return self.values.files | (self._told.files if self._told else {})
+        return self.values.files | (self._ends.files if self._ends else {})
 
     def _offsets(self) -> Ints:
-        assert self._told is not None
-        values = np.asarray(self._told.require_numbers().values[...])
+        assert self._ends is not None
+        values = np.asarray(self._ends.require_numbers().values[...])
         rows = self.size["time"]
         if values.ndim != 1 or values[0] != 0 or values[-1] != rows or (np.diff(values) < 1).any():
             found = f"shape {values.shape}, from {values.flat[0]} to {values.flat[-1]}"
             expected = f"one axis, ascending from 0 to the {rows:,} rows of the array"
             cure = "numpy.cumsum([0, *lengths]) is such an array"
-            raise DataError(self._told.where, found, expected, cure)
+            raise DataError(self._ends.where, found, expected, cure)
         return values.astype(np.int64)
 
     def _places(self) -> Ints:
@@ -140,64 +139,22 @@ class Series:
         return rows.T if turned else rows
 
     @cached_property
+    def told(self) -> Told:
+        """What is told of the sequences."""
+        files, what = self.files, "recording" if self.sequences == 1 else "sequence"
+        return Told(files.root, files.array, self.sequences, what, files.table, files.offsets)
+
+    @cached_property
     def splits(self) -> dict[str, Ints]:
         """The samples of every split, ascending."""
-        of = self.places[:, 0]
-        if SPLIT in self.cells:
-            told = np.array([cell or "" for cell in self.cells[SPLIT]])[of]
-            return {name: np.flatnonzero(told == name) for name in in_order(told.tolist()) if name}
-        if self.sequences == 1:
-            tested = max(round(len(of) / 5), int(len(of) > 1))
-            order = np.arange(len(of), dtype=np.int64)
-            return {"train": order[: len(of) - tested], "test": order[len(of) - tested :]}
-        lists = divide(map(str, range(self.sequences)), lambda _: "")
-        return {name: np.flatnonzero(np.isin(of, list(map(int, lists[name])))) for name in lists}
-
-    @property
-    def division(self) -> str:
-        """How the splits are told, in words."""
-        if SPLIT in self.cells:
-            return f"told by '{SPLIT}'"
-        if self.sequences == 1:
-            return "no split is told, so the last fifth of the recording is test"
-        return "no split is told, so a hash of their numbers chose a fifth as test"
-
-    @cached_property
-    def cells(self) -> dict[str, Cells]:
-        """What is told of every sequence, by the name of the label; None for nothing.
-
-        Raises:
-            DataError: the table has another number of lines than there are sequences.
-        """
-        told = {
-            name: tuple(map(_cell, np.asarray(array.values[...]).tolist()))
-            for name, array in self._beside.items()
-            if array.shape == (self.sequences,) and self.sequences > 1
-        }
-        if self.files.table:
-            table = read_table(self.files.root / self.files.table)
-            if len(table) != self.sequences:
-                found = f"{len(table):,} lines below the names"
-                expected = f"{self.sequences:,}, one a sequence in the order of the array"
-                raise DataError(str(table.path), found, expected, "add or remove lines")
-            told |= table.columns
-        return told
-
-    @cached_property
-    def _beside(self) -> dict[str, OpenArray]:
-        """The arrays beside the sequences by their names, offsets left out."""
-        names = beside(self.files.root, self.files.array)
-        return {
-            name.rpartition("/")[2].removesuffix(".npy"): open_array(self.files.root, name)
-            for name in names
-            if name != self.files.offsets
-        }
+        return self.told.splits(self.places[:, 0])
 
     @cached_property
     def timed(self) -> dict[str, OpenArray]:
         """The arrays that say something of every row, by the name of the label."""
         wanted = tuple(size for name, size in self.size.items() if name != "channel")
-        return {n: a for n, a in self._beside.items() if a.shape == wanted and n not in self.cells}
+        told = self.told
+        return {n: a for n, a in told.arrays.items() if a.shape == wanted and n not in told.cells}
 
     @cached_property
     def classes(self) -> dict[str, tuple[str, ...]]:
@@ -205,7 +162,7 @@ class Series:
         every = {
             name: np.unique(np.asarray(a.values[...])).tolist() for name, a in self.timed.items()
         }
-        return {name: in_order(c for c in map(_cell, each) if c) for name, each in every.items()}
+        return {name: in_order(c for c in map(cell_of, each) if c) for name, each in every.items()}
 
 
 class SeriesSplit(SequenceSplit):
@@ -222,7 +179,7 @@ class SeriesSplit(SequenceSplit):
     def __init__(self, series: Series, name: str) -> None:
         if name not in series.splits:
             found, known = f"there is no split '{name}'", ", ".join(series.splits)
-            cure = f"{nearest(name, series.splits)}; {series.division}"
+            cure = f"{nearest(name, series.splits)}; {series.told.division}"
             raise DataError(series.values.where, found, f"one of {known}", cure)
         self.series, self.root, self.name = series, series.files.root, name
         self.numbers = series.splits[name]
@@ -271,17 +228,13 @@ class SeriesSplit(SequenceSplit):
     @property
     def columns(self) -> Sequence[str]:
         """The names of the labels of sequences."""
-        return [name for name in self.series.cells if name != SPLIT]
+        return self.series.told.columns
 
     def column(self, name: str) -> Column:
         """One label of every sample; raises as `Split.column`."""
         if name not in self.columns:
             raise self.no_column(name)
-        cells = self.series.cells[name]
-        classes = in_order(cell for cell in cells if cell is not None)
-        number = {each: at for at, each in enumerate(classes)}
-        values = [number.get(cells[at] or "", NO_LABEL) for at in self.places[:, 0]]
-        return Column(name, classes, np.array(values, np.int64))
+        return self.series.told.column(name, self.places[:, 0])
 
     def interval_columns(self) -> Sequence[str]:
         """The names of the arrays that are as long as there are rows."""
@@ -297,15 +250,6 @@ class SeriesSplit(SequenceSplit):
         for index, (sequence, first, length) in enumerate(self.places.tolist()):
             rows = self.series.rows(self.series.timed[name].values, (sequence, first), length)
             middles = rows[step // 2 :: step][: length // step].tolist()
-            told = [number.get(_cell(each) or "", NO_LABEL) for each in middles]
+            told = [number.get(cell_of(each) or "", NO_LABEL) for each in middles]
             values[index] = np.array(told, np.int64)
         return FrameLabels(name, classes, values)
-
-
-def _cell(value: Any) -> str | None:
-    """A value as a text; whole numbers without a point, None for a gap, which is NaN or empty."""
-    if value != value:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip() or None

@@ -92,4 +92,4 @@ class SeriesSet(Sequences[SeriesSplit]):
         chosen = looked_at(len(self.train))
         flat = sum(all(self.train.silence(index)) for index in chosen)
         what = f"{flat} of {len(chosen)} sequences looked at are the same from end to end"
-        return [f"{counts}: {self.series.division}"] + [what] * (flat > 0)
+        return [f"{counts}: {self.series.told.division}"] + [what] * (flat > 0)
