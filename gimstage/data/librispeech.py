@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.data.lists import LISTS, SPLITS, Ids, lines, read_splits, visible
-from gimstage.data.splits import Column, SequenceSplit
+from gimstage.data.splits import Column, FrameLabels, SequenceSplit
 from gimstage.data.tree import Tree, look
 from gimstage.data.utterances import (
     CALLER,
@@ -35,6 +35,7 @@ from gimstage.errors import DataError, NoLabelsError
 
 FRAME_SAMPLES = 160  # one frame is 10 ms
 NUM_PHONES = 41
+PHONE = "phone"  # what these labels are called
 
 _WINDOW_SAMPLES = 400  # what one phone label stands for
 _PHONES = "converted_aligned_phones.txt"
@@ -124,6 +125,16 @@ class SpeechSplit(SequenceSplit):
             raise DataError(f"{self.root}, split '{self.name}'", found, expected, CALLER)
         read_samples(self.utterances[index], start, out[:, 0])
 
+    def interval_columns(self) -> Sequence[str]:
+        """Phones, where the folder has their labels."""
+        return (PHONE,) if self.phone_file else ()
+
+    def frame_labels(self, name: str) -> FrameLabels:
+        """The phone at every 10 ms; raises as `phones`, and where another label is asked for."""
+        if name != PHONE:
+            raise self.no_intervals(name)
+        return FrameLabels(PHONE, tuple(map(str, range(NUM_PHONES))), self.phones())
+
     def phone_notes(self) -> list[str]:
         """A line on a file that may hold phone labels under another name; none as a rule."""
         like = None if self.phone_file else self.tree.almost(_PHONES)
@@ -198,22 +209,6 @@ def open_split(root: Path, split: str, subsets: _Subsets = None) -> SpeechSplit:
 def look_at(root: Path, subsets: _Subsets = None) -> Tree:
     """What lies below a folder of speech, read or not; arguments and errors as of `tree.look`."""
     return look(root, {_PHONES, *LISTS.values()}, subsets)
-
-
-def refuse_unseen_speakers(
-    root: Path, train: Iterable[Utterance], test: Iterable[Utterance]
-) -> None:
-    """Refuse test utterances of speakers that nobody could learn from the training ones.
-
-    Raises:
-        NoLabelsError: a speaker of `test` has no utterance in `train`.
-    """
-    heard = {utterance.speaker for utterance in train}
-    strange = _speakers(u.id for u in test if u.speaker not in heard)
-    if strange:
-        found = f"speakers of 'test' that 'train' lacks: {len(strange):,}, first '{strange[0]}'"
-        cure = "probe speakers on lists that share them; other probes need not"
-        raise NoLabelsError(str(root), found, "every speaker of 'test' in 'train' too", cure)
 
 
 def files(root: Path, split: str, subsets: _Subsets = None) -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """What a stage reads: raw data, the stored features of the stage before, or those recomputed.
 
-base      what all of it has in common; the draws of training
+base      what all of it has in common
+draws     which samples a training sees, and which places of them
 ahead     batches read ahead, and moved to the device
 reread    that data still is what its fingerprint says, before it is trained on and after
 handoff   from a module's features to the values that the next stage reads
@@ -21,12 +22,11 @@ from gimstage.device import module_to_device
 from gimstage.inputs.ahead import prefetched, to_device
 from gimstage.inputs.base import (
     DataSet,
-    Places,
     Source,
-    TrainingDraws,
     encoded_again,
     memo_path,
 )
+from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.images import Images, PixelSource
 from gimstage.inputs.imported import Imported

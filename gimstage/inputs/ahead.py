@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gimstage.errors.commands import inherited
-from gimstage.inputs.base import Places, Source
+from gimstage.inputs.base import Source
+from gimstage.inputs.draws import Places
 
 
 def prefetched(

@@ -19,15 +19,14 @@ from gimstage.data.splits import NO_LABEL, ImageSplit
 from gimstage.errors import NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
-    Places,
     Source,
-    TrainingDraws,
     encoded_again,
     looked_at,
     no_labels,
     pinned,
     refuse_unknown_classes,
 )
+from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modality.images import grid_store

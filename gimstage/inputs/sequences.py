@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gimstage.data.splits import SequenceSplit
 from gimstage.errors import DataError, NoLabelsError
-from gimstage.inputs.base import DataSet, Places, Source, TrainingDraws, refuse_unknown_classes
+from gimstage.inputs.base import DataSet, Source, refuse_unknown_classes
+from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.handoff import HandOff
 from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource
 from gimstage.modality.base import StoreForm

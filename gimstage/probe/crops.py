@@ -1,4 +1,4 @@
-"""Probes of one label a sample: the class of an image, the speaker of an utterance.
+"""Probes of one label a sample: what is read of crops, and what classifiers tell from it.
 
     samples ─► crops ─► frozen stack ─► codes of every position ─► a reading ─► classifier
 
@@ -20,21 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gimstage.data.librispeech import refuse_unseen_speakers
+from gimstage.data.splits import NO_LABEL, Split
 from gimstage.draws import generator
-from gimstage.errors import DataError
-from gimstage.inputs import Images, PixelSource, Places, Source, Speech, prefetched, to_device
+from gimstage.inputs import DataSet, Places, Source, prefetched, to_device
 from gimstage.probe.base import RANDOM, Floats, Probe, Row, Stacks, every_stack, input_name
 from gimstage.probe.classifiers import converged_accuracy, hidden_accuracy, paper_accuracy
-from gimstage.probe.mfcc import MFCC
-from gimstage.progress import Progress
-from gimstage.specs import (
-    ClassProbeSpec,
-    ConvergedProtocol,
-    HiddenProtocol,
-    PaperProtocol,
-    SpeakerProbeSpec,
+from gimstage.probe.told import (
+    refuse_untold,
+    say_unseen,
+    share_of_commonest,
+    title_of,
+    unseen_classes,
 )
+from gimstage.progress import Progress
+from gimstage.specs import ConvergedProtocol, CropProbeSpec, HiddenProtocol, PaperProtocol
 from gimstage.views import Crops, Ints, LiveSpans
 
 Codes = dict[str, Floats]  # by role: "train" (V, N, F), "test" (1, N, F)
@@ -82,21 +81,52 @@ class CropProbe(Probe, ABC):
 
     Args:
         spec: its TOML.
+        data: the data.
         settings: device, workers and watch.
 
     Attributes:
-        labels: the labels of both splits, by role, (N,) int64.
+        splits: the splits that are read, by role.
+        kept: the samples of each that have a label and a crop, indices into it, by role.
+        labels: their labels, (N,) int64, by role.
         chance: accuracy of guessing.
         baseline: name of the untrained input, None where the probe has none.
+
+    Raises:
+        NoLabelsError: a split has no such labels, or no class of the one is in the other.
+        DataError: all labels are the same, or too many to tell apart.
     """
 
     labels: Mapping[str, Ints]
     chance: float
     baseline: str | None
 
-    def __init__(self, spec: ClassProbeSpec | SpeakerProbeSpec, **settings: Any) -> None:
+    def __init__(self, spec: CropProbeSpec, data: DataSet, **settings: Any) -> None:
         super().__init__(**settings)
-        self.spec = spec
+        self.spec, self.baseline = spec, None
+        names = {role: getattr(spec, f"{role}_split") for role in ROLES}
+        self.splits = {role: data.split(name) for role, name in names.items()}
+        columns = {role: split.column(spec.label) for role, split in self.splits.items()}
+        self.classes = columns["train"].classes
+        self.kept, self.labels = {}, {}
+        for role, split in self.splits.items():
+            held = columns[role].values != NO_LABEL
+            self.kept[role] = kept = np.array([i for i in self.usable(split) if held[i]], np.int64)
+            self.labels[role] = columns[role].values[kept]
+        self.refuse()
+        self.chance = share_of_commonest(self.labels["train"], self.labels["test"])
+
+    @property
+    def unseen(self) -> Ints:
+        """The classes tested that training lacks, ascending."""
+        return unseen_classes(self.labels["train"], self.labels["test"])
+
+    def refuse(self) -> None:
+        """Refuse labels of which nothing could be learned and told; raises as the constructor."""
+        refuse_untold(self.spec.label, self.splits, self.labels)
+
+    def usable(self, split: Split) -> Ints:
+        """The samples of a split that a crop can be cut from, ascending indices."""
+        return np.arange(len(split), dtype=np.int64)
 
     @property
     def crops(self) -> float:
@@ -118,6 +148,7 @@ class CropProbe(Probe, ABC):
     def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
         """One row per protocol and input, the baseline last."""
         rows: list[Row] = []
+        say_unseen(self.spec.label, self.classes, unseen=self.unseen, tested=self.labels["test"])
         for kind, method in METHODS.items():
             protocol = getattr(self.spec, kind, None)
             if protocol is None:
@@ -171,7 +202,7 @@ class CropProbe(Probe, ABC):
     def _row(self, stage: str, protocol: str, accuracy: float, before: float | None) -> Row:
         return {
             "stage": stage,
-            "task": self.spec.task,
+            "task": title_of(self.spec),
             "protocol": protocol,
             "accuracy": accuracy,
             "chance": self.chance,
@@ -209,118 +240,7 @@ class CropProbe(Probe, ABC):
             yield source.prepare(to_device(raw, self.device), places)
 
 
-class ClassProbe(CropProbe):
-    """The class of an image.
-
-    Args:
-        spec: its TOML.
-        images: the data.
-        settings: device, workers and watch.
-
-    Raises:
-        DataError: a split has no labels, or all the same.
-    """
-
-    def __init__(self, spec: ClassProbeSpec, images: Images, **settings: Any) -> None:
-        super().__init__(spec, **settings)
-        self.images, self.baseline = images, PIXELS if spec.pixels else None
-        self.splits = {role: images.split(getattr(spec, f"{role}_split")) for role in ROLES}
-        columns = {role: split.column("class") for role, split in self.splits.items()}
-        self.labels = {role: column.values for role, column in columns.items()}
-        self.chance = 1 / len(columns["train"].classes)
-        if len(np.unique(self.labels["train"])) < 2:
-            raise DataError(
-                f"{images.root}, split '{spec.train_split}'",
-                "images of one class only",
-                "at least two classes",
-                "probe on labelled data",
-            )
-
-    def read(
-        self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
-    ) -> dict[str, Floats]:
-        """Crops whole and uncut, whatever training does with them."""
-        split, live = self.splits[role], self.images.live().uncut()
-        samples = np.arange(len(split), dtype=np.int64)
-        crops = [live.centre(samples)]
-        if role == "train":
-            crops = [live.draw(rng, samples) for rng in _draws(protocol)]
-        source, batches = self.images.pixels(split), [_in_batches(view) for view in crops]
-        size = live.crop_patches
-        codes = self._encoded(source, size, batches, reading=reading, stacks=stacks)
-        if self.baseline:
-            codes[PIXELS] = self._pixels(source, batches)
-        return codes
-
-    def _pixels(self, source: PixelSource, crops: list[list[Crops]]) -> Floats:
-        """Normalised pixels of every crop, (V, N, channels · px²)."""
-        buffer = source.buffer(BATCH_CROPS, self.images.live().crop_patches)
-        parts = [
-            source.normalised(source.fill(buffer, batch)).flatten(1).numpy()
-            for view in crops
-            for batch in view
-        ]
-        return by_view(parts, len(crops))
-
-
-class SpeakerProbe(CropProbe):
-    """Who speaks.
-
-    Args:
-        spec: its TOML.
-        speech: the data.
-        settings: device, workers and watch.
-
-    Raises:
-        DataError: one speaker only, or one in the test split that training never saw.
-    """
-
-    def __init__(self, spec: SpeakerProbeSpec, speech: Speech, **settings: Any) -> None:
-        super().__init__(spec, **settings)
-        self.speech, self.mfcc = speech, spec.mfcc and MFCC(spec.mfcc)
-        self.baseline = MFCCS if spec.mfcc else None
-        self.splits = {role: speech.split(getattr(spec, f"{role}_split")) for role in ROLES}
-        self.kept = {role: speech.long_enough(split) for role, split in self.splits.items()}
-        self.labels = {role: split.labels[self.kept[role]] for role, split in self.splits.items()}
-        kept = ([self.splits[role].utterances[i] for i in self.kept[role]] for role in ROLES)
-        refuse_unseen_speakers(speech.root, *kept)
-        speakers = len(np.unique(self.labels["train"]))
-        self.chance = 1 / speakers
-        if speakers < 2:
-            raise DataError(
-                f"{speech.root}, split '{spec.train_split}'",
-                "utterances of one speaker only",
-                "at least two speakers",
-                "probe on more speakers",
-            )
-
-    def read(
-        self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
-    ) -> dict[str, Floats]:
-        """Crops as long as those trained on."""
-        split, spec = self.splits[role], self.speech.spec
-        frames, frame_rows = spec.views.crop_frames, spec.frame_rows
-        whole = split.samples[self.kept[role]] // frame_rows
-        stored = spec.whole_utterances(whole)
-        samples = np.arange(len(stored.frames), dtype=np.int64)
-        # GIM: audio/linear_classifiers/logistic_regression_speaker.py tests on random crops.
-        starts = [stored.centre(samples, frames)[1]]
-        if role == "train":
-            starts = [stored.draw(rng, samples, frames)[1] for rng in _draws(protocol)]
-        source = self.speech.waves(split, self.kept[role], stored)
-        count = frames * frame_rows
-        batches = [_in_batches(LiveSpans(samples, start * frame_rows, count)) for start in starts]
-        codes = self._encoded(source, count, batches, reading=reading, stacks=stacks)
-        if self.mfcc:
-            read = [
-                reading(self.mfcc(x[..., 0])).cpu().numpy()
-                for x in self._read(source, count, batches)
-            ]
-            codes[MFCCS] = by_view(read, len(batches))
-        return codes
-
-
-def _draws(protocol: Protocol | None) -> list[torch.Generator]:
+def drawn_views(protocol: Protocol | None) -> list[torch.Generator]:
     """What draws the crops of each view of the training split."""
     assert protocol is not None
     return [generator(protocol.seed, "probe-view", view) for view in range(protocol.views)]
@@ -331,5 +251,6 @@ def by_view(parts: list[Floats], views: int) -> Floats:
     return np.concatenate(parts).reshape(views, -1, parts[0].shape[-1])
 
 
-def _in_batches(crops: C) -> list[C]:
+def in_batches(crops: C) -> list[C]:
+    """Crops in batches as large as a stack encodes at once."""
     return [crops.entries(at, at + BATCH_CROPS) for at in range(0, len(crops), BATCH_CROPS)]

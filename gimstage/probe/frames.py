@@ -1,6 +1,6 @@
-"""The phone probe: one label every 10 ms of whole utterances, from that frame's code.
+"""Probes of labels of frames, such as phones: of whole sequences, each from its frame's code.
 
-    utterance ─► frozen stack ─► codes, averaged over each 10 ms ─► linear classifier
+    utterance ─► frozen stack ─► codes, averaged over each frame ─► linear classifier
 
 Utterances are encoded again whenever they are needed and never kept, so the length of a corpus
 costs no memory; the heads of all inputs learn from one pass.
@@ -10,64 +10,86 @@ Shape letters: T rows in time, L labels of an utterance, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gimstage.data.librispeech import NUM_PHONES, SpeechSplit
-from gimstage.data.splits import SequenceSplit
+from gimstage.data.splits import NO_LABEL, SequenceSplit
 from gimstage.draws import generator, initialising
 from gimstage.errors import NoLabelsError
-from gimstage.inputs import Speech
+from gimstage.inputs import Sequences
 from gimstage.modality import samples_per_row
 from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack, input_name
 from gimstage.probe.classifiers import converged_classifier
 from gimstage.probe.crops import MFCCS, ROLES
-from gimstage.probe.mfcc import MFCC
+from gimstage.probe.mfcc import mfcc_of
+from gimstage.probe.told import (
+    refuse_untold,
+    say_unseen,
+    share_of_commonest,
+    title_of,
+    unseen_classes,
+)
 from gimstage.progress import Progress
-from gimstage.specs import FrameConverged, FramePaper, PhoneProbeSpec
+from gimstage.specs import FrameConverged, FramePaper, TimeProbeSpec
 from gimstage.stack import Stack
 from gimstage.views import Ints
 
 Predict = Mapping[str, Any]  # by input: codes (L, C) ─► labels (L,)
 
 
-class PhoneProbe(Probe):
-    """Which phone is spoken, every 10 ms.
+class FrameProbe(Probe):
+    """Which label every frame has, such as the phone that is spoken.
 
     Args:
         spec: its TOML.
-        speech: the data.
+        data: the data.
         settings: device, workers and watch.
 
+    Attributes:
+        labels: the labels (L,) of those sequences of each split that have any, by role and index;
+            `NO_LABEL` where a frame has none.
+
     Raises:
-        DataError: a split has no phone labels.
+        NoLabelsError: a split has no such labels, or no class of the one is in the other.
     """
 
-    def __init__(self, spec: PhoneProbeSpec, speech: Speech, **settings: Any) -> None:
+    def __init__(self, spec: TimeProbeSpec, data: Sequences[Any], **settings: Any) -> None:
         super().__init__(**settings)
-        self.spec, self.speech, self.mfcc = spec, speech, spec.mfcc and MFCC(spec.mfcc)
-        self.splits = {role: speech.split(getattr(spec, f"{role}_split")) for role in ROLES}
-        self.labels = {role: self._usable(split) for role, split in self.splits.items()}
+        self.spec, self.data, self.mfcc = spec, data, mfcc_of(spec.mfcc, data.spec)
+        self.splits = {role: data.split(getattr(spec, f"{role}_split")) for role in ROLES}
+        told = {role: split.frame_labels(spec.label) for role, split in self.splits.items()}
+        self.classes = told["train"].classes
+        self.labels = {role: self._usable(self.splits[role], told[role].values) for role in ROLES}
+        self.frames = {role: self._held(own.values()) for role, own in self.labels.items()}
+        refuse_untold(spec.label, self.splits, self.frames)
+        self.unseen = unseen_classes(self.frames["train"], self.frames["test"])
 
-    def _usable(self, split: SpeechSplit) -> dict[int, Ints]:
-        """The labels that have a code, (L,) of each utterance that has any.
+    @staticmethod
+    def _held(labels: Iterable[Ints]) -> Ints:
+        """The labels of all frames that have one, (M,)."""
+        every: Ints = np.concatenate([*labels, np.zeros(0, np.int64)])
+        held: Ints = every[every != NO_LABEL]
+        return held
+
+    def _usable(self, split: SequenceSplit, told: Mapping[int, Ints]) -> dict[int, Ints]:
+        """The labels that have a code, (L,) of each sequence that has any.
 
         Raises:
             NoLabelsError: there is none in the split.
         """
-        frame_rows = self.speech.spec.frame_rows
+        frame_rows = self.data.spec.frame_rows
         cut = {
             index: labels[: int(split.samples[index]) // frame_rows - self.spec.offset]
-            for index, labels in split.phones().items()
+            for index, labels in told.items()
         }
-        labelled = {index: labels for index, labels in cut.items() if len(labels)}
+        labelled = {index: labels for index, labels in cut.items() if (labels != NO_LABEL).any()}
         if not labelled:
             raise NoLabelsError(
-                f"{self.speech.root}, split '{split.name}'",
+                f"{self.data.root}, split '{split.name}'",
                 "no labelled utterance is long enough for a label and its code",
                 "one of 25 ms at least",
                 "label longer utterances, or lower offset",
@@ -82,12 +104,13 @@ class PhoneProbe(Probe):
         )
         samples = 0 if self.spec.converged is None else train + test
         samples += 0 if self.spec.paper is None else self.spec.paper.epochs * train + test
-        spec = self.speech.spec
+        spec = self.data.spec
         return samples / (spec.views.crop_frames * spec.frame_rows)
 
     def rows(self, recipe: str, name: str, stacks: Stacks) -> list[Row]:
         """One row per protocol and input, MFCCs last."""
         rows: list[Row] = []
+        say_unseen(self.spec.label, self.classes, unseen=self.unseen, tested=self.frames["test"])
         for kind, protocol in {"converged": self.spec.converged, "paper": self.spec.paper}.items():
             if protocol is None:
                 continue
@@ -110,20 +133,15 @@ class PhoneProbe(Probe):
     ) -> Row:
         return {
             "stage": input_name(key, recipe),
-            "task": self.spec.task,
+            "task": title_of(self.spec),
             "protocol": kind,
             "accuracy": accuracies[key],
-            "chance": self._chance(),
+            "chance": share_of_commonest(self.frames["train"], self.frames["test"]),
             "random_init": accuracies.get(RANDOM + key),
             "train_samples": len(self.labels["train"]),
             "test_samples": len(self.labels["test"]),
             "settings": protocol.model_dump() | {"offset": self.spec.offset},
         }
-
-    def _chance(self) -> float:
-        """Accuracy of always naming the phone that is most frequent in training."""
-        train, test = (np.concatenate(list(self.labels[role].values())) for role in ROLES)
-        return float((test == np.bincount(train).argmax()).mean())
 
     def _train_heads(self, protocol: FramePaper, task: str, stacks: Stacks) -> Predict:
         """Linear heads of all inputs, trained with Adam, an utterance a step, in fixed order."""
@@ -133,7 +151,7 @@ class PhoneProbe(Probe):
             for codes, labels in self._utterances("train", stacks):
                 for name, x in codes.items():
                     if name not in heads:
-                        heads[name] = _head(x.shape[1], protocol.seed)
+                        heads[name] = _head(x.shape[1], len(self.classes), protocol.seed)
                         optimisers[name] = torch.optim.Adam(
                             heads[name].parameters(), lr=protocol.learning_rate
                         )
@@ -145,7 +163,7 @@ class PhoneProbe(Probe):
 
     def _fit(self, protocol: FrameConverged, task: str, stacks: Stacks) -> Predict:
         """Logistic regressions of all inputs, on frames drawn from the training split."""
-        total = sum(map(len, self.labels["train"].values()))
+        total = len(self.frames["train"])
         rng = generator(protocol.seed, "probe-frames")
         chosen = np.zeros(total, bool)
         chosen[torch.randperm(total, generator=rng)[: protocol.frames].numpy()] = True
@@ -178,12 +196,12 @@ class PhoneProbe(Probe):
         return {name: count / frames for name, count in hits.items()}
 
     def _utterances(self, role: str, stacks: Stacks) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Codes (L, C) of every input and labels (L,) of each labelled utterance, on the CPU."""
+        """Codes (L, C) of every input and labels (L,) of each labelled sequence, on the CPU."""
         split = self.splits[role]
         for index, labels in self.labels[role].items():
             self.watch.leave_if_asked()
             wave = self._wave(split, index)
-            on_device, frame_rows = wave.to(self.device), self.speech.spec.frame_rows
+            on_device, frame_rows = wave.to(self.device), self.data.spec.frame_rows
             cut = slice(self.spec.offset, self.spec.offset + len(labels))
             codes = {
                 prefix + name: values[cut].cpu()
@@ -193,13 +211,14 @@ class PhoneProbe(Probe):
             }
             if self.mfcc:  # their windows are the labels' own
                 codes[MFCCS] = _of_length(self.mfcc(wave[..., 0])[0], len(labels))
-            yield codes, torch.from_numpy(labels)
+            held = torch.from_numpy(labels != NO_LABEL)
+            yield {name: x[held] for name, x in codes.items()}, torch.from_numpy(labels)[held]
 
     def _wave(self, split: SequenceSplit, index: int) -> Tensor:
         """A whole utterance, normalised, (1, T, C)."""
         wave = np.empty((int(split.samples[index]), split.channels), np.float32)
         split.read(index, 0, wave)
-        self.speech.spec.normalise(wave)
+        self.data.spec.normalise(wave)
         return torch.from_numpy(wave)[None]
 
 
@@ -221,9 +240,9 @@ def _of_length(rows: Tensor, count: int) -> Tensor:
     return torch.cat([rows, rows[-1:].expand(missing, -1)])[:count]
 
 
-def _head(channels: int, seed: int) -> nn.Linear:
+def _head(channels: int, classes: int, seed: int) -> nn.Linear:
     with initialising(seed):
-        head = nn.Linear(channels, NUM_PHONES)
+        head = nn.Linear(channels, classes)
         nn.init.xavier_normal_(head.weight)
     return head
 

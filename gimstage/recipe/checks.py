@@ -150,10 +150,15 @@ def check_output(chain: Chain) -> None:
 
 def check_probe(probe: ProbeSpec, chain: Chain, data: DataSpec, where: str) -> None:
     """Refuse to probe a stage on other data than the recipe's, or for labels of the other kind."""
-    if probe.kind != chain.modality.kind:
-        tasks = [task for task, spec in PROBE_SPECS.items() if spec.kind == chain.modality.kind]
+    kind = chain.modality.kind
+    if kind not in probe.kinds:
+        tasks = [task for task, spec in PROBE_SPECS.items() if kind in spec.kinds]
         found = f'"{probe.task}" of stage {chain.last.key}, on source = "{chain.data.source}"'
         raise RecipeError(f"{where} task", found, either(tasks))
+    if getattr(probe, "mfcc", None) and getattr(data, "rate_hz", None) is None:
+        raise RecipeError(f"{where} [mfcc]", "of data that has no rate_hz", "sound", "remove it")
+    if kind != "images" and getattr(probe, "pixels", None):
+        raise RecipeError(f"{where} pixels", "true, of sequences", "images", "remove it")
     if chain.data != data:
         raise RecipeError(
             f"{where} inputs",

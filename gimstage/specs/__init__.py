@@ -2,7 +2,7 @@
 
     data.toml     Stl10Spec, SpeechDataSpec and others, by its `source`
     N_name.toml   StageSpec
-    probe*.toml   ClassProbeSpec, SpeakerProbeSpec or PhoneProbeSpec, by its `task`
+    probe*.toml   the spec of its `task`, see specs/probe.py
 
 Every number that changes a result is a required key, so a TOML file shows all of them; unknown keys
 are refused. A spec builds its part with plain keyword arguments, and no part ever sees a spec.
@@ -26,14 +26,18 @@ from gimstage.specs.probe import (
     PROBE_SPECS,
     ClassProbeSpec,
     ConvergedProtocol,
+    CropProbeSpec,
     FrameConverged,
     FramePaper,
+    FrameProbeSpec,
     HiddenProtocol,
+    LabelProbeSpec,
     MFCCSpec,
     PaperProtocol,
     PhoneProbeSpec,
     ProbeSpec,
     SpeakerProbeSpec,
+    TimeProbeSpec,
 )
 from gimstage.specs.series import SeriesDataSpec
 from gimstage.specs.stage import OutputSpec, StageSpec, TrainSpec
@@ -43,12 +47,15 @@ __all__ = [
     "PROBE_SPECS",
     "ClassProbeSpec",
     "ConvergedProtocol",
+    "CropProbeSpec",
     "DataSpec",
     "EncoderTable",
     "FrameConverged",
     "FramePaper",
+    "FrameProbeSpec",
     "HiddenProtocol",
     "ImageDataSpec",
+    "LabelProbeSpec",
     "MFCCSpec",
     "ObjectiveTable",
     "OutputSpec",
@@ -65,6 +72,7 @@ __all__ = [
     "SpeechDataSpec",
     "StageSpec",
     "Stl10Spec",
+    "TimeProbeSpec",
     "TrainSpec",
     "ValidationSpec",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gimstage.data.kinds import Kind
+from gimstage.objectives.base import Labels
 from gimstage.sizes.bounds import (
     MOST,
     DropoutShare,
@@ -21,6 +22,7 @@ from gimstage.sizes.bounds import (
 )
 from gimstage.specs.base import LATER, Spec
 
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Refs = Annotated[list[int | str], Field(max_length=1_000)]
 Strengths = Annotated[list[Strength], Field(min_length=1, max_length=1_000)]
 
@@ -119,13 +121,16 @@ class _ProbeSpec(Spec):
     """What every probe file has: the stages to probe, and with which weights.
 
     Attributes:
-        kind: the kind of data that has such labels.
+        kinds: the kinds of data that may have such labels.
+        per: what has a label, a "sample" or every "frame" of it.
         algorithm: version of the numbers of probes.
 
+    Every one of them has a `label` too: the name of the labels that are told.
     `weights = "random"` probes the stages as they are before training; they need not be trained.
     """
 
-    kind: ClassVar[Kind]
+    kinds: ClassVar[frozenset[Kind]]
+    per: ClassVar[Labels] = "sample"
     algorithm: ClassVar[int] = 2
 
     inputs: Refs
@@ -152,7 +157,8 @@ class ClassProbeSpec(_ProbeSpec):
     `own = true` also says how much the stages' own classifiers get right, protocol own.
     """
 
-    kind = "images"
+    kinds = frozenset({"images"})
+    label: ClassVar[str] = "class"
     task: Literal["class"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
@@ -166,7 +172,8 @@ class ClassProbeSpec(_ProbeSpec):
 class SpeakerProbeSpec(_ProbeSpec):
     """`task = "speaker"`: who speaks, from the mean code of a crop; `own` as for images."""
 
-    kind = "speech"
+    kinds = frozenset({"speech"})
+    label: ClassVar[str] = "speaker"
     task: Literal["speaker"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
@@ -183,7 +190,9 @@ class PhoneProbeSpec(_ProbeSpec):
     t (its centre is at sample 160 t + 200), the code of frame t is centred on sample 160 t + 20.
     """
 
-    kind = "speech"
+    kinds = frozenset({"speech"})
+    per = "frame"
+    label: ClassVar[str] = "phone"
     task: Literal["phone"]
     train_split: Literal["train", "test"]
     test_split: Literal["train", "test"]
@@ -193,9 +202,52 @@ class PhoneProbeSpec(_ProbeSpec):
     converged: FrameConverged | None = None
 
 
-ProbeSpec = ClassProbeSpec | SpeakerProbeSpec | PhoneProbeSpec
+class LabelProbeSpec(_ProbeSpec):
+    """`task = "label"`: any label of images or of sequences, from the codes of a crop.
+
+    `label` names a column of the data: a folder a class, a table's or a pattern's. `pixels` and
+    `[mfcc]` add what nothing trained, to images and to sound; `own` as for classes.
+    """
+
+    kinds = frozenset({"images", "speech"})
+    task: Literal["label"]
+    label: Name
+    train_split: Name
+    test_split: Name
+    pixels: Annotated[bool | None, LATER] = None
+    own: Annotated[Literal[True] | None, LATER] = None
+    mfcc: MFCCSpec | None = None
+    paper: PaperProtocol | None = None
+    converged: ConvergedProtocol | None = None
+    hidden: Annotated[HiddenProtocol | None, LATER] = None
+
+
+class FrameProbeSpec(_ProbeSpec):
+    """`task = "frames"`: any label of stretches of time, at every frame of whole sequences.
+
+    `label` names a column of the intervals. A frame has the label that holds at its middle, and it
+    is told from the code of frame t + `offset`; frames without one are passed over.
+    """
+
+    kinds = frozenset({"speech"})
+    per = "frame"
+    task: Literal["frames"]
+    label: Name
+    train_split: Name
+    test_split: Name
+    offset: Natural
+    mfcc: MFCCSpec | None = None
+    paper: FramePaper | None = None
+    converged: FrameConverged | None = None
+
+
+CropProbeSpec = ClassProbeSpec | SpeakerProbeSpec | LabelProbeSpec
+TimeProbeSpec = PhoneProbeSpec | FrameProbeSpec
+ProbeSpec = CropProbeSpec | TimeProbeSpec
 PROBE_SPECS: dict[str, type[ProbeSpec]] = {
     "class": ClassProbeSpec,
     "speaker": SpeakerProbeSpec,
     "phone": PhoneProbeSpec,
+    "label": LabelProbeSpec,
+    "frames": FrameProbeSpec,
 }

@@ -10,7 +10,7 @@ from gimstage.device import module_to_device
 from gimstage.errors import CacheError, DataError
 from gimstage.inputs import DataSet
 from gimstage.inputs.reread import Reread
-from gimstage.probe import ClassProbe, CropProbe, PhoneProbe, Row, SpeakerProbe, Stacks, open_probe
+from gimstage.probe import CropProbe, FrameProbe, Row, Stacks, open_probe
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import (
@@ -155,7 +155,7 @@ class ProbeWork(Work[list[Row]]):
                     return folder, record
         return None
 
-    def open(self) -> ClassProbe | SpeakerProbe | PhoneProbe:
+    def open(self) -> CropProbe | FrameProbe:
         """The probe, its splits and labels read and checked.
 
         Raises:

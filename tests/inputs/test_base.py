@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gimstage.errors import DataError
 from gimstage.inputs import TrainingDraws, prefetched
-from gimstage.inputs.base import divided, given_folder, no_labels
+from gimstage.inputs.base import given_folder, no_labels
+from gimstage.inputs.draws import divided
 from gimstage.specs import ValidationSpec
 
 

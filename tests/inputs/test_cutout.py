@@ -9,7 +9,8 @@ from helpers.homes import CPU, RECIPES
 
 from gimstage.draws import generator
 from gimstage.inputs import Images, Stl10Images
-from gimstage.probe.crops import ClassProbe, mean_code
+from gimstage.probe.crops import mean_code
+from gimstage.probe.labels import ClassProbe
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
 from gimstage.train.loop import load_samples

@@ -14,7 +14,8 @@ from gimstage.draws import drawing
 from gimstage.inputs import Stl10Images
 from gimstage.modules import ResNetModule
 from gimstage.probe.classifiers import _train, hidden_accuracy, paper_accuracy
-from gimstage.probe.crops import ClassProbe, all_codes, mean_code
+from gimstage.probe.crops import all_codes, mean_code
+from gimstage.probe.labels import ClassProbe
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
 from gimstage.specs import HiddenProtocol, PaperProtocol

@@ -5,11 +5,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gimstage.probe.mfcc import MFCC, SAMPLE_RATE_HZ
+from gimstage.probe.mfcc import MFCC
 from gimstage.specs import MFCCSpec
 
 SPEC = MFCCSpec(coefficients=6, mel_bands=20, window_samples=400, delta_frames=5)
+SAMPLE_RATE_HZ = 16_000
 Floats = NDArray[np.float64]
+
+
+def mfcc() -> MFCC:
+    return MFCC(SPEC, rate_hz=SAMPLE_RATE_HZ, frame_rows=160)
 
 
 def wave(samples: int) -> torch.Tensor:
@@ -51,20 +56,20 @@ def test_coefficients_and_their_differences_are_as_defined() -> None:
     first = plain(x[0].double().numpy())
     second = difference(first)
     wanted = np.concatenate([first, second, difference(second)], axis=1)
-    np.testing.assert_allclose(MFCC(SPEC)(x)[0].numpy(), wanted, rtol=1e-3, atol=5e-3)
+    np.testing.assert_allclose(mfcc()(x)[0].numpy(), wanted, rtol=1e-3, atol=5e-3)
 
 
 @pytest.mark.parametrize(("samples", "rows"), [(400, 1), (559, 1), (560, 2), (16_000, 98)])
 def test_there_is_a_vector_for_every_whole_window(samples: int, rows: int) -> None:
-    assert MFCC(SPEC)(wave(samples)).shape == (1, rows, 18)
+    assert mfcc()(wave(samples)).shape == (1, rows, 18)
 
 
 def test_a_vector_is_of_the_samples_from_its_frame_on() -> None:
     x = wave(4_000)
     moved = torch.cat([x[:, 160:], x[:, :160]], dim=1)
-    rows, later = MFCC(SPEC)(x)[0, :, :6], MFCC(SPEC)(moved)[0, :, :6]
+    rows, later = mfcc()(x)[0, :, :6], mfcc()(moved)[0, :, :6]
     torch.testing.assert_close(later[:20], rows[1:21], rtol=1e-3, atol=1e-3)
 
 
 def test_no_gradient_is_kept() -> None:
-    assert not MFCC(SPEC)(wave(800).requires_grad_()).requires_grad
+    assert not mfcc()(wave(800).requires_grad_()).requires_grad

@@ -10,14 +10,23 @@ import soundfile
 import torch
 from torch.testing import assert_close
 
+from gimstage.data.splits import NO_LABEL
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.speech import Speech
 from gimstage.modules import Conv1dModule
-from gimstage.probe.crops import SpeakerProbe
-from gimstage.probe.frames import PhoneProbe, frame_codes
+from gimstage.probe import open_probe
+from gimstage.probe.frames import FrameProbe, frame_codes
+from gimstage.probe.labels import SpeakerProbe
 from gimstage.probe.mfcc import MFCC
 from gimstage.progress import Watch
-from gimstage.specs import MFCCSpec, PhoneProbeSpec, SpeakerProbeSpec, SpeechDataSpec
+from gimstage.specs import (
+    FrameProbeSpec,
+    LabelProbeSpec,
+    MFCCSpec,
+    PhoneProbeSpec,
+    SpeakerProbeSpec,
+    SpeechDataSpec,
+)
 from gimstage.stack import Stack
 
 CPU = torch.device("cpu")
@@ -90,7 +99,7 @@ def test_mfccs_of_a_wave_do_not_depend_on_its_batch() -> None:
     rng = torch.Generator().manual_seed(2)
     waves = torch.randn(3, 4_000, generator=rng)
     waves[1] *= 1e-4  # a quiet one beside loud ones
-    mfcc = MFCC(MFCCSpec(**MFCCS))
+    mfcc = MFCC(MFCCSpec(**MFCCS), rate_hz=16_000, frame_rows=160)
     together = mfcc(waves)
     assert together.shape == (3, 23, 39)
     for alone, wave in zip(together, waves, strict=True):
@@ -98,26 +107,26 @@ def test_mfccs_of_a_wave_do_not_depend_on_its_batch() -> None:
 
 
 def test_each_label_has_the_code_of_its_frame_and_the_mfcc_of_its_window(speech: Speech) -> None:
-    probe = PhoneProbe(phone_spec(mfcc=MFCCS), speech, **SETTINGS)
+    probe = FrameProbe(phone_spec(mfcc=MFCCS), speech, **SETTINGS)
     found = list(probe._utterances("train", stacks()))
     assert [len(labels) for _, labels in found] == [19, 18]
     wave = probe._wave(speech.split("train"), 0)
     codes, _ = found[0]
     assert_close(codes["x/2"], frame_codes(stacks()["x/2"][0], wave, 160)["x/2"][1:20])
-    whole = MFCC(MFCCSpec(**MFCCS))(wave[..., 0])[0]
+    whole = MFCC(MFCCSpec(**MFCCS), rate_hz=16_000, frame_rows=160)(wave[..., 0])[0]
     assert len(whole) == 19
     assert_close(codes["mfcc"], whole)
 
 
 def test_a_probe_reads_only_the_inputs_asked_for(speech: Speech) -> None:
-    probe = PhoneProbe(phone_spec(), speech, **SETTINGS)
+    probe = FrameProbe(phone_spec(), speech, **SETTINGS)
     codes, _ = next(probe._utterances("train", stacks()))
     assert set(codes) == {"x/2", "random x/2"}
 
 
 def test_mfccs_move_no_other_row(speech: Speech) -> None:
     rows = [
-        PhoneProbe(phone_spec(**extra), speech, **SETTINGS).rows("x", "probe", stacks())[0]
+        FrameProbe(phone_spec(**extra), speech, **SETTINGS).rows("x", "probe", stacks())[0]
         for extra in ({}, {"mfcc": MFCCS})
     ]
     assert rows[0] == rows[1]
@@ -144,7 +153,7 @@ def test_frame_codes_are_finite_where_a_module_gives_fewer_rows_than_frames() ->
 def test_utterances_too_short_for_a_label_are_passed_over(tmp_path: Path) -> None:
     samples = {"1-1-0": 3_200, "1-2-0": 400, "1-3-0": 300, "1-1-1": 3_200}
     speech = tree(tmp_path, samples, {"1-1-0": 18, "1-2-0": 1, "1-3-0": 0, "1-1-1": 18})
-    probe = PhoneProbe(phone_spec(mfcc=MFCCS), speech, **SETTINGS)
+    probe = FrameProbe(phone_spec(mfcc=MFCCS), speech, **SETTINGS)
     assert {index: len(labels) for index, labels in probe.labels["train"].items()} == {0: 18, 1: 1}
     assert [len(labels) for _, labels in probe._utterances("train", stacks())] == [18, 1]
 
@@ -152,7 +161,7 @@ def test_utterances_too_short_for_a_label_are_passed_over(tmp_path: Path) -> Non
 def test_labels_none_of_which_has_a_code_are_refused(tmp_path: Path) -> None:
     speech = tree(tmp_path, {"1-1-0": 300, "1-1-1": 3_200}, {"1-1-0": 0, "1-1-1": 18})
     with pytest.raises(NoLabelsError) as caught:
-        PhoneProbe(phone_spec(), speech, **SETTINGS)
+        FrameProbe(phone_spec(), speech, **SETTINGS)
     assert str(caught.value) == (
         f"{tmp_path}, split 'train': no labelled utterance is long enough for a label and its "
         "code; expected one of 25 ms at least; label longer utterances, or lower offset"
@@ -160,9 +169,9 @@ def test_labels_none_of_which_has_a_code_are_refused(tmp_path: Path) -> None:
 
 
 def test_chance_is_the_share_of_the_phone_most_frequent_in_training(speech: Speech) -> None:
-    probe = PhoneProbe(phone_spec(), speech, **SETTINGS)
+    row = FrameProbe(phone_spec(), speech, **SETTINGS).rows("x", "probe", stacks())[0]
     # Labels alternate 0 1 0 …: of 19 and 18 in each split, 0 comes first.
-    assert math.isclose(probe._chance(), (10 + 9) / 37)
+    assert math.isclose(row["chance"], (10 + 9) / 37)
 
 
 def test_a_speaker_heard_only_in_short_utterances_is_refused(tmp_path: Path) -> None:
@@ -183,4 +192,52 @@ def test_a_speaker_heard_only_in_short_utterances_is_refused(tmp_path: Path) -> 
     assert str(caught.value) == (
         f"{tmp_path}: speakers of 'test' that 'train' lacks: 1, first '3'; expected every speaker "
         "of 'test' in 'train' too; probe speakers on lists that share them; other probes need not"
+    )
+
+
+def test_a_label_of_utterances_is_told_as_speakers_are(tmp_path: Path) -> None:
+    samples = {f"{speaker}-1-{number}": 3_200 for speaker in (1, 2) for number in range(4)}
+    speech = tree(tmp_path, samples, {})
+    table = {
+        "inputs": [1],
+        "weights": "trained",
+        "train_split": "train",
+        "test_split": "test",
+        "mfcc": MFCCS,
+        "converged": {"views": 2, **CONVERGED},
+    }
+    speaker = SpeakerProbeSpec.model_validate(table | {"task": "speaker"})
+    label = LabelProbeSpec.model_validate(table | {"task": "label", "label": "speaker"})
+    told, named = (
+        open_probe(s, speech, **SETTINGS).rows("x", "p", stacks()) for s in (speaker, label)
+    )
+    assert named == told
+
+
+def test_frames_are_told_as_phones_are_and_those_without_a_label_passed_over(
+    speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = phone_spec(mfcc=MFCCS).model_dump() | {"task": "frames", "label": "phone"}
+    spec = FrameProbeSpec.model_validate(table)
+    phones, frames = (FrameProbe(s, speech, **SETTINGS) for s in (phone_spec(mfcc=MFCCS), spec))
+    assert frames.rows("x", "p", stacks()) == phones.rows("x", "p", stacks())
+    gaps = speech.split("train").frame_labels("phone")
+    gaps.values[0][:5] = NO_LABEL
+    monkeypatch.setattr(speech.split("train"), "frame_labels", lambda name: gaps)
+    some = list(FrameProbe(spec, speech, **SETTINGS)._utterances("train", stacks()))
+    every = list(phones._utterances("train", stacks()))
+    assert [len(labels) for _, labels in some] == [14, 18]
+    for name, codes in some[0][0].items():
+        assert_close(codes, every[0][0][name][5:])
+
+
+def test_labels_of_stretches_that_nobody_gave_are_refused(speech: Speech) -> None:
+    spec = FrameProbeSpec.model_validate(
+        phone_spec().model_dump() | {"task": "frames", "label": "word"}
+    )
+    with pytest.raises(NoLabelsError) as caught:
+        FrameProbe(spec, speech, **SETTINGS)
+    assert str(caught.value) == (
+        f"{speech.root}, split 'train': no labels 'word' of stretches; expected one of phone; "
+        "choose from: phone"
     )

@@ -219,7 +219,7 @@ def test_classes_of_speech_are_refused(tmp_path: Path) -> None:
         Recipe.load(folder)
     assert str(error.value) == (
         f'{folder / "probe"}.toml task: "class" of stage all/1, on source = "demo_speech"; '
-        'expected "speaker" or "phone"'
+        'expected "speaker", "phone", "label" or "frames"'
     )
 
 

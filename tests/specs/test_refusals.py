@@ -301,7 +301,7 @@ PROBES = [
         "probe.toml",
         'task = "class"\n',
         "",
-        "probe.toml task: missing; choose from: class, speaker, phone",
+        "probe.toml task: missing; choose from: class, speaker, phone, label, frames",
     ),
     (
         "tiny",

@@ -19,7 +19,7 @@ from helpers.recipes import (
 
 from gimstage.draws import generator
 from gimstage.errors import DataError
-from gimstage.inputs.base import divided
+from gimstage.inputs.draws import divided
 from gimstage.progress import Interrupted
 from gimstage.report.raw import find_raw
 from gimstage.specs import ValidationSpec
