@@ -27,6 +27,7 @@ FLOORS = [
     {"extract", "train", "probe", "inspection"},
     {"plan", "report"},
     {"work"},
+    {"drafts"},
     {"session"},
     {"cli"},
     {"__main__"},

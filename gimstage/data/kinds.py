@@ -44,7 +44,7 @@ def data_kind(folder: Path) -> Kind | None:
     if any(folder.glob(f"*{_PIXELS}")):
         return "images"
     speech = (FLAC, *OTHER_SOUND)
-    told = any(ending(name) in speech or name in _LISTS for name in _names(folder))
+    told = any(ending(name) in speech or name in _LISTS for name in files_in(folder))
     return "speech" if told else None
 
 
@@ -90,7 +90,7 @@ def no_data(folder: Path, wanted: Kind | None = None) -> DataError:
 
 def described(folder: Path) -> str:
     """How many files of which endings lie below a folder, the most frequent first."""
-    counts = Counter(ending(name) or "other" for name in islice(_names(folder), _LOOKED_AT))
+    counts = Counter(ending(name) or "other" for name in islice(files_in(folder), _LOOKED_AT))
     return counted(counts) or "no file at all"
 
 
@@ -129,6 +129,7 @@ def data_folders(file: Path) -> list[Path]:
     return [file.parents[depth] for depth in depths if len(file.parents) > depth]
 
 
-def _names(folder: Path) -> Iterator[str]:
+def files_in(folder: Path) -> Iterator[str]:
+    """The names of all files below a folder, in no order."""
     for _, _, names in os.walk(folder):
         yield from names

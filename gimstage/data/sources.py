@@ -1,0 +1,77 @@
+"""Which source reads what lies in a folder, told from names alone.
+
+Imports `errors` and its neighbours only.
+"""
+
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from gimstage.data.files import reading
+from gimstage.data.kinds import FLAC, OTHER_SOUND, PICTURES, counted, data_kind, ending, files_in
+from gimstage.errors import DataError
+
+ARRAYS = (".npy", ".npz", ".zarr")
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+
+_READ = (
+    "image files, files of sound, arrays (.npy, .npz, .zarr), or the layouts of STL-10 and "
+    "LibriSpeech"
+)
+_UTTERANCE = re.compile(r"[0-9]+-[0-9]+-[0-9]+\.flac", re.IGNORECASE)
+
+
+def source_in(place: Path) -> str:
+    """The source that reads what lies in a place: "stl10", "librispeech", "images", "sound", ….
+
+    Args:
+        place: a folder, or an array: a .npy or .npz file, or the folder of a .zarr.
+
+    Raises:
+        DataError: nothing there is read by any source, or things by several.
+    """
+    if is_array(place):
+        return "array"
+    if not place.is_dir():
+        found = "it is no array" if place.exists() else "there is no such file or folder"
+        raise DataError(str(place), found, _READ, "give the folder that holds the data: --data DIR")
+    if data_kind(place) == "images":
+        return "stl10"
+    with reading(place):
+        names = list(files_in(place))
+        arrays = sorted(path for path in place.glob("*") if is_array(path))
+    counts = Counter(map(ending, names))
+    of_kind = {
+        "images": sum(counts[each] for each in PICTURES),
+        "sound": sum(counts[each] for each in (FLAC, *OTHER_SOUND)),
+        "array": len(arrays),
+    }
+    kinds = [kind for kind, count in of_kind.items() if count]
+    if len(kinds) > 1:
+        raise _several(place, counts)
+    if not kinds:
+        what = counted(counts) or "no file at all"
+        raise DataError(str(place), what, _READ, "give the folder that holds the data: --data DIR")
+    if kinds == ["array"]:
+        raise _one_of(place, arrays)
+    spoken = kinds == ["sound"] and any(_UTTERANCE.fullmatch(name) for name in names)
+    return "librispeech" if spoken else kinds[0]
+
+
+def is_array(path: Path) -> bool:
+    """Whether a path is that of an array, or of a Zarr folder that holds some."""
+    if path.is_dir():
+        return any((path / mark).exists() for mark in ZARR_MARKS)
+    return path.is_file() and ending(path.name) in ARRAYS
+
+
+def _several(place: Path, counts: Counter[str]) -> DataError:
+    cure = "give a folder with one kind of data: --data DIR"
+    return DataError(str(place), f"several kinds of data: {counted(counts)}", "one kind", cure)
+
+
+def _one_of(place: Path, arrays: list[Path]) -> DataError:
+    named = ", ".join(path.name for path in arrays[:3]) + (", …" if len(arrays) > 3 else "")
+    cure = f"name one: --data {shlex.quote(str(arrays[0]))}"
+    return DataError(str(place), f"arrays: {named}", "the path of one array", cure)
