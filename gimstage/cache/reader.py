@@ -91,6 +91,12 @@ class FeatureReader:
         return self.layout.attributes
 
     @property
+    def rows_per_frame(self) -> int:
+        """Rows of sequences in a frame, which is 10 ms of sound; see `SequenceDataSpec`."""
+        rows: int = self.attributes.get("rows_per_frame") or self.attributes["rows_per_10_ms"]
+        return rows
+
+    @property
     def nbytes(self) -> int:
         """Bytes of every file in the store."""
         return sum((self.path / name).stat().st_size for name in self.layout.paths)

@@ -18,14 +18,14 @@ from gimstage.data.kinds import Kind
 from gimstage.data.spectrogram import spectrogram
 from gimstage.errors import CacheError
 from gimstage.errors.commands import on_recipe, pasted
-from gimstage.inputs import DataSet, Images, PixelSource, Speech
+from gimstage.inputs import DataSet, Images, PixelSource, Sequences
 from gimstage.runs.manifest import FeaturesRecord, Manifest
 from gimstage.views import Spans, Windows
 
 LOOKED_AT = 32  # samples, or chunks of rows, behind the value statistics
 DRAWN = 15  # channels of images
-TRACED = 6  # channels of speech
-SHOWN_FRAMES = 400  # of an utterance
+TRACED = 6  # channels of sequences
+SHOWN_FRAMES = 400  # of a sequence
 
 
 def describe(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def draw(path: Path, data: DataSet, png: Path, *, sample: int, title: str) -> No
         path: the path of features.zarr.
         data: the data set.
         png: the file to write.
-        sample: which sample, or which entry of speech.
+        sample: which sample, or which entry of sequences.
         title: the title of the figure.
 
     Raises:
@@ -112,7 +112,9 @@ def _require_sample(path: Path, sample: int, count: int) -> None:
         raise CacheError(str(path), f"no sample {sample}", f"0 to {count - 1}")
 
 
-def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: str) -> None:
+def draw_sequence(
+    path: Path, speech: Sequences[Any], png: Path, *, sample: int, title: str
+) -> None:
     """Draw the beginning of a stored entry: its spectrogram, all channels, the most varied ones.
 
     Args:
@@ -130,17 +132,24 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: 
     reader = FeatureReader(path)
     offsets = reader.small("offsets")
     _require_sample(path, sample, len(offsets) - 1)
-    per_frame = int(reader.attributes["rows_per_10_ms"])
+    per_frame = reader.rows_per_frame
     count = min(int(offsets[sample + 1] - offsets[sample]), SHOWN_FRAMES * per_frame)
     rows = _rows(reader, int(offsets[sample]), count).numpy()
-    seconds = count / per_frame / 100
+    raw_rows = count * speech.spec.frame_rows // per_frame
+    rate_hz = speech.spec.rate_hz or 1.0  # without a rate the axis counts rows
+    seconds = raw_rows / rate_hz
     order = np.argsort(-rows.std(0), kind="stable")
     figure = Figure(figsize=(11, 8.5), layout="constrained")
+    noun = "utterance" if speech.spec.is_sound else "sequence"
     utterance = speech.train.ids[speech.kept[speech.stored.source[sample]]]
-    figure.suptitle(f"{title}, entry {sample}, utterance {utterance}", parse_math=False)
+    figure.suptitle(f"{title}, entry {sample}, {noun} {utterance}", parse_math=False)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 2))
-    wave = _wave(speech, sample, seconds)
-    _draw_spectrogram(top, wave, seconds, hop_samples=speech.spec.frame_rows)
+    raw = _raw(speech, sample, raw_rows)
+    if speech.spec.is_sound:
+        _draw_spectrogram(top, raw[:, 0].copy(), rate_hz, hop_samples=speech.spec.frame_rows)
+    else:
+        top.plot(np.arange(len(raw)) / rate_hz, raw, linewidth=0.6)
+        top.set_ylabel("channels")
     high = float(np.quantile(np.abs(rows), 0.995)) or 1.0
     low = -high if rows.min() < 0 else 0.0
     shown = middle.imshow(
@@ -159,21 +168,21 @@ def draw_sequence(path: Path, speech: Speech, png: Path, *, sample: int, title: 
     for channel in order[:TRACED]:
         bottom.plot(time, rows[:, channel], linewidth=0.8, label=f"channel {channel}")
     bottom.legend(fontsize=7, ncols=TRACED, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
-    bottom.set(xlabel="seconds", ylabel="value")
+    bottom.set(xlabel="seconds" if speech.spec.rate_hz else "rows", ylabel="value")
     figure.savefig(png, dpi=100, format="png")
 
 
-def _wave(speech: Speech, entry: int, seconds: float) -> NDArray[np.float32]:
-    """The samples of the first seconds of an entry."""
+def _raw(speech: Sequences[Any], entry: int, rows: int) -> NDArray[np.float32]:
+    """The first normalised rows of an entry, (n, C)."""
     source = speech.source()
-    count = min(int(source.lengths[entry]), round(seconds * 100) * speech.spec.frame_rows)
+    count = min(int(source.lengths[entry]), rows)
     zero = np.zeros(1, np.int64)
     filled = source.fill(source.buffer(1, count), Spans(zero + entry, zero, count))
-    return filled[0, :, 0].numpy()
+    return filled[0].numpy()
 
 
 def _draw_spectrogram(
-    axes: Any, wave: NDArray[np.float32], seconds: float, *, hop_samples: int
+    axes: Any, wave: NDArray[np.float32], rate_hz: float, *, hop_samples: int
 ) -> None:
     level = spectrogram(wave, hop_samples=hop_samples)
     top = float(level.max())
@@ -181,7 +190,7 @@ def _draw_spectrogram(
         level,
         aspect="auto",
         origin="lower",
-        extent=(0, seconds, 0, 8),
+        extent=(0, len(wave) / rate_hz, 0, rate_hz / 2000),
         vmin=top - 70,
         vmax=top,
         cmap="magma",

@@ -1,18 +1,16 @@
-"""What excites a neuron, cut out of raw data and drawn: patches of images, snippets of speech."""
+"""What excites a neuron, cut out of raw data and drawn: patches, or snippets of sequences."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gimstage.data.kinds import Kind
 from gimstage.data.pixels import normalise
 from gimstage.data.spectrogram import spectrogram
-from gimstage.inputs import DataSet, Images, Speech
+from gimstage.inputs import DataSet, Images, Sequences
 from gimstage.report.drawing import VERMILION
 from gimstage.views import Spans, Windows
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
 SNIPPET_FRAMES = 40  # 0.4 s
 RANGE_DB = 70
+TRACE_STEP = 4  # standard deviations from one channel to the next
 MARK: Any = {"marker": "^", "color": VERMILION, "markersize": 4, "clip_on": False}
 
 Image = NDArray[np.float32]
@@ -41,7 +40,7 @@ class Excerpts(ABC):
     row_inches: ClassVar[float]
     name: ClassVar[str]
     source: ClassVar[str]
-    legend: ClassVar[str]
+    legend: str
 
     @abstractmethod
     def cut(self, place: NDArray[np.int64]) -> Image:
@@ -93,22 +92,22 @@ class Patches(Excerpts):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
-class Snippets(Excerpts):
-    """Spectrograms around frames of speech.
+class Traces(Excerpts):
+    """Channels in time around frames of sequences, one above another.
 
     Args:
-        speech: the data set.
+        sequences: the data set.
     """
 
     neurons, row_inches = 4, 0.85
-    name, source = f"snippets of {SNIPPET_FRAMES / 100:g} s", "utterance"
-    legend = " Spectrograms, 0 to 8 kHz; the mark is the frame of 10 ms."
+    name, source = f"snippets of {SNIPPET_FRAMES} frames", "sequence"
+    legend = " Channels in standard deviations, one above another; the mark is the frame."
 
-    def __init__(self, speech: Speech) -> None:
-        self.samples, self.frame_rows = speech.source(), speech.spec.frame_rows
+    def __init__(self, sequences: Sequences[Any]) -> None:
+        self.rows, self.frame_rows = sequences.source(), sequences.spec.frame_rows
 
     def cut(self, place: NDArray[np.int64]) -> Image:
-        """The spectrogram around a frame, (bins, time), in dB.
+        """The normalised channels around a frame, (C, time).
 
         Args:
             place: entry and frame.
@@ -116,8 +115,38 @@ class Snippets(Excerpts):
         entry, frame = place
         first = np.array([(frame - SNIPPET_FRAMES // 2) * self.frame_rows])
         span = Spans(np.array([entry]), first, SNIPPET_FRAMES * self.frame_rows)
-        wave = self.samples.fill(self.samples.buffer(1, span.count), span)[0, :, 0]
-        return spectrogram(wave.numpy(), hop_samples=self.frame_rows // 2)
+        rows = self.rows.fill(self.rows.buffer(1, span.count), span)[0]
+        return rows.numpy().T
+
+    def draw(self, axes: Axes, image: Image, loudest: float) -> None:
+        """Draw a line a channel, the frame marked below them."""
+        steps = TRACE_STEP * np.arange(len(image))[::-1, None]
+        axes.plot((image + steps).T, color="black", linewidth=0.5)
+        axes.set_ylim(-TRACE_STEP, TRACE_STEP * len(image))
+        axes.plot([image.shape[1] / 2], [-TRACE_STEP], **MARK)
+
+
+class Snippets(Traces):
+    """Spectrograms around frames of sound.
+
+    Args:
+        sound: the data set.
+    """
+
+    name, source = f"snippets of {SNIPPET_FRAMES / 100:g} s", "utterance"
+
+    def __init__(self, sound: Sequences[Any]) -> None:
+        super().__init__(sound)
+        khz = (sound.spec.rate_hz or 0) / 2000
+        self.legend = f" Spectrograms, 0 to {khz:g} kHz; the mark is the frame of 10 ms."
+
+    def cut(self, place: NDArray[np.int64]) -> Image:
+        """The spectrogram around a frame of the first channel, (bins, time), in dB.
+
+        Args:
+            place: entry and frame.
+        """
+        return spectrogram(super().cut(place)[0].copy(), hop_samples=self.frame_rows // 2)
 
     def draw(self, axes: Axes, image: Image, loudest: float) -> None:
         """Draw a spectrogram, its frame marked."""
@@ -132,9 +161,9 @@ class Snippets(Excerpts):
         axes.plot([image.shape[1] / 2], [0], **MARK)
 
 
-_KINDS: dict[Kind, Callable[..., Excerpts]] = {"images": Patches, "speech": Snippets}
-
-
 def excerpts_of(data: DataSet) -> Excerpts:
     """How excerpts of a data set are cut out and drawn."""
-    return _KINDS[data.spec.kind](data)
+    if isinstance(data, Sequences):
+        return Snippets(data) if data.spec.is_sound else Traces(data)
+    assert isinstance(data, Images), "a data set is of images or of sequences"
+    return Patches(data)

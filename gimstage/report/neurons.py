@@ -20,7 +20,7 @@ from gimstage.cache import FeatureReader
 from gimstage.views import Ints
 
 BLOCK_BYTES = 32_000_000
-TILE_FRAMES = 400  # of speech: what of an utterance is looked at in one go
+TILE_FRAMES = 400  # what of a sequence is looked at in one go
 
 Read = Callable[[int, int], None]  # told of rows done, of how many
 
@@ -118,9 +118,9 @@ def _search_grids(reader: FeatureReader, keep: int, read: Read) -> Exciting:
 
 
 def _search_rows(reader: FeatureReader, keep: int, read: Read) -> Exciting:
-    """The most exciting rows of speech, utterance by utterance, each in tiles."""
+    """The most exciting rows of sequences, one after another, each in tiles."""
     array, offsets = reader.array("features"), reader.small("offsets")
-    channels, per_frame = array.shape[1], int(reader.attributes["rows_per_10_ms"])
+    channels, per_frame = array.shape[1], reader.rows_per_frame
     best = TopK(keep, channels=channels)
     longest = int(np.ceil(np.diff(offsets) / per_frame).max())
     for entry in range(len(offsets) - 1):
@@ -138,8 +138,8 @@ def _search_rows(reader: FeatureReader, keep: int, read: Read) -> Exciting:
 
 
 def _tiles(reader: FeatureReader, start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
-    """First frame and means over 10 ms, (frames, C), of the rows of an entry, tile by tile."""
-    array, per_frame = reader.array("features"), int(reader.attributes["rows_per_10_ms"])
+    """First frame and means over a frame, (frames, C), of the rows of an entry, tile by tile."""
+    array, per_frame = reader.array("features"), reader.rows_per_frame
     for first in range(start, stop, TILE_FRAMES * per_frame):
         count = min(TILE_FRAMES * per_frame, stop - first)
         raw = torch.empty((1, count, array.shape[1]), dtype=array.torch_dtype)
@@ -147,6 +147,6 @@ def _tiles(reader: FeatureReader, start: int, stop: int) -> Iterator[tuple[int, 
         rows = reader.decode("features", raw)[0]
         whole = count // per_frame * per_frame
         parts = [rows[:whole].unflatten(0, (-1, per_frame)).mean(1)] if whole else []
-        if whole < count:  # padding left the last 10 ms a few rows short
+        if whole < count:  # padding left the last frame a few rows short
             parts.append(rows[whole:].mean(0, keepdim=True))
         yield (first - start) // per_frame, torch.cat(parts)

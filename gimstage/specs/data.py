@@ -248,6 +248,7 @@ class SequenceDataSpec(_DataSpec):
     Attributes:
         frame_name: what a frame is, in names of attributes: "10_ms", or "frame".
         frame_text: what it is in messages: "10 ms", or "a frame".
+        is_sound: whether rows are samples of sound, which is shown as a spectrogram.
         row_name: what rows of raw data are called in messages, such as "samples".
         sample_bytes: bytes of one value as it lies on the disk.
     """
@@ -255,6 +256,7 @@ class SequenceDataSpec(_DataSpec):
     kind = "speech"
     frame_name: ClassVar[str] = "10_ms"
     frame_text: ClassVar[str] = "10 ms"
+    is_sound: ClassVar[bool] = True
     row_name: ClassVar[str] = "samples"
     sample_bytes: ClassVar[int] = 2
     mean: Any

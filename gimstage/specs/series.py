@@ -26,6 +26,7 @@ class SeriesDataSpec(SequenceDataSpec):
     layout = "array"
     frame_name: ClassVar[str] = "frame"
     frame_text: ClassVar[str] = "a frame"
+    is_sound: ClassVar[bool] = False
     row_name: ClassVar[str] = "rows"
     sample_bytes: ClassVar[int] = 4
     source: Literal["array"]
