@@ -69,7 +69,7 @@ class OwnImages(Imported, Images):
 
     @property
     def originals(self) -> Mapping[str, Path]:
-        """The files of all splits."""
+        """The files of all splits by their ids, sorted."""
         return self.listing.files
 
     @cached_property
@@ -104,7 +104,7 @@ class OwnImages(Imported, Images):
 
     @property
     def layout(self) -> RawLayout:
-        """One square a row."""
+        """One array of squares, a row each, as bytes or 16 bits."""
         cut = self.cut
         shape = (cut.channels, cut.size_px, cut.size_px)
         return RawLayout("images", shape, cut.dtype.name, ("image", "channel", "y", "x"))
