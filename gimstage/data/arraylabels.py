@@ -77,7 +77,7 @@ class Told:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the labels."""
+        """The names of the labels that every sample may have."""
         return tuple(name for name in self.cells if name != SPLIT)
 
     def column(self, name: str, of: Ints) -> Column:

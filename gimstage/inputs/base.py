@@ -171,10 +171,6 @@ class DataSet(ABC):
         """Samples of the split trained on, those held out included, N."""
 
     @abstractmethod
-    def split(self, name: str) -> Any:
-        """One split, planned until the data is made; raises DataError where there is none."""
-
-    @abstractmethod
     def usable(self, chain: Chain) -> Ints:
         """The samples that have what the last stage's losses need, ascending.
 
