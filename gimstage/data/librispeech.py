@@ -16,6 +16,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ class SpeechSplit(SequenceSplit):
             raise self.no_column(name)
         return Column(name, self.speakers, self.labels)
 
-    def __reduce__(self) -> tuple[type["SpeechSplit"], tuple[Path, str, _Subsets]]:
+    def __reduce__(self) -> tuple[Any, Any]:
         """What pickle stores: the way to open the split again, in whichever process."""
         return SpeechSplit, (self.root, self.name, self.subsets)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from gimstage.data.chapters import Chapters
 from gimstage.data.demo_speech import write_demo_speech
 from gimstage.data.librispeech import SpeechSplit, files, open_split, phone_file
 from gimstage.data.planned import PlannedSpeech
@@ -61,8 +62,10 @@ class Speech(Sequences[SpeechSplit]):
         """One split, its files' headers read; of what is not made, lengths and labels."""
         demo = self.spec.demo
         if demo is None or self.is_made:
-            return open_split(self.root, name, self.spec.subsets)
-        return PlannedSpeech(self.root, name, **demo.model_dump())
+            split = open_split(self.root, name, self.spec.subsets)
+        else:
+            split = PlannedSpeech(self.root, name, **demo.model_dump())
+        return Chapters(split) if self.spec.join else split
 
     @property
     def title(self) -> str:

@@ -16,6 +16,8 @@ from gimstage.specs import DataSpec, OutputSpec, SequenceDataSpec, Shape, StageS
 from gimstage.specs.stage import StageCropSpec
 from gimstage.views import StoredSpans
 
+MOST_CHUNK_FRAMES = 400  # of which a window is read; 6.5 MB of 32 rows a frame and 256 channels
+
 
 class SequenceModality(Modality):
     """Rows in time, of one channel or more.
@@ -180,7 +182,7 @@ def sequence_store(
         lengths = np.array([module.length(int(n)) for n in lengths])
     per_frame = rows_per_frame(data, known)
     shape = (int(lengths.sum()), known[-1].out_channels)
-    chunk_rows = per_frame * data.views.crop_frames
+    chunk_rows = per_frame * min(data.views.crop_frames, MOST_CHUNK_FRAMES)
 
     def array(shard_rows: int) -> ArrayLayout:
         return ArrayLayout(

@@ -302,7 +302,8 @@ class SpeechDataSpec(SequenceDataSpec):
     """Utterances in LibriSpeech's layout at 16 kHz, or synthetic ones.
 
     `subsets` names the folders of speakers that are taken, such as "train-clean-100"; all of them
-    where there is no such key.
+    where there is no such key. `join = "chapters"` takes a chapter, its utterances end to end, for
+    one sequence.
     """
 
     layout = "librispeech"
@@ -314,6 +315,7 @@ class SpeechDataSpec(SequenceDataSpec):
     mean: Level
     std: Spread
     subsets: Annotated[list[str] | None, LATER, Field(min_length=1, max_length=1_000)] = None
+    join: Annotated[Literal["chapters"] | None, LATER] = None
     demo: Annotated[SpeechDemoSpec | None, TRAINING] = None
 
 
