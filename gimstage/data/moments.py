@@ -14,7 +14,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass
 class Moments:
-    """Of every value seen so far; in float64, merged so that no large sums cancel.
+    """The moments of every value seen so far, in float64, merged so that no large sums cancel.
 
     Attributes:
         count: values seen of each channel.

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gimstage.data.moments import Moments
 from gimstage.data.spectrogram import spectrogram
 from gimstage.data.splits import NO_LABEL, Column, ImageSplit, SequenceSplit, Split
 from gimstage.errors import DataError
 from gimstage.errors.commands import on_recipe, pasted
-from gimstage.inputs import DataSet, Images, Sequences
+from gimstage.inputs import DataSet
 
 LOOKED_AT = 64  # samples behind the values
 LOOKED_ROWS = 20_000  # of each sequence
@@ -39,7 +40,7 @@ def describe_data(data: DataSet, names: Sequence[str]) -> dict[str, Any]:
     Raises:
         DataError: a split cannot be read.
     """
-    splits = [_split(data, name) for name in names]
+    splits = [data.split(name) for name in names]
     facts: dict[str, Any] = {
         "path": str(data.root),
         "source": data.spec.source,
@@ -73,7 +74,7 @@ def draw_data(data: DataSet, name: str, png: Path, *, sample: int, title: str) -
     if not data.is_made:
         cure = f"run {pasted(on_recipe('train-stage', '1'))}, which makes it first"
         raise DataError(str(data.root), "not decoded or written yet", "samples to draw", cure)
-    split = _split(data, name)
+    split = data.split(name)
     if sample >= len(split):
         where = f"{split.root}, split '{split.name}'"
         raise DataError(where, f"no sample {sample}", f"0 to {len(split) - 1}", "choose another")
@@ -85,11 +86,6 @@ def draw_data(data: DataSet, name: str, png: Path, *, sample: int, title: str) -
         _draw_stretches(figure, split, sample, data.spec)
     figure.suptitle(f"{title}, split {split.name}, samples from {sample}", parse_math=False)
     figure.savefig(png, dpi=100, format="png")
-
-
-def _split(data: DataSet, name: str) -> Split:
-    assert isinstance(data, Images | Sequences), "there are images and sequences"
-    return data.split(name)
 
 
 def _form(split: Split) -> dict[str, Any]:
@@ -128,16 +124,14 @@ def _looked_at(split: Split) -> Iterator[NDArray[np.float64]]:
 
 def _moments(samples: Iterable[NDArray[np.float64]]) -> dict[str, Any]:
     """Least, largest, mean and standard deviation of every channel, one sample at a time."""
-    count, total, squares, lows, highs = 0, 0.0, 0.0, [], []
+    moments, lows, highs = Moments(), [], []
     for values in samples:
+        moments.add(values)
         flat = values.reshape(len(values), -1)
-        count += flat.shape[1]
-        total, squares = total + flat.sum(1), squares + np.square(flat).sum(1)
         lows.append(flat.min(1))
         highs.append(flat.max(1))
-    mean = total / count
-    std = np.sqrt(np.maximum(0, squares / count - np.square(mean)))
-    found = {"min": np.min(lows, 0), "max": np.max(highs, 0), "mean": mean, "std": std}
+    found = {"min": np.min(lows, 0), "max": np.max(highs, 0)}
+    found |= {"mean": moments.mean, "std": moments.std}
     return {name: [round(float(v), 5) for v in each] for name, each in found.items()}
 
 

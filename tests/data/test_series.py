@@ -64,7 +64,7 @@ def test_an_array_without_channels_has_one(root: Path) -> None:
 def test_a_hash_chooses_a_fifth_of_the_sequences_as_test(root: Path) -> None:
     own = series(root)
     assert {name: len(numbers) for name, numbers in own.splits.items()} == {"train": 8, "test": 2}
-    assert own.division == "no split is told, so a hash of their numbers chose a fifth as test"
+    assert own.told.division == "no split is told, so a hash of their numbers chose a fifth as test"
 
 
 def test_sequences_end_to_end_are_told_apart_by_offsets(root: Path) -> None:
