@@ -52,6 +52,12 @@ def finished_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the small recipe of whole maps has run; it is not to be changed."""
+    return finish(tmp_path_factory.mktemp("maps"), "tiny_maps")
+
+
+@pytest.fixture(scope="session")
 def finished(finished_images: Path) -> Path:
     """The finished home that `home` and `fresh` copy; a module may have one of its own."""
     return finished_images

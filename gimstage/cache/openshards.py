@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,11 @@ class ShardWriter:
             CacheError: arrays, shapes, dtypes or the number of rows are not the layout's.
         """
         arrays = {name: _as_numpy(values) for name, values in rows.items()}
-        if arrays.keys() != self._files.keys():
-            found, expected = ", ".join(sorted(arrays)), ", ".join(sorted(self._files))
-            raise CacheError(self._where, f"rows of {found}", f"rows of {expected}")
+        self._check_names(arrays)
         count = len(next(iter(arrays.values())))
         for name, values in arrays.items():
-            self._check(self._files[name].array, values, count)
+            array = self._files[name].array
+            self._check_shape(array, values, (count, *array.shape[1:]))
         if self._written + count > len(self._rows):
             found = f"{self._written + count} rows appended"
             raise CacheError(self._where, found, f"{len(self._rows)}")
@@ -88,8 +88,34 @@ class ShardWriter:
             self._files[name].append(values)
         self._written += count
 
-    def _check(self, array: ArrayLayout, values: Array, count: int) -> None:
-        wanted = (count, *array.shape[1:])
+    def append_chunks(self, chunks: Mapping[str, Array | Tensor]) -> None:
+        """Add the next n chunks of every array, in C order: rows too large to come in one piece.
+
+        Args:
+            chunks: by array, (n, *chunk) of the stored dtype; tensors may be on any device. A chunk
+                is of one row, and all arrays have as many chunks a row.
+
+        Raises:
+            CacheError: arrays, shapes, dtypes or the number of chunks are not the layout's.
+        """
+        arrays = {name: _as_numpy(values) for name, values in chunks.items()}
+        self._check_names(arrays)
+        for name, values in arrays.items():
+            file = self._files[name]
+            self._check_shape(file.array, values, (len(values), *file.array.chunk))
+            most, count = len(self._rows) * file.array.strides[0], file.chunks + len(values)
+            if count > most:
+                raise CacheError(self._where, f"{count} chunks appended", f"{most}")
+            for chunk in values:
+                file.append_chunk(chunk)
+            self._written = file.chunks // file.array.strides[0]
+
+    def _check_names(self, arrays: Mapping[str, Array]) -> None:
+        if arrays.keys() != self._files.keys():
+            found, expected = ", ".join(sorted(arrays)), ", ".join(sorted(self._files))
+            raise CacheError(self._where, f"rows of {found}", f"rows of {expected}")
+
+    def _check_shape(self, array: ArrayLayout, values: Array, wanted: tuple[int, ...]) -> None:
         if (values.shape, values.dtype) != (wanted, array.dtype):
             raise CacheError(
                 f"{self._where}, {array.name}",
@@ -124,12 +150,15 @@ class _ShardFile:
         compression = ENCODINGS[array.encoding].compression
         self._codec = compression.codec() if compression else None
         self._index = np.full((array.shard_chunks, 2), ABSENT, "<u8")
-        self._chunks, self._bytes, self._started = 0, 0, 0
+        self.chunks, self._bytes, self._started = 0, 0, 0
         self._digest = Digest()
-        # Rows that do not fill a chunk yet; chunks of one row never wait here.
-        self._block = np.zeros((array.chunk[0], *array.shape[1:]), array.dtype)
         self._waiting = 0
         self._file = open(self._part, "wb")  # noqa: SIM115 - closed by publish or discard
+
+    @cached_property
+    def _block(self) -> Array:
+        """Room for rows that do not fill a chunk yet; chunks of one row never wait here."""
+        return np.zeros((self.array.chunk[0], *self.array.shape[1:]), self.array.dtype)
 
     def append(self, rows: Array) -> None:
         size = self.array.chunk[0]
@@ -172,7 +201,11 @@ class _ShardFile:
         sizes = self.array.chunk[1:]
         for corner in np.ndindex(self.array.grid[1:]):
             cut = tuple(slice(i * n, (i + 1) * n) for i, n in zip(corner, sizes, strict=True))
-            self._write_chunk(np.ascontiguousarray(block[(slice(None), *cut)]).reshape(-1))
+            self.append_chunk(block[(slice(None), *cut)])
+
+    def append_chunk(self, chunk: Array) -> None:
+        """Write the next chunk in C order."""
+        self._write_chunk(np.ascontiguousarray(chunk).reshape(-1))
 
     def _write_chunk(self, values: Array) -> None:
         body = self._codec.encode(values) if self._codec else values.view(np.uint8)
@@ -180,8 +213,8 @@ class _ShardFile:
         self._digest.add(crc)
         self._write(body)
         self._write(crc_bytes(crc))
-        self._index[self._chunks] = start, self._bytes - start
-        self._chunks += 1
+        self._index[self.chunks] = start, self._bytes - start
+        self.chunks += 1
         self._start_writeback()
 
     def _write(self, data: Array | bytes) -> None:

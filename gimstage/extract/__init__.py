@@ -2,25 +2,28 @@
 
 base        the order of things: missing shards, block by block, written by a thread of its own
 grids       patch grids of images
+maps        whole maps of images
 sequences   rows of utterances
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from gimstage.data.kinds import Kind
 from gimstage.extract.base import Extraction
 from gimstage.extract.grids import GridExtraction
+from gimstage.extract.maps import MapExtraction
 from gimstage.extract.sequences import SequenceExtraction
 from gimstage.inputs import DataSet, Source
 from gimstage.modules import EncoderModule
+from gimstage.modules.base import Reads
 from gimstage.recipe.chain import Chain
 
-__all__ = ["Extraction", "GridExtraction", "SequenceExtraction", "extraction"]
+__all__ = ["Extraction", "GridExtraction", "MapExtraction", "SequenceExtraction", "extraction"]
 
-EXTRACTIONS: dict[Kind, Callable[..., Extraction]] = {
-    "images": GridExtraction,
-    "speech": SequenceExtraction,
+EXTRACTIONS: dict[Reads, Callable[..., Extraction]] = {
+    "patch": GridExtraction,
+    "map": MapExtraction,
+    "sequence": SequenceExtraction,
 }
 
 
@@ -36,5 +39,5 @@ def extraction(
         source: what the stage reads.
         settings: device and workers.
     """
-    kind = EXTRACTIONS[data.spec.kind]
+    kind = EXTRACTIONS[module.reads]
     return kind(chain, module, source=source, stored=data.stored, **settings)

@@ -48,6 +48,10 @@ Block = dict[str, Tensor]
 class Extraction(ABC):
     """The features of one stage, on their way to disk.
 
+    Attributes:
+        unit: what blocks are counted in on screen, such as the rows of features.zarr.
+        by_chunk: whether blocks are of chunks, for rows are too large to be held.
+
     Args:
         chain: the stage, last of its chain.
         module: its frozen module.
@@ -56,7 +60,8 @@ class Extraction(ABC):
         workers: reading threads.
     """
 
-    unit: str  # what the rows of features.zarr are called on screen
+    unit: str
+    by_chunk: bool = False
 
     def __init__(
         self,
@@ -79,7 +84,7 @@ class Extraction(ABC):
 
     @abstractmethod
     def blocks(self, rows: range) -> Iterator[Block]:
-        """Encoded rows of every array, on the CPU, in order, a block at a time.
+        """Encoded rows, or chunks, of every array, on the CPU, in order, a block at a time.
 
         A block holds until the next but one is asked for.
         """
@@ -138,26 +143,30 @@ class Extraction(ABC):
             writer = FeatureWriter(path, layout, small=small)
         missing = writer.missing_shards()
         ranges = [layout.arrays[0].rows(shard) for shard in missing]
-        report = self._reporting(layout, sum(map(len, ranges)), watch)
+        units = layout.arrays[0].strides[0] if self.by_chunk else 1  # of a row
+        report = self._reporting(layout, sum(map(len, ranges)), units, watch)
         with writer.shards() as shards, _one_at_a_time() as submit:
             for shard, rows in zip(missing, ranges, strict=True):
                 file = shards.begin(shard)
                 for block in self.blocks(rows):
                     watch.leave_if_asked()
-                    submit(file.append, block)
+                    submit(file.append_chunks if self.by_chunk else file.append, block)
                     report(len(block["features"]))
                 # Made durable by the other thread, while the next shard is being computed.
                 submit(shards.publish, file)
         return writer.finish()
 
-    def _reporting(self, layout: StoreLayout, fresh: int, watch: Watch) -> Callable[[int], None]:
-        """Tells the watch of rows as they come; `fresh` of them are still to be computed."""
-        total, began, done = layout.arrays[0].shape[0], time.perf_counter(), 0
-        row_bytes = sum(array.row_bytes for array in layout.arrays)
+    def _reporting(
+        self, layout: StoreLayout, rows: int, units: int, watch: Watch
+    ) -> Callable[[int], None]:
+        """Tells the watch of blocks as they come; `rows` of so many `units` are to be computed."""
+        total, fresh = layout.arrays[0].shape[0] * units, rows * units
+        began, done = time.perf_counter(), 0
+        unit_bytes = sum(array.row_bytes for array in layout.arrays) / units
 
-        def report(rows: int) -> None:
+        def report(count: int) -> None:
             nonlocal done
-            done += rows
+            done += count
             if watch.due() or done == fresh:
                 speed = done / (time.perf_counter() - began)
                 watch.report(
@@ -167,7 +176,7 @@ class Extraction(ABC):
                         total=total,
                         unit=self.unit,
                         samples_per_s=speed,
-                        bytes_per_s=speed * row_bytes,
+                        bytes_per_s=speed * unit_bytes,
                     )
                 )
 

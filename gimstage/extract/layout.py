@@ -1,6 +1,7 @@
 """What features.zarr of a stage looks like: its arrays, their axes, chunks and attributes.
 
 images   features, codes (sample, view, row, column, channel, y, x); a chunk is a stored view
+maps     features (sample, view, y, x, channel); a chunk is a square of positions
 speech   features (frame, channel), utterances end to end, and `offsets` of their beginnings
 """
 

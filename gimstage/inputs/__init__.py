@@ -6,7 +6,10 @@ ahead     batches read ahead, and moved to the device
 reread    that data still is what its fingerprint says, before it is trained on and after
 handoff   from a module's features to the values that the next stage reads
 imported  data that is decoded once, into a raw store below the runs folder
-images    pixels and stored patch grids
+images    images of any source, and what is stored of them
+cuts      the two ways they are cut
+grids     into grids of patches: their pixels and stored features
+maps      as whole maps: the same
 stl10     images in STL-10's layout
 sequences crops of sequences of any source, and what is stored of them
 series    sequences in an array of somebody's own
@@ -26,10 +29,13 @@ from gimstage.inputs.base import (
     encoded_again,
     memo_path,
 )
+from gimstage.inputs.cuts import Pixels
 from gimstage.inputs.draws import Places, TrainingDraws
+from gimstage.inputs.grids import PixelSource
 from gimstage.inputs.handoff import HandOff
-from gimstage.inputs.images import Images, PixelSource
+from gimstage.inputs.images import Images
 from gimstage.inputs.imported import Imported
+from gimstage.inputs.maps import MapSource
 from gimstage.inputs.own_images import OwnImages
 from gimstage.inputs.own_sound import Sound
 from gimstage.inputs.rows import SequenceSource, WaveSource
@@ -49,7 +55,9 @@ __all__ = [
     "Images",
     "Imported",
     "OwnImages",
+    "MapSource",
     "PixelSource",
+    "Pixels",
     "SequenceSource",
     "Sequences",
     "Sound",

@@ -33,7 +33,7 @@ from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import UNKNOWN
 from gimstage.specs import DataSpec
 from gimstage.stack import TILE_UNITS
-from gimstage.views import Ints, StoredSpans, StoredViews
+from gimstage.views import Ints, StoredMaps, StoredSpans, StoredViews
 
 LOOKED_AT = 16  # samples, to say whether data is black or silent
 
@@ -217,7 +217,7 @@ class DataSet(ABC):
 
     @property
     @abstractmethod
-    def stored(self) -> StoredViews | StoredSpans:
+    def stored(self) -> StoredViews | StoredMaps | StoredSpans:
         """What features.zarr holds of the split trained on."""
 
     @abstractmethod

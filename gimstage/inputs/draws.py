@@ -15,9 +15,9 @@ from torch import Tensor
 
 from gimstage.draws import generator
 from gimstage.specs import ValidationSpec
-from gimstage.views import Crops, Ints, Spans, Windows
+from gimstage.views import Crops, Ints, Spans, Squares, Windows
 
-Places = Crops | Windows | Spans
+Places = Crops | Windows | Squares | Spans
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ time.
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from gimstage.data.kinds import Kind
 from gimstage.data.spectrogram import spectrogram
 from gimstage.errors import CacheError
 from gimstage.errors.commands import on_recipe, pasted
-from gimstage.inputs import DataSet, Images, PixelSource, Sequences
+from gimstage.inputs import DataSet, Images, Pixels, Sequences
 from gimstage.runs.manifest import FeaturesRecord, Manifest
-from gimstage.views import Spans, Windows
+from gimstage.views import MapViews, Spans, Squares, Windows
 
 LOOKED_AT = 32  # samples, or chunks of rows, behind the value statistics
 DRAWN = 15  # channels of images
 TRACED = 6  # channels of sequences
 SHOWN_FRAMES = 400  # of a sequence
+SHOWN_POSITIONS, SHOWN_PX = 256, 2048  # of a map
+MAPS = ("sample", "view", "y", "x", "channel")
 
 
 def describe(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def describe(path: Path, manifest: Manifest) -> dict[str, Any]:
     reader = FeatureReader(path)
     layout = reader.array("features")
     rows = 1 if len(layout.shape) > 2 else min(layout.chunk[0], layout.shape[0])
+    look = _middle if layout.dims == MAPS else partial(_rows, count=rows)
     spread = np.unique(np.linspace(0, layout.shape[0] - rows, LOOKED_AT).astype(np.int64))
     return {
         "path": str(path),
@@ -50,7 +54,7 @@ def describe(path: Path, manifest: Manifest) -> dict[str, Any]:
         f"{layout.dims[0]}s_per_shard": layout.shard_rows,
         "codecs": [c["name"] for c in layout.metadata()["codecs"][0]["configuration"]["codecs"]],
         "bytes": features.bytes,
-        "values": _statistics(_rows(reader, int(row), rows) for row in spread),
+        "values": _statistics(look(reader, int(row)) for row in spread),
         "loss_of_encoding": features.fidelity.model_dump(),
         "attributes": dict(reader.attributes),
     }
@@ -89,6 +93,24 @@ def _rows(reader: FeatureReader, first: int, count: int) -> torch.Tensor:
     raw = torch.empty((1, count, *layout.shape[1:]), dtype=layout.torch_dtype)
     reader.read("features", raw, np.array([[first]]))
     return reader.decode("features", raw)[0]
+
+
+def _middle(reader: FeatureReader, sample: int) -> torch.Tensor:
+    """The middle of a sample's map (n, n, C), whole where it is small, float32."""
+    layout = reader.array("features")
+    square = _middle_square(reader, sample)
+    raw = torch.empty(
+        (1, 1, 1, square.size, square.size, layout.shape[4]), dtype=layout.torch_dtype
+    )
+    reader.read("features", raw, square.starts)
+    return reader.decode("features", raw)[0, 0, 0]
+
+
+def _middle_square(reader: FeatureReader, sample: int) -> Squares:
+    """Where that lies: at most so many positions, of at most so many pixels."""
+    side, stride = reader.array("features").shape[2], int(reader.attributes["px_per_position"])
+    size = min(side, SHOWN_POSITIONS, max(1, SHOWN_PX // stride))
+    return MapViews(side=side, size=size, flip=False).centre(np.array([sample]))
 
 
 def draw(path: Path, data: DataSet, png: Path, *, sample: int, title: str) -> None:
@@ -201,6 +223,8 @@ def _draw_spectrogram(
 def draw_channels(path: Path, images: Images, png: Path, *, sample: int, title: str) -> None:
     """Draw a sample's stored view and its most varied channels, patch beside patch.
 
+    Of whole maps the middle is drawn, if they are large.
+
     Args:
         path: the path of features.zarr.
         images: the data set.
@@ -215,14 +239,23 @@ def draw_channels(path: Path, images: Images, png: Path, *, sample: int, title: 
 
     reader = FeatureReader(path)
     _require_sample(path, sample, reader.array("features").shape[0])
-    maps = _mosaic(_rows(reader, sample, 1)[0, 0])
+    if reader.array("features").dims == MAPS:
+        square, stride = _middle_square(reader, sample), int(reader.attributes["px_per_position"])
+        maps = _middle(reader, sample).permute(2, 0, 1).numpy()
+        seen: Windows | Squares = Squares(
+            square.sample, square.view, square.y * stride, square.x * stride, square.size * stride
+        )
+    else:
+        maps = _mosaic(_rows(reader, sample, 1)[0, 0])
+        zero = np.zeros(1, np.int64)
+        seen = Windows(zero + sample, zero, zero, zero, reader.array("features").shape[2])
     channels = np.argsort(-maps.std((1, 2)), kind="stable")[:DRAWN]
     figure = Figure(figsize=(11, 11.6), layout="constrained")
     figure.suptitle(
         f"{title}, sample {sample}: the input and its {len(channels)} most varied channels"
     )
     axes = figure.subplots(4, 4).flat
-    axes[0].imshow(_pixels(images.source(), sample), cmap="gray")
+    axes[0].imshow(_pixels(images.source(), seen), cmap="gray")
     axes[0].set_title("input", fontsize=9)
     for axis, channel in zip(axes[1:], channels, strict=False):
         shown = axis.imshow(maps[channel], cmap="viridis")
@@ -240,12 +273,9 @@ def _mosaic(features: torch.Tensor) -> NDArray[np.float32]:
     return laid.reshape(channels, rows * height, columns * width).numpy()
 
 
-def _pixels(source: PixelSource, sample: int) -> NDArray[np.float32]:
-    """The pixels the sample's first stored view covers, (px, px) gray."""
-    zero = np.zeros(1, np.int64)
-    patches = source.stored.patches
-    raw = source.buffer(1, patches)
-    source.fill(raw, Windows(zero + sample, zero, zero, zero, patches))
+def _pixels(source: Pixels, seen: Windows | Squares) -> NDArray[np.float32]:
+    """The pixels at a place, (px, px) gray."""
+    raw = source.fill(source.buffer(1, seen.size), seen)
     return source.normalised(raw)[0].mean(0).numpy()
 
 

@@ -4,6 +4,7 @@
 
 base        the questions
 images      their answers for images, cut into grids of patches
+maps        their answers for images as whole maps, crops of which are encoded whole
 sequences   their answers for sequences, crops of which are encoded whole
 
 Here is arithmetic on recipes and modules. What needs the data itself is asked of a `DataSet`.
@@ -11,6 +12,7 @@ Here is arithmetic on recipes and modules. What needs the data itself is asked o
 
 from gimstage.modality.base import Modality
 from gimstage.modality.images import ImageModality
+from gimstage.modality.maps import MapModality
 from gimstage.modality.sequences import (
     SequenceModality,
     rows_per_frame,
@@ -18,10 +20,11 @@ from gimstage.modality.sequences import (
     sequence_modules,
 )
 from gimstage.specs import DataSpec, ImageDataSpec
-from gimstage.specs.stage import StageCropSpec
+from gimstage.specs.stage import MapCropSpec, StageCropSpec
 
 __all__ = [
     "ImageModality",
+    "MapModality",
     "Modality",
     "SequenceModality",
     "modality_of",
@@ -31,13 +34,15 @@ __all__ = [
 ]
 
 
-def modality_of(data: DataSpec, views: StageCropSpec | None = None) -> Modality:
+def modality_of(data: DataSpec, views: StageCropSpec | MapCropSpec | None = None) -> Modality:
     """What answers for a recipe's kind of data.
 
     Args:
         data: the recipe's data.toml.
-        views: the shorter crops that a stage on sequences trains on; None for the data's own.
+        views: the smaller crops that a stage trains on; None for the data's own.
     """
-    if isinstance(data, ImageDataSpec):
-        return ImageModality(data)
-    return SequenceModality(data, views)
+    if not isinstance(data, ImageDataSpec):
+        return SequenceModality(data, None if isinstance(views, MapCropSpec) else views)
+    if data.views.patch_px is None:
+        return MapModality(data, views if isinstance(views, MapCropSpec) else None)
+    return ImageModality(data)

@@ -45,8 +45,9 @@ def small_layout(name: str, shape: Shape, dtype: str, *dims: str) -> SmallLayout
 class Modality(ABC):
     """One kind of data, with crops as long or as wide as one stage trains on.
 
-    A *unit of data* is what shapes are told of here: a patch (C, y, x), or a crop of a sequence
-    (T, C). What a module encodes alone may be larger: a whole grid of patches (G, G, C, y, x).
+    A *unit of data* is what shapes are told of here: a patch (C, y, x), a crop of a sequence
+    (T, C), or of a map (y, x, C). What a module encodes alone may be larger: a whole grid of
+    patches (G, G, C, y, x).
 
     Attributes:
         kind: the kind of data, "images" or "speech".
@@ -155,4 +156,12 @@ class Modality(ABC):
 
         Raises:
             RecipeError: names what is wrong.
+        """
+
+    def refuse_below(self, below: "Modality", where: str) -> None:  # noqa: B027 - most say nothing
+        """Refuse crops that do not go with those of the stage before; raises as `refuse`.
+
+        Args:
+            below: the same questions, as the stage before answers them.
+            where: the stage, for the message.
         """

@@ -38,7 +38,8 @@ class ImageModality(Modality):
     @property
     def unit_shape(self) -> Shape:
         """(C, y, x) of a patch of pixels."""
-        return (self.data.in_channels, self.data.views.patch_px, self.data.views.patch_px)
+        px = self.data.live_views().patch_px
+        return (self.data.in_channels, px, px)
 
     @property
     def crop_patches(self) -> int:
@@ -90,8 +91,8 @@ class ImageModality(Modality):
         if stage.views is not None:
             raise RecipeError(
                 f"{where} [views]",
-                "given for images",
-                expected="it with speech only",
+                "given for images cut into patches",
+                expected="it with sequences, or whole maps (no patch_px in data.toml), only",
                 cure="remove the table",
             )
 

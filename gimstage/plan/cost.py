@@ -281,7 +281,7 @@ def probe_hours(
     seconds = 0.0
     for part in (part for top in tops for part in [*top.below(), top]):
         # A stage may be trained, and so was measured, on crops of another length.
-        share = modality_of(part.data).unit_shape[0] / part.modality.unit_shape[0]
+        share = math.prod(modality_of(part.data).unit_shape) / math.prod(part.modality.unit_shape)
         seconds += crops * stacks * share * calibration.forward_s(part)
     return seconds / 3600
 

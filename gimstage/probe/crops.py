@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,16 +34,16 @@ from gimstage.probe.told import (
 )
 from gimstage.progress import Progress
 from gimstage.specs import ConvergedProtocol, CropProbeSpec, HiddenProtocol, PaperProtocol
-from gimstage.views import Crops, Ints, LiveSpans
+from gimstage.views import Ints
 
 Codes = dict[str, Floats]  # by role: "train" (V, N, F), "test" (1, N, F)
-C = TypeVar("C", Crops, LiveSpans)
 Protocol = PaperProtocol | ConvergedProtocol | HiddenProtocol
 Reading = Callable[[Tensor], Tensor]  # codes of a batch of crops (B, …, C) ─► (B, F)
 
 PIXELS, MFCCS = "pixels", "mfcc"
 ROLES = ("train", "test")
 BATCH_CROPS = 16
+BATCH_POSITIONS = 1 << 22  # of whole maps: fewer crops, where they are large
 
 
 def mean_code(codes: Tensor) -> Tensor:
@@ -234,7 +234,8 @@ class CropProbe(Probe, ABC):
         self, source: Source, size: int, crops: Sequence[Sequence[Places]]
     ) -> Iterator[Tensor]:
         batches = [batch for view in crops for batch in view]
-        buffers = [source.buffer(BATCH_CROPS, size) for _ in range(3)]
+        most = max(map(len, batches))
+        buffers = [source.buffer(most, size) for _ in range(3)]
         for raw, places in prefetched(source, batches, buffers=buffers, workers=self.workers):
             self.watch.leave_if_asked()
             yield source.prepare(to_device(raw, self.device), places)
@@ -251,6 +252,6 @@ def by_view(parts: list[Floats], views: int) -> Floats:
     return np.concatenate(parts).reshape(views, -1, parts[0].shape[-1])
 
 
-def in_batches(crops: C) -> list[C]:
+def in_batches(crops: Places, count: int = BATCH_CROPS) -> list[Places]:
     """Crops in batches as large as a stack encodes at once."""
-    return [crops.entries(at, at + BATCH_CROPS) for at in range(0, len(crops), BATCH_CROPS)]
+    return [crops.entries(at, at + count) for at in range(0, len(crops), count)]

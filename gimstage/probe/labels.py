@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from gimstage.data.splits import SequenceSplit, Split
-from gimstage.inputs import DataSet, Images, PixelSource, Sequences
+from gimstage.inputs import DataSet, Images, Pixels, Places, Sequences
 from gimstage.probe.base import Floats, Stacks
 from gimstage.probe.crops import (
     BATCH_CROPS,
+    BATCH_POSITIONS,
     MFCCS,
     PIXELS,
     CropProbe,
@@ -26,7 +27,7 @@ from gimstage.probe.crops import (
 from gimstage.probe.mfcc import mfcc_of
 from gimstage.probe.told import refuse_unseen
 from gimstage.specs import ClassProbeSpec, LabelProbeSpec, SpeakerProbeSpec
-from gimstage.views import Crops, Ints, LiveSpans
+from gimstage.views import Ints, LiveSpans
 
 
 class ImageProbe(CropProbe):
@@ -42,21 +43,21 @@ class ImageProbe(CropProbe):
         self, role: str, protocol: Protocol | None, stacks: Stacks, *, reading: Reading
     ) -> dict[str, Floats]:
         """Crops whole and uncut, whatever training does with them."""
-        split, live = self.images.split(self.splits[role].name), self.images.live().uncut()
+        split, views = self.images.split(self.splits[role].name), self.images.cuts.probed()
         samples = self.kept[role]
-        crops = [live.centre(samples)]
+        crops = [views.centre(samples)]
         if role == "train":
-            crops = [live.draw(rng, samples) for rng in drawn_views(protocol)]
-        source, batches = self.images.pixels(split), [in_batches(view) for view in crops]
-        size = live.crop_patches
-        codes = self._encoded(source, size, batches, reading=reading, stacks=stacks)
+            crops = [views.draw(rng, samples) for rng in drawn_views(protocol)]
+        count = min(BATCH_CROPS, max(1, BATCH_POSITIONS // views.size**2))
+        source, batches = self.images.pixels(split), [in_batches(view, count) for view in crops]
+        codes = self._encoded(source, views.size, batches, reading=reading, stacks=stacks)
         if self.baseline:
             codes[PIXELS] = self._pixels(source, batches)
         return codes
 
-    def _pixels(self, source: PixelSource, crops: list[list[Crops]]) -> Floats:
+    def _pixels(self, source: Pixels, crops: list[list[Places]]) -> Floats:
         """Normalised pixels of every crop, (V, N, channels · px²)."""
-        buffer = source.buffer(BATCH_CROPS, self.images.live().crop_patches)
+        buffer = source.buffer(len(crops[0][0]), self.images.cuts.probed().size)
         parts = [
             source.normalised(source.fill(buffer, batch)).flatten(1).numpy()
             for view in crops

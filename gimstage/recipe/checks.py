@@ -34,12 +34,21 @@ def check_kind(chain: Chain) -> None:
     _check_sizes(chain, where)
     try_modules(chain, where)
     chain.modality.refuse(chain.last.spec, chain.modules(), where)
+    _check_views(chain, where)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
             _check_loss(part, loss, where, mode=chain.last.spec.mode, modality=chain.modality)
     _check_labels(chain, where)
     try_objectives(chain, where)
     _check_weights(chain, where)
+
+
+def _check_views(chain: Chain, where: str) -> None:
+    """Refuse crops in the words of another kind of data."""
+    views, key = chain.last.spec.views, chain.modality.crop_key
+    if views is not None and not hasattr(views, key):
+        found = next(iter(type(views).model_fields))
+        raise RecipeError(f"{where} [views] {found}", "not a key here", f"{key} instead")
 
 
 def _check_parts(chain: Chain, where: str) -> None:
@@ -207,6 +216,7 @@ def check_hand_over(chain: Chain) -> None:
     """Refuse what the module before rectifies away, or cannot give, although it is needed."""
     if chain.upstream is None:
         return
+    chain.modality.refuse_below(chain.upstream.modality, f"stage {chain.last.key}")
     *_, giver_module, reader_module = chain.modules()
     giver, reader = chain.upstream.last, chain.last
     output = giver.spec.output

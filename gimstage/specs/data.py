@@ -36,14 +36,23 @@ CHANNELS: dict[str | int, int] = {"gray": 1, "rgb": 3}
 class ViewsSpec(Spec):
     """`[views]` of images: the crop every stage trains on, and the patches inside it.
 
+    Without `patch_px` and `stride_px` modules read whole maps, and a stage may have smaller crops.
     With `cutout_px`, a first stage trains on crops with a square of zeros at a random place.
     """
 
     crop_px: Positive
     flip: bool
-    patch_px: Positive
-    stride_px: Positive
+    patch_px: Annotated[Positive | None, LATER] = None
+    stride_px: Annotated[Positive | None, LATER] = None
     cutout_px: Annotated[Positive | None, LATER, TRAINING] = None
+
+    @model_validator(mode="after")
+    def _patches_go_with_a_stride(self) -> ViewsSpec:
+        given = [key for key in ("patch_px", "stride_px", "cutout_px") if getattr(self, key)]
+        if given not in ([], ["patch_px", "stride_px"], ["patch_px", "stride_px", "cutout_px"]):
+            found = f"{' and '.join(given)} alone"
+            raise ValueError(f"{found}; expected patch_px and stride_px, or neither for whole maps")
+        return self
 
 
 class StoredViewsSpec(Spec):
@@ -129,7 +138,17 @@ class ImageDataSpec(_DataSpec):
     mean: list[Level]
     std: list[Spread]
     views: ViewsSpec
-    stored_views: Annotated[StoredViewsSpec, TRAINING]
+    stored_views: Annotated[StoredViewsSpec | None, LATER, TRAINING] = None
+
+    @model_validator(mode="after")
+    def _stored_views_go_with_patches(self) -> ImageDataSpec:
+        if (self.stored_views is None) != (self.views.patch_px is None):
+            found = "with" if self.stored_views else "without"
+            raise ValueError(
+                f"[views] {'without' if self.stored_views else 'with'} patch_px, and {found} "
+                "[stored_views]; expected both, or neither: maps are stored whole"
+            )
+        return self
 
     @field_validator("mean", "std")
     @classmethod
@@ -162,6 +181,7 @@ class ImageDataSpec(_DataSpec):
     def cached_views(self, num_samples: int) -> StoredViews:
         """The views features.zarr holds of a split of `num_samples` images."""
         live, stored = self.live_views(), self.stored_views
+        assert stored is not None, "images as whole maps have no stored views"
         return StoredViews(
             live=live,
             patches=stored.patches or live.crop_patches,

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -193,7 +194,7 @@ def _followed(
         if isinstance(step, int):
             keys[-1] += f" {step + 1}" if holders else ""
         elif holders:
-            holder = _model(holders[0], table, folder)
+            holder = _model(max(holders, key=partial(_shared, table)), table, folder)
             keys.append(step)
             holders = _holders(holder.model_fields.get(step))
         else:
@@ -214,6 +215,12 @@ def _model(holder: type[BaseModel] | Choice[Any], table: Any, folder: Path) -> t
     if isinstance(holder, Choice):
         return holder.table(_entry(table, "kind"), Reading(folder, trust=True))
     return holder
+
+
+def _shared(table: Any, holder: type[BaseModel] | Choice[Any]) -> int:
+    """How many keys of a table are those of a model: of several it may hold, that most like it."""
+    known = {} if isinstance(holder, Choice) else holder.model_fields
+    return len(known.keys() & table.keys()) if isinstance(table, Mapping) else 0
 
 
 def _holders(field: FieldInfo | None) -> list[type[BaseModel] | Choice[Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from gimstage.cache import ENCODINGS
@@ -28,6 +29,20 @@ class StageCropSpec(CropSpec):
     """
 
     warm_up_frames: Annotated[Frames | None, LATER] = None
+
+
+class MapCropSpec(Spec):
+    """`[views]` of a stage on whole maps: the side of the crops trained on, in pixels."""
+
+    crop_px: Positive
+
+
+def _crop_of(value: Any) -> Any:
+    """A `[views]` table as the spec that its keys are of, so that messages name its own keys."""
+    if value is None or isinstance(value, Spec):
+        return value
+    of_maps = isinstance(value, Mapping) and "crop_px" in value
+    return (MapCropSpec if of_maps else StageCropSpec).model_validate(value)
 
 
 class DecaySpec(Spec):
@@ -113,7 +128,7 @@ class OutputSpec(Spec):
 
 
 class StageSpec(Spec):
-    """`N_name.toml`: one stage. `[views]`, of speech only, trains it on shorter crops.
+    """`N_name.toml`: one stage. `[views]` trains it on smaller crops than the data's.
 
     A stage has one `[module]`, or several `[[modules]]` in a row. `mode = "end_to_end"` trains
     those as one, on one loss at the end; `mode = "isolated"` trains each on its own loss, side by
@@ -122,7 +137,7 @@ class StageSpec(Spec):
     """
 
     input: int | str
-    views: StageCropSpec | None = None
+    views: Annotated[StageCropSpec | MapCropSpec | None, BeforeValidator(_crop_of)] = None
     mode: Annotated[Literal["isolated", "end_to_end"] | None, LATER] = None
     module: Annotated[EncoderField | None, LATER] = None
     modules: Annotated[Modules | None, LATER] = None

@@ -148,6 +148,11 @@ class LiveViews:
         """Patches per side of a crop (7 in the paper)."""
         return (self.crop_px - self.patch_px) // self.stride_px + 1
 
+    @property
+    def size(self) -> int:
+        """The same, as places count it."""
+        return self.crop_patches
+
     def grid_px(self, patches: int) -> int:
         """Side length in px of a grid of `patches` × `patches`."""
         return (patches - 1) * self.stride_px + self.patch_px
@@ -213,6 +218,11 @@ class StoredViews:
                 f"{smallest} (one crop) to {largest} (the whole image)",
                 "change patches, or the sizes in [views]",
             )
+
+    @property
+    def size(self) -> int:
+        """Patches per side of a window."""
+        return self.live.crop_patches
 
     @cached_property
     def origins(self) -> Ints:

@@ -34,14 +34,14 @@ def test_an_epoch_shows_every_sample_once() -> None:
 def test_prefetching_keeps_the_order_and_passes_errors_on(finished: Path) -> None:
     pipeline = at(finished)
     source = pipeline.data.source()
-    places = [pipeline.data.live().centre(np.array([n, n + 1])) for n in range(9)]
+    places = [pipeline.data.spec.live_views().centre(np.array([n, n + 1])) for n in range(9)]
     buffers = [source.buffer(2, 6) for _ in range(3)]
     read = [raw.clone() for raw, _ in prefetched(source, places, buffers=buffers, workers=2)]
     for raw, place in zip(read, places, strict=True):
         alone = source.buffer(2, 6)
         source.fill(alone, place)
         assert torch.equal(raw, alone)
-    bad = pipeline.data.live().centre(np.array([10**6]))
+    bad = pipeline.data.spec.live_views().centre(np.array([10**6]))
     with pytest.raises(DataError):
         list(prefetched(source, [bad], buffers=buffers, workers=2))
 

@@ -42,7 +42,7 @@ def prepared(images: Images, where: Crops | Windows) -> torch.Tensor:
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_zeros_are_where_the_squares_are_whether_flipped_or_not(cut: Images, flip: bool) -> None:
-    where = cut.live().draw(generator(1, "test"), np.arange(16))
+    where = cut.spec.live_views().draw(generator(1, "test"), np.arange(16))
     where = replace(where, flip=np.full(16, flip))
     source = cut.source()
     pixels = source.normalised(source.fill(source.buffer(16, 6), where))
@@ -53,7 +53,7 @@ def test_zeros_are_where_the_squares_are_whether_flipped_or_not(cut: Images, fli
 
 
 def test_micro_batches_have_the_squares_of_the_whole_batch(cut: Images) -> None:
-    source, where = cut.source(), cut.live().draw(generator(1, "test"), np.arange(16))
+    source, where = cut.source(), cut.spec.live_views().draw(generator(1, "test"), np.arange(16))
     raw = source.fill(source.buffer(16, 6), where)
     whole = load_samples(source, raw, where, CPU, 0, 16)
     parts = [load_samples(source, raw, where, CPU, at, at + 4) for at in range(0, 16, 4)]

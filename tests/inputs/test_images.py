@@ -10,7 +10,7 @@ from helpers.homes import CPU, at, edit
 
 from gimstage.draws import generator
 from gimstage.inputs import PixelSource, output_source
-from gimstage.inputs.images import GridSource, RecomputedGrids
+from gimstage.inputs.grids import GridSource, RecomputedGrids
 from gimstage.stack import trained_stack
 from gimstage.views import Windows
 from gimstage.work.pipeline import Pipeline

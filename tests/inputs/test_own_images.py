@@ -78,7 +78,7 @@ def test_squares_are_what_a_stage_reads(photos: Path) -> None:
     data = made(photos, fit="tile")
     source = data.source()
     assert isinstance(source, PixelSource)
-    crops = data.live().centre(np.arange(3, dtype=np.int64))
+    crops = data.spec.live_views().centre(np.arange(3, dtype=np.int64))
     raw = source.fill(source.buffer(3, 3), crops)
     with Image.open(photos / "train/a/0.png") as image:
         gray = np.asarray(image.convert("L"))

@@ -21,14 +21,15 @@ IMAGES = [
         "1_first.toml",
         "[module]",
         "[views]\ncrop_frames = 20\n\n[module]",
-        "stage tiny/1 [views]: given for images; expected it with speech only; remove the table",
+        "stage tiny/1 [views]: given for images cut into patches; expected it with sequences, or "
+        "whole maps (no patch_px in data.toml), only; remove the table",
     ),
     (
         "2_second.toml",
         "[module]",
         "[views]\ncrop_px = 20\n\n[module]",
-        "{recipe}/2_second.toml [views] crop_px: unknown key; choose from: crop_frames, "
-        "warm_up_frames",
+        "stage tiny/2 [views]: given for images cut into patches; expected it with sequences, or "
+        "whole maps (no patch_px in data.toml), only; remove the table",
     ),
     (
         "data.toml",
@@ -74,8 +75,7 @@ SPEECH = [
         "1_conv1.toml",
         "[module]",
         "[views]\ncrop_px = 20\n\n[module]",
-        "{recipe}/1_conv1.toml [views] crop_px: unknown key; choose from: crop_frames, "
-        "warm_up_frames",
+        "stage tiny_audio/1 [views] crop_px: not a key here; expected crop_frames instead",
     ),
     (
         "data.toml",
@@ -122,7 +122,79 @@ SPEECH = [
         "{recipe}/probe_phone.toml own: unknown key; " + PHONE_KEYS,
     ),
 ]
+MAPS = [
+    (
+        "1_fine.toml",
+        "crop_px = 32",
+        "crop_frames = 32",
+        "stage tiny_maps/1 [views] crop_frames: not a key here; expected crop_px instead",
+    ),
+    (
+        "1_fine.toml",
+        "crop_px = 32",
+        "crop_px = 80",
+        "stage tiny_maps/1 [views] crop_px: 80 px; expected at most 64, the crop_px of data.toml; "
+        "set crop_px = 80 in data.toml, or a smaller one here",
+    ),
+    (
+        "2_middle.toml",
+        "crop_px = 48",
+        "crop_px = 49",
+        "stage tiny_maps/2 [views] crop_px: 49 px; expected a multiple of 2, the pixels between "
+        "two positions of what it reads; try crop_px = 48",
+    ),
+    (
+        "2_middle.toml",
+        "crop_px = 48",
+        "crop_px = 16",
+        "stage tiny_maps/2 [views] crop_px: 16 px, where the stage before has 32; expected windows "
+        "that stay or grow from stage to stage; set crop_px = 32, or a smaller one in the stage "
+        "before",
+    ),
+    (
+        "data.toml",
+        "crop_px = 64",
+        "crop_px = 128",
+        "data.toml [views] crop_px: 128 px is larger than the image; expected at most 96; choose "
+        "a smaller crop",
+    ),
+    (
+        "data.toml",
+        "crop_px = 64",
+        "crop_px = 64\npatch_px = 16",
+        "{recipe}/data.toml [views]: patch_px alone; expected patch_px and stride_px, or neither "
+        "for whole maps",
+    ),
+    (
+        "data.toml",
+        "crop_px = 64",
+        "crop_px = 64\npatch_px = 16\nstride_px = 8",
+        "{recipe}/data.toml: [views] with patch_px, and without [stored_views]; expected both, or "
+        "neither: maps are stored whole",
+    ),
+    (
+        "1_fine.toml",
+        "codes = false",
+        "codes = true",
+        "stage tiny_maps/1 [output] codes: true, but the features of a map are its codes; "
+        "expected false",
+    ),
+    (
+        "1_fine.toml",
+        'kind = "conv2d"',
+        'kind = "conv1d"',
+        'stage tiny_maps/1 [module] kind: "conv1d" on source = "demo_images"; expected "conv2d" '
+        'or "masked_conv2d"',
+    ),
+    (
+        "3_context.toml",
+        "crop_px = 64",
+        "crop_px = 64\nflip = false",
+        "{recipe}/3_context.toml [views] flip: unknown key; choose from: crop_px",
+    ),
+]
 CASES = [("tiny", *case) for case in IMAGES] + [("tiny_audio", *case) for case in SPEECH]
+CASES += [("tiny_maps", *case) for case in MAPS]
 
 
 @pytest.mark.parametrize("command", ["plan", "run", "status"])

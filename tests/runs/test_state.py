@@ -11,7 +11,7 @@ from helpers.manifests import rewrite
 import gimstage
 from gimstage.errors import CacheError, StaleCacheError
 from gimstage.inputs import output_source
-from gimstage.inputs.images import RecomputedGrids
+from gimstage.inputs.grids import RecomputedGrids
 
 
 def test_editing_a_stage_makes_it_and_what_comes_after_stale(home: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_own_classifier_is_the_one_that_was_trained(tmp_path: Path) -> None:
     own = next(row for row in pipe.probe("probe") if row["protocol"] == "own")
     chain = pipe.recipe.chain(1)
     stack, (head,) = trained_stack(pipe.runs, chain), own_classifiers(pipe.runs, chain).values()
-    split, live = pipe.data.split("test"), pipe.data.live()
+    split, live = pipe.data.split("test"), pipe.data.spec.live_views()
     where = live.centre(np.arange(len(split)))
     source = pipe.data.pixels(split)
     x = source.prepare(source.fill(source.buffer(len(split), live.crop_patches), where), where)
