@@ -1,10 +1,13 @@
-"""Batches read ahead of the step that needs them, and moved to its device."""
+"""What is needed next made ahead on threads: batches, and files that are decoded."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +15,9 @@ from torch import Tensor
 from gimstage.errors.commands import inherited
 from gimstage.inputs.base import Source
 from gimstage.inputs.draws import Places
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def prefetched(
@@ -38,6 +44,34 @@ def prefetched(
         finally:
             for future, _, _ in filling:
                 future.cancel()
+
+
+def made_ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], *, most: int
+) -> Iterator[Future[Made]]:
+    """What `make` gives for every item, in order, made on all cores.
+
+    Args:
+        make: called by threads; what it raises, the future raises.
+        items: asked for one by one.
+        most: how many are made, or being made, at a time.
+    """
+    todo, making = iter(items), deque[Future[Made]]()
+    with ThreadPoolExecutor(cores(), "make", **inherited()) as pool:
+        try:
+            while True:
+                making.extend(pool.submit(make, item) for item in islice(todo, most - len(making)))
+                if not making:
+                    return
+                yield making.popleft()
+        finally:
+            for future in making:
+                future.cancel()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_device(raw: Tensor, device: torch.device) -> Tensor:

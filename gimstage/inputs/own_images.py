@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from gimstage.data.own_images import OwnImageSplit, Squares
 from gimstage.data.pictures import Cut, PictureHeader, read_header, squares
 from gimstage.data.rawstore import RawLayout, layout_of
 from gimstage.data.titles import OWN
+from gimstage.inputs.ahead import cores, made_ahead
 from gimstage.inputs.base import given_folder
 from gimstage.inputs.images import Images
 from gimstage.inputs.imported import Imported
@@ -122,22 +121,13 @@ class OwnImages(Imported, Images):
 
     def decoded(self, paths: Sequence[Path]) -> Iterator[Iterator[NDArray[Any]]]:
         """The squares of every file, decoded on all cores, some files ahead; see `Imported`."""
-        cores, todo = len(os.sched_getaffinity(0)), iter(paths)
-        cut, decoding = self.cut, deque[Future[list[NDArray[Any]]]]()
+        cut = self.cut
         # A whole image is large; a square is small, and a file may take much longer than the next.
-        ahead = cores + 1 if cut.fit == "tile" else 8 * cores
-        with ThreadPoolExecutor(cores, "decode") as pool, warnings.catch_warnings():
+        most = cores() + 1 if cut.fit == "tile" else 8 * cores()
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            try:
-                while True:
-                    while len(decoding) < ahead and (path := next(todo, None)) is not None:
-                        decoding.append(pool.submit(lambda path: [*squares(path, cut)], path))
-                    if not decoding:
-                        return
-                    yield _blocks(decoding.popleft())
-            finally:
-                for future in decoding:
-                    future.cancel()
+            for decoding in made_ahead(lambda path: [*squares(path, cut)], paths, most=most):
+                yield _blocks(decoding)
 
     def split(self, name: str) -> OwnImageSplit:
         """The squares of a split; of what is not imported, how many there will be."""

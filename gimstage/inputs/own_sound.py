@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ from gimstage.data.listing import Listing, listing
 from gimstage.data.ownsound import Placed, SoundFolder, SoundSplit
 from gimstage.data.rawstore import Item, RawLayout, layout_of
 from gimstage.data.soundfiles import ENDINGS, SoundHeader, as_stored, decoded, read_header
+from gimstage.inputs.ahead import cores, made_ahead
 from gimstage.inputs.base import given_folder, looked_at
 from gimstage.inputs.imported import Imported, first_rows
 from gimstage.inputs.sequences import Sequences
 from gimstage.progress import Watch
 from gimstage.specs.own_sound import SoundDataSpec
 from gimstage.views import Ints
+
+AHEAD_VALUES = 1 << 22  # of a file, while those before it are written: minutes of sound
+Blocks = Iterator[NDArray[Any]]
 
 _FILES = "files of sound, such as .wav, .flac, .ogg, .opus or .mp3"
 
@@ -126,9 +132,20 @@ class Sound(Sequences[SoundSplit], Imported):
     def decoded(self, paths: Sequence[Path]) -> Iterator[Iterator[NDArray[Any]]]:
         """The samples of every file, a block at a time; see `Imported`."""
         dtype = np.dtype(self.layout.dtype)
-        return (self._samples(path, dtype) for path in paths)
 
-    def _samples(self, path: Path, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+        def begun(path: Path) -> Blocks:
+            """All of a file that is short; the beginning of a long one, the rest still to come."""
+            blocks, values = self._samples(path, dtype), 0
+            first: list[NDArray[Any]] = []
+            while values < AHEAD_VALUES and (block := next(blocks, None)) is not None:
+                first.append(block)
+                values += block.size
+            return chain(first, blocks)
+
+        for decoding in made_ahead(begun, paths, most=2 * cores()):
+            yield _blocks(decoding)
+
+    def _samples(self, path: Path, dtype: np.dtype[Any]) -> Blocks:
         asked = {"rate_hz": self.spec.rate_hz, "channels": self.spec.channels}
         header = read_header(path, **asked)
         for wave in decoded(path, header, **asked):
@@ -169,3 +186,7 @@ class Sound(Sequences[SoundSplit], Imported):
         silent = sum(all(self.train.silence(index)) for index in chosen)
         what = f"split '{self.train.name}': {silent} of {len(chosen)} files looked at are silent"
         return self.listing.notes() + Imported.notes(self) + [what] * (silent > 0)
+
+
+def _blocks(decoding: Future[Blocks]) -> Blocks:
+    yield from decoding.result()

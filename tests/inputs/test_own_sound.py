@@ -154,6 +154,7 @@ def test_what_turns_out_bad_in_the_middle_is_not_heard(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gimstage.data.soundfiles.BLOCK_VALUES", 1_000)
+    monkeypatch.setattr("gimstage.inputs.own_sound.AHEAD_VALUES", 2_000)
     wave = np.zeros(5_000, np.float32)
     wave[4_000] = np.nan
     soundfile.write(own / "train/b.wav", wave, 8_000, subtype="FLOAT")
