@@ -103,6 +103,18 @@ def beside(root: Path, inside: str) -> Iterator[str]:
             yield other
 
 
+def arrays_below(root: Path) -> Iterator[str]:
+    """Where all arrays lie in a file or a folder, in the form that `open_array` takes, sorted."""
+    if root.is_dir() and not _is_array(root):
+        for name in _members(root):
+            for inner in arrays_below(root / name):
+                yield name if inner == "." else f"{name}/{inner}"
+    elif root.suffix.lower() == ".npz":
+        yield from _members(root)
+    else:
+        yield "."
+
+
 def _siblings(path: Path, root: Path) -> list[str]:
     if path == root:
         return []

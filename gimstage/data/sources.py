@@ -4,7 +4,6 @@ Imports `errors` and its neighbours only.
 """
 
 import re
-import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -53,8 +52,6 @@ def source_in(place: Path) -> str:
     if not kinds:
         what = counted(counts) or "no file at all"
         raise DataError(str(place), what, _READ, "give the folder that holds the data: --data DIR")
-    if kinds == ["array"]:
-        raise _one_of(place, arrays)
     spoken = kinds == ["sound"] and any(_UTTERANCE.fullmatch(name) for name in names)
     return "librispeech" if spoken else kinds[0]
 
@@ -69,9 +66,3 @@ def is_array(path: Path) -> bool:
 def _several(place: Path, counts: Counter[str]) -> DataError:
     cure = "give a folder with one kind of data: --data DIR"
     return DataError(str(place), f"several kinds of data: {counted(counts)}", "one kind", cure)
-
-
-def _one_of(place: Path, arrays: list[Path]) -> DataError:
-    named = ", ".join(path.name for path in arrays[:3]) + (", …" if len(arrays) > 3 else "")
-    cure = f"name one: --data {shlex.quote(str(arrays[0]))}"
-    return DataError(str(place), f"arrays: {named}", "the path of one array", cure)

@@ -4,6 +4,7 @@ page       a TOML file in which every number has its reason beside it
 reasons    what numbers are for of which there is no more to say
 facts      what some data holds, as far as a recipe depends on it
 choices    what a source must be told before it can be asked: sizes, channels, rates
+arrays     the same of arrays: which one, its axes, its frames
 measure    splits, labels, mean and deviation
 look       a folder, its source, and its facts
 images     crop, patch and stride for images of a side

@@ -3,18 +3,19 @@
 Headers are read, nothing is decoded.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from gimstage.data import soundfiles
+from gimstage.data import pictures, soundfiles
 from gimstage.data.files import BadFileError
 from gimstage.data.kinds import PICTURES
 from gimstage.data.listing import listing
-from gimstage.drafts.facts import Keys
+from gimstage.drafts.arrays import choose_array
+from gimstage.drafts.facts import Choice, Keys
 from gimstage.drafts.page import Table
 
 LOOKED_AT = 1_000  # files, at most
@@ -22,23 +23,6 @@ PHOTO_PX = 96  # side of the photographs of STL-10, for which the encoders of im
 HUGE_PX, FEW = 1_024, 64  # so few images of at least this side are pictures of many things
 RATES_HZ = (16_000, 8_000, 4_000, 2_000, 1_000, 500)  # of which strides make rows of 10 ms
 SMALL_SHARE = 0.05  # of the images, at most, that may be smaller than the side that is chosen
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What was chosen for a source.
-
-    Args:
-        channels: of a sample.
-        why: what told the source.
-        keys: of data.toml, each with its reason.
-        listed: whether mean and std are lists, one number a channel.
-    """
-
-    channels: int
-    why: str
-    keys: Keys = field(default_factory=dict)
-    listed: bool = True
 
 
 def choose_stl10(folder: Path, base: Table) -> Choice:
@@ -67,15 +51,15 @@ def choose_images(folder: Path, base: Table) -> Choice:
 
 def _sides(files: list[Path]) -> tuple[list[int], Counter[str]]:
     """The shorter side of images, and why others have none."""
-    from PIL import Image
-
     sides, bad = [], Counter[str]()
-    for path in files:
-        try:
-            with Image.open(path) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, Image.DecompressionBombError):
-            bad["no image"] += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd tags
+        for path in files:
+            try:
+                header = pictures.read_header(path, 1)
+                sides.append(min(header.width, header.height))
+            except BadFileError as error:
+                bad[str(error)] += 1
     return sides, bad
 
 
@@ -125,7 +109,7 @@ def choose_sound(folder: Path, base: Table) -> Choice:
         "channels": (1, "all mixed down; another number keeps so many"),
         "on_bad": _on_bad(bad, len(files)),
     }
-    return Choice(1, f"{len(files):,} files of sound", keys)
+    return Choice(1, f"{len(files):,} files of sound", keys, listed=False)
 
 
 def _on_bad(bad: Counter[str], count: int) -> tuple[str, str]:
@@ -146,4 +130,5 @@ CHOICES: dict[str, Callable[[Path, Table], Choice]] = {
     "librispeech": choose_librispeech,
     "images": choose_images,
     "sound": choose_sound,
+    "array": choose_array,
 }

@@ -115,6 +115,7 @@ def _probes(bases: list[Page], facts: Facts, stages: list[str]) -> Pages:
         page.table["inputs"] = list(map(_number, stages))
         page.table["weights"] = "trained"
         page.table.pop("own", None)
+        _fit_coefficients(page, facts)
         for key, value in task.keys.items():
             page.table[key] = value
         labelled = facts.train_split if facts.train_split != "unlabeled" else "train"
@@ -122,6 +123,16 @@ def _probes(bases: list[Page], facts: Facts, stages: list[str]) -> Pages:
         page.set("test_split", facts.test_split, "what it is asked about")
         pages[f"probe_{re.sub(r'[^A-Za-z0-9_-]+', '_', task.name)}.toml"] = page
     return pages
+
+
+def _fit_coefficients(page: Page, facts: Facts) -> None:
+    """Cepstral coefficients over 25 ms of sound at its rate; none of what is no sound."""
+    if isinstance(facts, SequenceFacts) and facts.source[0] != "array" and facts.rate_hz:
+        if "mfcc" in page.table:
+            rows = round(facts.rate_hz / 40)
+            page.set("mfcc.window_samples", rows, "25 ms of sound behind each of them")
+    else:
+        page.table.pop("mfcc", None)
 
 
 def _like(bases: list[Page], task: Task) -> Page | None:

@@ -19,6 +19,23 @@ Keys = dict[str, tuple[Any, str]]  # of data.toml: a value, and why it is that
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What was chosen for a source.
+
+    Args:
+        channels: of a sample.
+        why: what told the source.
+        keys: of data.toml, each with its reason.
+        listed: whether mean and std are lists, one number a channel.
+    """
+
+    channels: int
+    why: str
+    keys: Keys = field(default_factory=dict)
+    listed: bool = True
+
+
+@dataclass(frozen=True)
 class Task:
     """Something that a probe can tell.
 

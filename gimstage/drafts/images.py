@@ -27,7 +27,7 @@ class Sizes:
 
     @property
     def crop_px(self) -> int:
-        """Side of a crop."""
+        """Side of a crop, in pixels."""
         return self.patch_px + self.stride_px * (self.grid - 1)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from gimstage.data.kinds import Kind
 from gimstage.data.sources import source_in
 from gimstage.data.splits import ImageSplit, SequenceSplit, Split
-from gimstage.drafts.choices import CHOICES, Choice
+from gimstage.drafts.choices import CHOICES
 from gimstage.drafts.facts import (
     TEST_SPLITS,
+    Choice,
     Facts,
     ImageFacts,
     SequenceFacts,

@@ -81,8 +81,10 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 def _decoded(data: Imported, split: Split, chosen: Sequence[int]) -> Iterator[NDArray[Any]]:
     """The values of the files of some samples, (C, …), as far as they can be read."""
-    for index in chosen:
-        (blocks,) = data.decoded([data.originals[split.ids[index]]])
+    own = set(split.ids)
+    files = [path for id_, path in data.originals.items() if id_ in own]
+    files = files or list(data.originals.values())  # of images that are cut into many
+    for blocks in data.decoded([files[index] for index in chosen if index < len(files)]):
         with suppress(BadFileError):
             for block in islice(blocks, BLOCKS):
                 scale = _scale(block.dtype)

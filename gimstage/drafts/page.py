@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WIDTH = 110  # of a line with its reason; a longer reason stands above its key
+COLUMN = 40  # the most that reasons are moved to the right, to stand below one another
 Table = dict[str, Any]
 Why = Callable[[str], str]
 
@@ -65,7 +66,7 @@ def _lines(
         yield shown
     plain = {key: value for key, value in table.items() if not _is_table(value)}
     written = {key: f"{key} = {literal(value)}" for key, value in plain.items()}
-    wide = max(map(len, written.values()), default=0)
+    wide = max((len(line) for line in written.values() if len(line) <= COLUMN), default=0)
     for key, line in written.items():
         own = _join(place, key)
         yield from _explained(line, reasons.get(own) or why(own), wide)

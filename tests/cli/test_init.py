@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from helpers.commands import document, gimstage
 from helpers.homes import RECIPES
+from PIL import Image
 
 from gimstage.data.demo import write_demo
 from gimstage.data.demo_speech import write_demo_speech
@@ -52,6 +55,74 @@ def test_speech_gets_a_batch_that_it_fills(speech: Path) -> None:
     assert {stage.spec.train.batch_size for stage in recipe.stages.values()} == {8}
     assert recipe.data.validation is None
     assert list(recipe.probes) == ["probe_phone", "probe_speaker"]
+
+
+def test_image_files_are_made_as_small_as_an_encoder_expects(tmp_path: Path) -> None:
+    for number in range(40):
+        folder = tmp_path / "photos" / ("cats" if number % 2 else "dogs")
+        folder.mkdir(parents=True, exist_ok=True)
+        image = Image.new("RGB", (70 + number, 60 + number), (number, 6 * number, 90))
+        image.save(folder / f"{number}.{('jpg', 'png', 'webp')[number % 3]}")
+    document("init", "mine", "--data", "photos")
+    recipe = Recipe.load("mine")
+    data = recipe.data
+    assert (data.source, data.size_px, data.fit, data.on_bad) == ("images", 60, "crop", "refuse")
+    assert (data.views.patch_px, data.views.crop_px) == (8, 32)
+    assert [probe.label for probe in recipe.probes.values()] == ["class"]
+
+
+def test_a_bad_file_that_was_looked_at_is_left_out_aloud(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        Image.new("L", (64, 64), 12 * number).save(tmp_path / f"photos/{number}.png")
+    (tmp_path / "photos/none.png").touch()
+    document("init", "mine", "--data", "photos")
+    reason = '# 1 empty: left out of 21 files; "refuse" stops instead'
+    assert reason in Path("mine/data.toml").read_text()
+    assert Recipe.load("mine").data.on_bad == "skip"
+
+
+def test_sound_of_a_low_rate_keeps_it_and_gets_convolutions_that_fit(tmp_path: Path) -> None:
+    (tmp_path / "calls").mkdir()
+    noise = np.random.default_rng(1).normal(0, 0.1, (12, 9_600))
+    for number, each in enumerate(noise):
+        soundfile.write(tmp_path / f"calls/{number}.wav", each, 8_000)
+    lines = [f"{number}.wav,{number % 2}" for number in range(12)]
+    (tmp_path / "calls/labels.csv").write_text("\n".join(["path,bird", *lines]))
+    document("init", "mine", "--data", "calls")
+    recipe = Recipe.load("mine")
+    assert (recipe.data.rate_hz, recipe.data.views.crop_frames) == (8_000, 120)
+    assert list(recipe.stages) == [1, 2, 3, 4, 5]
+    assert [probe.label for probe in recipe.probes.values()] == ["bird"]
+
+
+def test_an_array_gets_its_axes_and_one_mean_a_channel(tmp_path: Path) -> None:
+    (tmp_path / "eeg").mkdir()
+    signals = np.random.default_rng(1).normal(3, 2, (20, 5, 256)).astype("f4")
+    np.save(tmp_path / "eeg/x.npy", signals)
+    np.save(tmp_path / "eeg/state.npy", np.arange(20) % 2)
+    document("init", "mine", "--data", "eeg")
+    recipe = Recipe.load("mine")
+    assert (recipe.data.array, recipe.data.axes) == ("x.npy", "sample channel time")
+    assert (recipe.data.frame_rows, len(recipe.data.mean)) == (4, 5)
+    assert list(recipe.stages) == [1, 2, 3]
+    assert [probe.label for probe in recipe.probes.values()] == ["state"]
+
+
+def test_sequences_end_to_end_are_parted_by_their_offsets(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(0, 1, (3_000, 3))
+    offsets = np.arange(0, 3_001, 300)
+    np.savez(tmp_path / "walks.npz", acceleration=rows, offsets=offsets)
+    document("init", "mine", "--data", "walks.npz")
+    data = Recipe.load("mine").data
+    assert (data.array, data.axes, data.offsets) == ("acceleration", "time channel", "offsets")
+
+
+def test_one_long_recording_is_cut_into_pieces(tmp_path: Path) -> None:
+    np.save(tmp_path / "seismic.npy", np.random.default_rng(1).normal(0, 1, 40_000))
+    document("init", "mine", "--data", "seismic.npy")
+    data = Recipe.load("mine").data
+    assert (data.array, data.axes, data.entry_frames) == (".", "time", 250)
 
 
 def test_every_number_has_a_reason_beside_it_or_above_it(images: Path, speech: Path) -> None:
