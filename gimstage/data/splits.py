@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Integers = NDArray[np.integer[Any]]
 NO_LABEL = -1
+_MIRRORED_EIGHT = np.dtype(np.uint64).newbyteorder("S")
 READ_ROWS = 1 << 20  # at a time, by who looks at all of a sequence
 
 
@@ -135,15 +136,28 @@ class ImageSplit(Split):
         """
         import torch
 
-        self._refuse_outside("sample", samples, len(self) - 1)
-        self._refuse_outside("window edge", y, self.size_px - size_px)
-        self._refuse_outside("window edge", x, self.size_px - size_px)
         out = np.empty((len(samples), self.channels, size_px, size_px), self.dtype)
+        self.cut(out, samples, y, x, flip)
+        return torch.from_numpy(out)
+
+    def cut(
+        self, out: NDArray[Any], samples: Integers, y: Integers, x: Integers, flip: NDArray[Any]
+    ) -> None:
+        """Fill `out` (B, C, px, px) of `dtype`, contiguous, with windows; else as `crops`."""
+        px = out.shape[-1]
+        self._refuse_outside("sample", samples, len(self) - 1)
+        self._refuse_outside("window edge", y, self.size_px - px)
+        self._refuse_outside("window edge", x, self.size_px - px)
         entries = zip(samples.tolist(), y.tolist(), x.tolist(), flip.tolist(), strict=True)
         for row, (sample, top, left, mirrored) in zip(out, entries, strict=True):
-            window = self.image(sample)[:, top : top + size_px, left : left + size_px]
-            row[...] = window[..., ::-1] if mirrored else window
-        return torch.from_numpy(out)
+            window = self.image(sample)[:, top : top + px, left : left + px]
+            if not mirrored:
+                row[...] = window
+            elif window.strides[-1] == 1 and px % 8 == 0:
+                # Eight bytes at a time: one by one takes twenty times as long as a copy.
+                row.view(np.uint64)[...] = window.view(_MIRRORED_EIGHT)[..., ::-1]
+            else:
+                row[...] = window[..., ::-1]
 
     def blank(self, index: int) -> bool:
         """Whether an image is of one colour all over."""

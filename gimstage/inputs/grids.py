@@ -43,11 +43,11 @@ class PixelSource(Pixels):
     def fill(self, buffer: Tensor, places: Crops | Windows) -> Tensor:
         """Copy the crops; a window is first turned into the crop it was encoded from."""
         crops = self.stored.crops(places) if isinstance(places, Windows) else places
-        cut = self.split.crops(crops.sample, crops.y, crops.x, crops.flip, crops.size_px)
+        filled = buffer[: len(crops)]
         # NumPy copies on this thread alone; torch would start a second team of threads for it,
         # whose waiting takes the cores from the training step.
-        buffer.numpy()[: len(cut)] = cut.numpy()
-        return buffer[: len(cut)]
+        self.split.cut(filled.numpy(), crops.sample, crops.y, crops.x, crops.flip)
+        return filled
 
     def prepare(self, raw: Tensor, places: Crops | Windows) -> Tensor:
         """The patch grid (B, G, G, C, P, P) of the normalised pixels, less what is cut out."""
