@@ -125,6 +125,8 @@ def listing(
     Raises:
         DataError: the folder is unreadable or holds no such file, or table or pattern do not fit.
     """
+    if not root.is_dir():
+        raise _nothing(root, endings, [])
     files, left, links = _look(root, endings)
     if not files:
         raise _nothing(root, endings, links)
@@ -187,6 +189,9 @@ def _look(root: Path, endings: Collection[str]) -> tuple[dict[str, Path], Left, 
 def _nothing(root: Path, endings: Collection[str], links: list[Path]) -> DataError:
     """What to say of a folder without a file that could be read."""
     expected = f"files that end in {', '.join(sorted(endings))}"
+    if root.is_file():
+        cure = f"give that: --data {shlex.quote(str(root.parent))}"
+        return DataError(str(root), "it is a file", "the folder that holds the files", cure)
     if not root.is_dir():
         cure = "check the path, or give the folder that holds the files: --data DIR"
         return DataError(str(root), "there is no such folder", expected, cure)

@@ -225,12 +225,15 @@ class Imported(DataSet):
         """What to say of files that cannot be read."""
         named = [f"{id_}: {why}" for id_, why in list(self.bad.items())[:NAMED]]
         more = "; …" if len(self.bad) > NAMED else ""
+        none_left = len(self.bad) == len(self.originals)
         return DataError(
             str(self.root),
             f"{len(self.bad):,} of {len(self.originals):,} files cannot be read "
             f"({'; '.join(named)}{more})",
             "files that are whole",
-            'write on_bad = "skip" into data.toml to leave them out, or remove them',
+            "see whether data.toml asks for what they are, or give other files: --data DIR"
+            if none_left
+            else 'write on_bad = "skip" into data.toml to leave them out, or remove them',
         )
 
     def notes(self) -> list[str]:

@@ -28,6 +28,8 @@ from gimstage.recipe.chain import Chain
 from gimstage.specs import SequenceDataSpec
 from gimstage.views import Ints, LiveSpans, Spans, StoredSpans
 
+NAMED = 10  # sequences that are too short, in a message
+
 _log = logging.getLogger(__name__)
 
 
@@ -99,12 +101,13 @@ class Sequences(DataSet, Generic[S]):
         if len(short):
             _log.warning(
                 "split '%s': %d of %d utterances are shorter than a crop of %d frames and are "
-                "left out: %s",
+                "left out: %s%s",
                 split.name,
                 len(short),
                 len(split),
                 crop,
-                ", ".join(split.ids[int(i)] for i in short),
+                ", ".join(split.ids[int(i)] for i in short[:NAMED]),
+                f" and {len(short) - NAMED:,} more" if len(short) > NAMED else "",
             )
         self._kept[split.name] = kept
         return kept

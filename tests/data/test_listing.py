@@ -175,3 +175,13 @@ def test_classes_that_are_numbers_are_in_numerical_order(tmp_path) -> None:
     column = listing(root, PNG).column("id", "train")
     assert column.classes[:3] == ("0", "250", "500")
     assert column.values.max() == 299
+
+
+def test_a_file_in_place_of_its_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(DataError) as caught:
+        listing(tmp_path / "a.wav", {".wav"})
+    assert str(caught.value) == (
+        f"{tmp_path}/a.wav: it is a file; expected the folder that holds the files; give that: "
+        f"--data {tmp_path}"
+    )

@@ -168,8 +168,26 @@ def test_what_turns_out_bad_in_the_middle_is_not_heard(
 def test_a_folder_in_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own/a.wav").write_bytes(b"no sound at all")
-    with pytest.raises(DataError, match=r"1 of 1 files cannot be read \(a.wav: no sound that"):
+    with pytest.raises(DataError) as caught:
         _ = sound(tmp_path / "own", on_bad="skip").train
+    assert str(caught.value) == (
+        f"{tmp_path}/own: 1 of 1 files cannot be read (a.wav: no sound that libsndfile knows); "
+        "expected files that are whole; see whether data.toml asks for what they are, or give "
+        "other files: --data DIR"
+    )
+
+
+def test_files_that_are_too_short_are_counted_and_the_first_of_them_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = {f"train__{number:02}": 100 for number in range(12)}
+    data = sound(write(tmp_path / "own", **short, train__long=8_000, test__z=8_000))
+    assert data.num_samples == 1
+    named = ", ".join(f"train/{number:02}.wav" for number in range(10))
+    assert caplog.messages == [
+        "split 'train': 12 of 13 utterances are shorter than a crop of 32 frames and are left "
+        f"out: {named} and 2 more"
+    ]
 
 
 def test_labels_come_from_a_pattern_and_a_table(own: Path) -> None:
