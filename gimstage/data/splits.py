@@ -6,8 +6,10 @@ which one is told, a recipe says. Shapes: N samples, B batch, C channels, n rows
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,10 @@ class Column:
     classes: tuple[str, ...]
     values: Ints
 
+    def sha256(self, ids: Sequence[str]) -> str:
+        """What it tells of samples of these ids, (N,), as one digest."""
+        return _told_sha256(self.name, self.classes, zip(ids, self.values, strict=True))
+
 
 @dataclass(frozen=True)
 class FrameLabels:
@@ -56,6 +62,21 @@ class FrameLabels:
     name: str
     classes: tuple[str, ...]
     values: dict[int, Ints]
+
+    def sha256(self, ids: Sequence[str]) -> str:
+        """What it tells of the frames of sequences of these ids, as one digest."""
+        told = ((ids[index], own) for index, own in self.values.items())
+        return _told_sha256(self.name, self.classes, told)
+
+
+def _told_sha256(
+    name: str, classes: tuple[str, ...], told: Iterable[tuple[str, Ints | np.int64]]
+) -> str:
+    digest = hashlib.sha256(json.dumps([name, classes]).encode())
+    for id_, values in told:
+        digest.update(json.dumps(id_).encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 class Split(ABC):

@@ -12,22 +12,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gimstage.data.digests import Digests
-from gimstage.data.splits import Split
+from gimstage.data.splits import SequenceSplit, Split
 from gimstage.data.titles import OWN
 from gimstage.device import to_fastest_layout
-from gimstage.errors import DataError
+from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.draws import Division, Places, TrainingDraws, divided
 from gimstage.inputs.handoff import HandOff
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
 from gimstage.modules.base import Reads
+from gimstage.objectives.base import Labels
 from gimstage.progress import Watch
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import UNKNOWN
@@ -100,13 +101,18 @@ class DataSet(ABC):
         spec: the recipe's data.toml.
         root: the folder it lies in.
         own: whether it is the source's own, a demo's, written when it is first worked on.
+
+    Attributes:
+        keeps_labels: whether the files of a split hold its labels, too.
     """
 
     spec: DataSpec
+    keeps_labels: ClassVar[bool] = True
 
     def __init__(self, spec: DataSpec, root: Path, *, own: bool = False) -> None:
         self.spec, self.root, self.own = spec, root, own
         self._digests: dict[Path, Digests] = {}
+        self._labels_sha256: dict[tuple[str, str, str], str | None] = {}
 
     @classmethod
     @abstractmethod
@@ -211,6 +217,19 @@ class DataSet(ABC):
         return [held[at : at + count] for at in range(0, last, count)]
 
     @property
+    def label(self) -> str:
+        """The name of the labels that losses learn.
+
+        Raises:
+            NoLabelsError: the recipe names none.
+        """
+        if self.spec.label_column is None:
+            found = "missing, and a loss of the recipe needs labels"
+            cure = "name a column of labels, or choose a loss that needs none"
+            raise NoLabelsError("data.toml label", found, cure=cure)
+        return self.spec.label_column
+
+    @property
     @abstractmethod
     def labels(self) -> Ints | None:
         """The label of everything stored of the split trained on, int64, where it has any."""
@@ -271,6 +290,29 @@ class DataSet(ABC):
             return UNKNOWN
         return self.digests(runs).of([self.phone_file])[0] if self.phone_file else None
 
+    def labels_sha256(self, label: str, per: Labels, split: str) -> str | None:
+        """What a label tells of a split, as a digest; None where its files hold it, or it has none.
+
+        UNKNOWN where the data is not made, as files that cannot be read may be left out of it.
+
+        Raises:
+            DataError: there is no such split, or its labels cannot be read.
+        """
+        if self.keeps_labels:
+            return None
+        if not self.is_made:
+            return UNKNOWN
+        asked = (label, per, split)
+        if asked not in self._labels_sha256:
+            self._labels_sha256[asked] = _labels_sha256(self.split(split), label, per)
+        return self._labels_sha256[asked]
+
+    def learned_sha256(self, per: Labels) -> str | None:
+        """What the label that losses learn tells of the split trained on; as `labels_sha256`."""
+        if self.spec.label_column is None:
+            return None
+        return self.labels_sha256(self.spec.label_column, per, self.spec.train_split)
+
     @abstractmethod
     def draws(self, chain: Chain) -> TrainingDraws:
         """What each step of the last stage's training sees."""
@@ -286,6 +328,14 @@ class DataSet(ABC):
     @abstractmethod
     def recomputed_source(self, below: Source, module: EncoderModule, handoff: HandOff) -> Source:
         """What a frozen module makes of the source below."""
+
+
+def _labels_sha256(split: Split, label: str, per: Labels) -> str | None:
+    if per == "sample":
+        return split.column(label).sha256(split.ids) if label in split.columns else None
+    if isinstance(split, SequenceSplit) and label in split.interval_columns():
+        return split.frame_labels(label).sha256(split.ids)
+    return None
 
 
 def looked_at(count: int) -> list[int]:

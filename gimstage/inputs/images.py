@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from gimstage.data.splits import NO_LABEL, ImageSplit
-from gimstage.errors import NoLabelsError
 from gimstage.inputs.base import (
     DataSet,
     Source,
@@ -68,11 +67,7 @@ class Images(DataSet):
     @cached_property
     def _required_labels(self) -> Ints:
         """The labels that losses need; raises as `Split.column`."""
-        if self.spec.label_column is None:
-            found = "missing, and a loss of the recipe needs labels"
-            cure = "name a column of labels, or choose a loss that needs none"
-            raise NoLabelsError("data.toml label", found, cure=cure)
-        return self.train.column(self.spec.label_column).values
+        return self.train.column(self.label).values
 
     @cached_property
     def cuts(self) -> Cuts:

@@ -46,6 +46,8 @@ class Imported(DataSet):
         runs: the runs folder.
     """
 
+    keeps_labels = False
+
     def __init__(self, spec: Any, root: Path, *, runs: Path) -> None:
         super().__init__(spec, root)
         name = f"{root.absolute().name}-{document_sha256(self.settings)[:8]}.zarr"

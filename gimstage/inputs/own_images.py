@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -140,16 +139,6 @@ class OwnImages(Imported, Images):
         store = self.store if self.is_made else None
         places = Squares(first[own], count[own], store)
         return OwnImageSplit(self.listing, name, cut=self.cut, squares=places)
-
-    def told(self, split: str) -> dict[str, str]:
-        """Which squares the split has, and their labels where a loss may learn them."""
-        told = super().told(split)
-        if self.spec.label is None or self.spec.label not in self.listing.columns:
-            return told
-        column = self.split(split).column(self.spec.label)
-        digest = hashlib.sha256("\0".join(column.classes).encode("utf-8", "surrogateescape"))
-        digest.update(column.values.tobytes())
-        return told | {"labels": digest.hexdigest()}
 
     def notes(self) -> list[str]:
         """Splits and labels, files left out, and whether pictures show anything; see `DataSet`."""

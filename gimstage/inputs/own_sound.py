@@ -27,7 +27,6 @@ from gimstage.inputs.imported import Imported, first_rows
 from gimstage.inputs.sequences import Sequences
 from gimstage.progress import Watch
 from gimstage.specs.own_sound import SoundDataSpec
-from gimstage.views import Ints
 
 AHEAD_VALUES = 1 << 22  # of a file, while those before it are written: minutes of sound
 Blocks = Iterator[NDArray[Any]]
@@ -169,16 +168,6 @@ class Sound(Sequences[SoundSplit], Imported):
             placed, rate_hz = None, self.spec.rate_hz
             samples = np.array([self.headers[names[i]].rows_at(rate_hz) for i in kept], np.int64)
         return SoundSplit(self._folder, name, kept=kept, samples=samples, placed=placed)
-
-    @property
-    def sample_labels(self) -> Ints:
-        """The label of every file of the split trained on, (N,) int64; raises as `Split.column`."""
-        return self.train.column(self.spec.label or "label").values
-
-    @property
-    def labels(self) -> Ints | None:
-        """The label of every entry, (E,) int64; None where the recipe names none."""
-        return self.sample_labels[self.kept][self.stored.source] if self.spec.label else None
 
     def notes(self) -> list[str]:
         """Splits, labels, files left out, and whether there is anything to hear; see `DataSet`."""

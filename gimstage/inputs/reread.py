@@ -13,8 +13,10 @@ from gimstage.data.digests import combined, read_digest, unread_bytes
 from gimstage.errors import ChangedDataError
 from gimstage.errors.commands import pasted, removing
 from gimstage.inputs.base import DataSet
+from gimstage.objectives.base import Labels
 from gimstage.progress import Watch, counted_bytes
 from gimstage.runs.manifest import Manifest, ProbeManifest
+from gimstage.specs import PROBE_SPECS
 
 PHONES = "phones"  # what the labels of phones are called beside splits
 
@@ -95,6 +97,7 @@ def verify_data(
         DataError: a file is missing or unreadable.
         Interrupted: a stop was asked for.
     """
+    records = list(records)
     named = [(record, *pair) for record in records for pair in _named(record)]
     parts = {name: _files(data, name) for _, name, _ in named}
     paths = {path for files in parts.values() for path in files.values()}
@@ -107,16 +110,44 @@ def verify_data(
             with _made_again(data):
                 # Names a file, if what it held is known.
                 data.digests(runs).compare(parts[name].values())
-                raise _other(data, name, record, read=read, expected=expected)
+                raise _other(data, _title(name), record, read=read, expected=expected)
+
+    _verify_labels(data, records)
+
+
+def _verify_labels(data: DataSet, records: Iterable[Manifest | ProbeManifest]) -> None:
+    """Compare labels that no file of a split holds; raises as `verify_data`."""
+    for record in records:
+        for label, per, split, expected in _labels_named(data, record):
+            read = data.labels_sha256(label, per, split) or ""
+            if read != expected:
+                where = f"label '{label}' of split '{split}'"
+                raise _other(data, where, record, read=read, expected=expected)
+
+
+def _labels_named(
+    data: DataSet, record: Manifest | ProbeManifest
+) -> Iterator[tuple[str, Labels, str, str]]:
+    """Which labels of which splits a record names, and the digest it says those have."""
+    digests = record.identity.get("labels_sha256", {})
+    if isinstance(record, Manifest):
+        for per, sha in digests.items():
+            yield data.spec.label_column or "", per, record.data["train_split"], sha
+        return
+    spec = PROBE_SPECS.get(record.identity["probe"]["task"])
+    for split, sha in digests.items():
+        if spec is not None:
+            label = record.identity["probe"].get("label") or spec.label
+            yield label, spec.per, split, sha
 
 
 def _other(
-    data: DataSet, name: str, record: Manifest | ProbeManifest, *, read: str, expected: str
+    data: DataSet, what: str, record: Manifest | ProbeManifest, *, read: str, expected: str
 ) -> ChangedDataError:
     """What to say of data that is not what a record was made of."""
     key = record.stage if isinstance(record, Manifest) else record.probe
     return ChangedDataError(
-        f"{data.root}, {_title(name)}",
+        f"{data.root}, {what}",
         f"SHA-256 {read[:12]}…" if read else "missing",
         f"{expected[:12]}…, which {key} was made of",
         "restore the data from its source, or name its folder with --data",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gimstage.data.splits import SequenceSplit
+from gimstage.data.splits import NO_LABEL, SequenceSplit
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.base import DataSet, Source, refuse_unknown_classes
 from gimstage.inputs.draws import Places, TrainingDraws
@@ -129,16 +129,26 @@ class Sequences(DataSet, Generic[S]):
         Raises:
             NoLabelsError: they have none.
         """
-        raise self.train.no_column("label")
+        return self.train.column(self.label).values
 
     @property
+    def labels(self) -> Ints | None:
+        """The label of every entry, (E,) int64; None where the recipe names none of sequences."""
+        if self.spec.label_column not in self.train.columns:
+            return None
+        return self.sample_labels[self.kept][self.stored.source]
+
+    @cached_property
     def frame_labels(self) -> dict[int, Ints]:
         """The labels of frames by sequence of the split trained on.
+
+        A frame without a label is given that of the nearest frame that has one.
 
         Raises:
             NoLabelsError: they have none.
         """
-        raise self.train.no_column("frames")
+        told = self.train.frame_labels(self.label).values
+        return {at: _filled(own) for at, own in told.items() if (own != NO_LABEL).any()}
 
     def store_form(self, chain: Chain) -> StoreForm:
         """Rows of the stored entries, in chunks of a crop of data.toml."""
@@ -151,7 +161,7 @@ class Sequences(DataSet, Generic[S]):
         )
 
     def usable(self, chain: Chain) -> Ints:
-        """The utterances with labels of frames where those are needed, else all.
+        """The sequences with labels where those are needed, else all.
 
         Numbers count the utterances kept.
         """
@@ -171,8 +181,13 @@ class Sequences(DataSet, Generic[S]):
                 )
             refuse_unknown_classes(np.concatenate(list(labels.values())), chain, where)
             return labelled
-        refuse_unknown_classes(self.sample_labels[self.kept], chain, where)
-        return every
+        own = self.sample_labels[self.kept]
+        labelled = np.flatnonzero(own != NO_LABEL)
+        if not len(labelled):
+            found, cure = f"no sequence has a label '{self.label}'", "name another in data.toml"
+            raise NoLabelsError(where, found, "one at least that is as long as a crop", cure)
+        refuse_unknown_classes(own[labelled], chain, where)
+        return labelled
 
     def draws(self, chain: Chain) -> TrainingDraws:
         """Crops of the sequences for a first stage, of the stored entries for the others."""
@@ -243,3 +258,11 @@ class Sequences(DataSet, Generic[S]):
         assert isinstance(below, SequenceSource)
         (sequence,) = sequence_modules([module])
         return RecomputedRows(below, sequence.eval(), handoff)
+
+
+def _filled(labels: Ints) -> Ints:
+    """Labels of frames (L,), of which one at least is there, without gaps."""
+    held = np.flatnonzero(labels != NO_LABEL)
+    middles = (held[1:] + held[:-1] + 1) // 2
+    nearest: Ints = labels[held[np.searchsorted(middles, np.arange(len(labels)), side="right")]]
+    return nearest

@@ -14,7 +14,6 @@ from gimstage.errors import DataError
 from gimstage.inputs.base import given_folder, looked_at
 from gimstage.inputs.sequences import Sequences
 from gimstage.specs.series import SeriesDataSpec
-from gimstage.views import Ints
 
 
 class SeriesSet(Sequences[SeriesSplit]):
@@ -27,6 +26,7 @@ class SeriesSet(Sequences[SeriesSplit]):
 
     spec: SeriesDataSpec
     title = "own series"
+    keeps_labels = False
 
     @classmethod
     def find(cls, spec: SeriesDataSpec, data: Path | None, runs: Path) -> SeriesSet:
@@ -75,16 +75,6 @@ class SeriesSet(Sequences[SeriesSplit]):
         """Which samples the split has: a digest over their places in the array."""
         places = self.split(split).places
         return {"samples": hashlib.sha256(places.tobytes()).hexdigest()}
-
-    @property
-    def sample_labels(self) -> Ints:
-        """The label of every sample of the split trained on, (N,); raises as `Split.column`."""
-        return self.train.column(self.spec.label or "label").values
-
-    @property
-    def labels(self) -> Ints | None:
-        """The label of every entry, (E,) int64; None where the recipe names none."""
-        return self.sample_labels[self.kept][self.stored.source] if self.spec.label else None
 
     def notes(self) -> list[str]:
         """How the splits are told, and whether there is anything in them; see `DataSet`."""

@@ -75,16 +75,6 @@ class Speech(Sequences[SpeechSplit]):
         utterances = len(self.train.tree.audio) - self.train.unlisted
         return speech_title(utterances, self.train.num_speakers)
 
-    @property
-    def sample_labels(self) -> Ints:
-        """The speaker of every utterance of the split trained on, (N,)."""
-        return self.train.labels
-
-    @property
-    def labels(self) -> Ints:
-        """The speaker of every entry, (E,)."""
-        return self.sample_labels[self.kept][self.stored.source]
-
     def files(self, split: str) -> dict[str, Path]:
         """The audio files of a split by utterance, looked for once."""
         if split not in self._files:

@@ -5,7 +5,7 @@ A stage's state is read off its folder: *missing* (nothing), *partial* (begun), 
 Where its own folder is not done, another finished folder of the same fingerprint takes its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from gimstage.errors import CacheError, DamagedCacheError, StaleCacheError
 from gimstage.errors.commands import Words, on_recipe, pasted
+from gimstage.objectives.base import Labels
 from gimstage.recipe.chain import Chain
 from gimstage.recipe.identity import (
     UNKNOWN,
@@ -85,6 +86,10 @@ class Judgement(NamedTuple):
     below: frozenset[RunFolder]
 
 
+def _nothing(kind: Labels) -> None:
+    """The digest of labels that the data's fingerprint counts: None."""
+
+
 @dataclass(frozen=True)
 class Runs:
     """The runs of a recipe, and of the recipes it builds on, below one folder.
@@ -99,12 +104,17 @@ class Runs:
         data_sha256: fingerprint of the split the stages are trained on; UNKNOWN where it is not
             there, and whatever a stage was trained on is then taken to be that.
         phones_sha256: the SHA-256 of the phone labels, or UNKNOWN; None where there are none.
+        learned_sha256: what the labels that losses learn tell of "sample" or "frame", as a digest;
+            None where the data's own fingerprint counts them.
         snapshot: what was found out so far.
     """
 
     root: Path
     data_sha256: str
     phones_sha256: str | None = None
+    learned_sha256: Callable[[Labels], str | None] = field(
+        default=_nothing, repr=False, compare=False
+    )
     snapshot: Snapshot[Judgement] = field(default_factory=Snapshot, repr=False, compare=False)
 
     @cached_property
@@ -130,16 +140,24 @@ class Runs:
 
     def weights_identity(self, chain: Chain) -> Identity:
         """What decides the weights of the chain's last stage, data included."""
-        return self._with_phones(chain, chain.weights_identity(self.data_sha256))
+        return self._with_labels(chain, chain.weights_identity(self.data_sha256))
 
     def features_identity(self, chain: Chain) -> Identity:
         """What decides what the chain's last stage hands on, data included."""
-        return self._with_phones(chain, chain.features_identity(self.data_sha256))
+        identity = chain.features_identity(self.data_sha256)
+        stores = chain.last.spec.output.store == "features"  # and the label of every entry beside
+        return self._with_labels(chain, identity, stored={"sample"} if stores else set())
 
-    def _with_phones(self, chain: Chain, identity: Identity) -> Identity:
-        """The identity, and that of phone labels where a stage learns from them."""
-        if any("frame" in part.label_kinds for part in [*chain.below(), chain]):
+    def _with_labels(
+        self, chain: Chain, identity: Identity, stored: Set[Labels] = frozenset()
+    ) -> Identity:
+        """The identity, and that of labels where a stage learns or stores them."""
+        learned = {kind for part in [*chain.below(), chain] for kind in part.label_kinds}
+        if "frame" in learned:
             identity["phones_sha256"] = self.phones_sha256
+        told = {kind: self.learned_sha256(kind) for kind in sorted(learned | stored)}
+        if known := {kind: sha for kind, sha in told.items() if sha is not None}:
+            identity["labels_sha256"] = known
         return identity
 
     def status(self, chain: Chain) -> Status:

@@ -298,6 +298,11 @@ class SequenceDataSpec(_DataSpec):
         def in_channels(self) -> int:
             """Channels of every row, C."""
 
+    @property
+    def label_column(self) -> str | None:
+        """Which label supervised losses learn, and features.zarr keeps; None for none."""
+        return getattr(self, "label", None)
+
     def cached_views(self, frames: Any) -> StoredSpans:
         """What features.zarr holds of sequences of so many frames, (N,) int64."""
         stored = self.stored_views
@@ -327,6 +332,7 @@ class SpeechDataSpec(SequenceDataSpec):
     """
 
     layout = "librispeech"
+    label_column: ClassVar[str] = "speaker"
     frame_rows: ClassVar[int] = FRAME_SAMPLES
     rate_hz: ClassVar[float] = SAMPLE_RATE_HZ
     in_channels: ClassVar[int] = 1

@@ -27,7 +27,7 @@ class OwnImagesSpec(ImageDataSpec):
     channels: ChannelNames | Annotated[int, Ge(1), Le(4)]
     on_bad: Annotated[Literal["refuse", "skip"], FINDING] = "refuse"
     table: Annotated[str | None, FINDING] = None
-    label: str | None = None
+    label: Annotated[str | None, FINDING] = None
 
     @property
     def image_px(self) -> int:

@@ -30,7 +30,7 @@ class SoundDataSpec(SequenceDataSpec):
     on_bad: Annotated[Literal["refuse", "skip"], FINDING] = "refuse"
     table: Annotated[str | None, FINDING] = None
     pattern: Annotated[str | None, FINDING] = None
-    label: str | None = None
+    label: Annotated[str | None, FINDING] = None
 
     @field_validator("rate_hz")
     @classmethod

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gimstage.data.series import AXES
 from gimstage.sizes.bounds import Level, Positive, Spread
+from gimstage.specs.base import FINDING
 from gimstage.specs.data import DATA_SPECS, SequenceDataSpec
 
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -39,8 +40,8 @@ class SeriesDataSpec(SequenceDataSpec):
     rate_hz: Annotated[float, Field(gt=0)] | None = None
     mean: Annotated[list[Level], Field(min_length=1)]
     std: Annotated[list[Spread], Field(min_length=1)]
-    table: Name | None = None
-    label: Name | None = None
+    table: Annotated[Name | None, FINDING] = None
+    label: Annotated[Name | None, FINDING] = None
 
     @field_validator("axes")
     @classmethod

@@ -54,7 +54,8 @@ class Pipeline:
         self.settings, self.watch = settings, watch
         self._measured: Calibration | None = None
         fingerprint = data.fingerprint(recipe.data.train_split, root)
-        self.runs = Runs(root, fingerprint, data.phones_fingerprint(root))
+        phones = data.phones_fingerprint(root)
+        self.runs = Runs(root, fingerprint, phones, data.learned_sha256)
 
     @classmethod
     def find(

@@ -81,7 +81,9 @@ class ProbeWork(Work[list[Row]]):
             "data": self.recipe.data.as_probed(),
             "data_sha256": self._data_sha256(),
             "weights": weights,
-        } | self._classifiers()
+            **self._labels(),
+            **self._classifiers(),
+        }
 
     @property
     def _splits(self) -> tuple[str, ...]:
@@ -90,9 +92,23 @@ class ProbeWork(Work[list[Row]]):
     def _data_sha256(self) -> Identity:
         root = self.runs.root
         digests: Identity = {name: self.data.fingerprint(name, root) for name in self._splits}
-        if self.spec.task == "phone":
+        if self._reads_phones:
             digests["phones"] = self.data.phones_fingerprint(root)
         return digests
+
+    @property
+    def _reads_phones(self) -> bool:
+        """Whether it reads labels of frames that lie in a file of phones."""
+        return self.spec.per == "frame" and self.data.keeps_labels
+
+    def _labels(self) -> Identity:
+        """What its labels tell of each split, where fingerprints do not count them."""
+        asked = {
+            name: self.data.labels_sha256(self.spec.label, self.spec.per, name)
+            for name in self._splits
+        }
+        known = {name: sha for name, sha in asked.items() if sha is not None}
+        return {"labels_sha256": known} if known else {}
 
     def _weights(self) -> Identity:
         """What decides the weights of every stack that is probed, by the key of its last stage."""
@@ -176,7 +192,7 @@ class ProbeWork(Work[list[Row]]):
             GimstageError: a stage it reads is not done, or the data has no labels for it.
             Interrupted: a stop was asked for; the next call begins anew.
         """
-        reread = Reread(self.data, self._splits, self.spec.task == "phone", self.runs.root)
+        reread = Reread(self.data, self._splits, self._reads_phones, self.runs.root)
         reread.compare(self.watch, f"{self.key} verify")
         self.folder.withdraw()
         with self.watch.breaking_off():  # a classifier is fitted in one go, and rows come last

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from helpers.homes import open_pipeline
 from helpers.recipes import PER_IMAGE, PER_PHONE, lay_out, split_off, together
 
 from gimstage.draws import generator
 from gimstage.errors import DataError, NoLabelsError
+from gimstage.inputs import Sound
+from gimstage.specs.own_sound import SoundDataSpec
 from gimstage.views import LiveSpans, Spans
 from gimstage.work.pipeline import Pipeline
 
@@ -136,3 +139,29 @@ def test_windows_of_stored_rows_bring_speakers_too(tmp_path: Path) -> None:
     where = Spans(np.array([4, 1]), np.array([0, 0]), 128)
     known = pipe.data.train.labels[pipe.data.kept[[4, 1]]]
     assert draws.labels(where).tolist() == known.tolist()
+
+
+def test_frames_of_ones_own_sound_bring_the_nearest_label_where_they_have_none(
+    tmp_path: Path,
+) -> None:
+    for name, rows in (("a", 8_000), ("b", 8_000)):
+        (tmp_path / "own/train").mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / f"own/train/{name}.wav", np.full(rows, 0.1), 8_000)
+    rows = "train/a.wav,0.1,0.2,x\ntrain/a.wav,0.4,0.5,y\n"
+    (tmp_path / "own/intervals.csv").write_text(f"path,start,end,word\n{rows}")
+    spec = {
+        "source": "sound",
+        "train_split": "train",
+        "rate_hz": 8_000,
+        "channels": 1,
+        "mean": 0.0,
+        "std": 0.1,
+        "label": "word",
+        "views": {"crop_frames": 32},
+        "stored_views": {"kind": "utterances"},
+    }
+    data = Sound.find(SoundDataSpec.model_validate(spec), tmp_path / "own", tmp_path / "runs")
+    assert {index: own.tolist() for index, own in data.frame_labels.items()} == {
+        0: [0] * 30 + [1] * 70  # x ends with frame 19 and y begins with frame 40
+    }
+    assert data.labels is None  # of whole files

@@ -151,12 +151,13 @@ def test_how_files_are_found_is_no_part_of_what_they_are(photos: Path) -> None:
     assert table.identity() == OwnImagesSpec.model_validate(TABLE).identity()
 
 
-def test_the_fingerprint_counts_labels_that_a_loss_may_learn(photos: Path) -> None:
+def test_labels_have_a_digest_of_their_own_and_the_fingerprint_counts_none(photos: Path) -> None:
     runs = photos.parent / "runs"
-    before, blind = made(photos), made(photos, label=None)
-    first = before.fingerprint("train", runs), blind.fingerprint("train", runs)
+    before = made(photos)
+    first = before.fingerprint("train", runs), before.learned_sha256("sample")
     rows = [f"{id_},{id_.split('/')[0]},{n % 2}" for n, id_ in enumerate(before.originals)]
     (photos / "labels.csv").write_text("path,split,class\n" + "\n".join(rows) + "\n")
-    after, still = made(photos), made(photos, label=None)
-    assert after.fingerprint("train", runs) != first[0]
-    assert still.fingerprint("train", runs) == first[1]
+    after = made(photos)
+    assert after.fingerprint("train", runs) == first[0]
+    assert after.learned_sha256("sample") != first[1]
+    assert made(photos, label=None).learned_sha256("sample") is None
