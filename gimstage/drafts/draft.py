@@ -1,6 +1,5 @@
 """A recipe that fits some data: a base recipe's stages, with the data's own sizes and lengths."""
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -65,23 +64,13 @@ def _data_page(facts: Facts, base: Table) -> Page:
     page.set("train_split", facts.train_split, trained)
     for key, (value, reason) in facts.keys.items():
         page.set(key, value, reason)
-    for key, values in zip(("mean", "std"), _rounded(facts), strict=True):
-        page.set(key, values if facts.listed else values[0], f"measured, over {facts.measured}")
+    for key, value in facts.mean_and_std.items():
+        page.set(key, value, f"measured, over {facts.measured}")
     for key in ("views", "stored_views", "validation"):
         if key in base:
             page.table[key] = base[key]
     page.reasons["validation"] = "Looked at while training, never learned from."
     return page
-
-
-def _rounded(facts: Facts) -> tuple[list[float], list[float]]:
-    """Mean and deviation to four digits of the deviation; 1 for that of what never changes."""
-    digits = [3 - math.floor(math.log10(each)) if each else 6 for each in facts.moments.std]
-    mean, std = (
-        [round(float(each), places) + 0.0 for each, places in zip(own, digits, strict=True)]
-        for own in (facts.moments.mean, facts.moments.std)
-    )
-    return mean, [each or 1.0 for each in std]
 
 
 def _fit_training(page: Page, facts: Facts) -> None:

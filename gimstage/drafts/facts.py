@@ -3,6 +3,7 @@
 Imports nothing of gimstage but moments.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,17 @@ class Facts:
     tasks: tuple[Task, ...] = ()
     keys: Keys = field(default_factory=dict)
     listed: bool = True
+
+    @property
+    def mean_and_std(self) -> dict[str, float | list[float]]:
+        """Both keys of data.toml, to four digits of the deviation; 1 for that of no change."""
+        digits = [3 - math.floor(math.log10(each)) if each else 6 for each in self.moments.std]
+        mean, std = (
+            [round(float(each), places) + 0.0 for each, places in zip(own, digits, strict=True)]
+            for own in (self.moments.mean, self.moments.std)
+        )
+        std = [each or 1.0 for each in std]
+        return {"mean": mean, "std": std} if self.listed else {"mean": mean[0], "std": std[0]}
 
     @property
     def train_split(self) -> str:

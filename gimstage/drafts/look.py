@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,28 @@ NARROW: dict[Kind, Table] = {
 }
 
 
-def look_at(folder: Path, runs: Path, base: Table) -> Facts:
-    """What lies in a folder; nothing is written, and at most a few hundred samples are decoded.
+@dataclass(frozen=True)
+class Found:
+    """Some data as its source gives it.
+
+    Args:
+        choice: what was chosen for the source.
+        data: the data set, which trains on the split that suits best.
+        splits: by name; planned ones where the data has still to be imported.
+    """
+
+    choice: Choice
+    data: DataSet
+    splits: dict[str, Split]
+
+    @property
+    def train(self) -> Split:
+        """The split that a recipe trains on."""
+        return self.splits[self.data.spec.train_split]
+
+
+def find_in(folder: Path, runs: Path, base: Table) -> Found:
+    """The data in a folder; nothing is written.
 
     Args:
         folder: with the data, or an array.
@@ -55,18 +76,30 @@ def look_at(folder: Path, runs: Path, base: Table) -> Facts:
     choice = CHOICES[source](folder, base)
     splits = splits_of(_opened(source, choice, folder, runs, "train"))
     train_split = train_split_of({name: len(split) for name, split in splits.items()})
-    data = _opened(source, choice, folder, runs, train_split)
-    moments, over = measured(data, splits[train_split])
+    return Found(choice, _opened(source, choice, folder, runs, train_split), splits)
+
+
+def look_at(folder: Path, runs: Path, base: Table) -> Facts:
+    """What lies in a folder, of which at most a few hundred samples are decoded; as `find_in`."""
+    found = find_in(folder, runs, base)
+    moments, over = measured(found.data, found.train)
+    source = found.data.spec.source
     settings: dict[str, Any] = {
         "folder": folder,
-        "source": (source, choice.why),
-        "splits": {name: len(split) for name, split in splits.items()},
+        "source": (source, found.choice.why),
+        "splits": {name: len(split) for name, split in found.splits.items()},
         "moments": moments,
         "measured": over,
-        "tasks": _tasks(source, splits),
-        "keys": choice.keys,
+        "tasks": _tasks(source, found.splits),
+        "keys": found.choice.keys,
+        "listed": found.choice.listed,
     }
-    return _facts(splits[train_split], data, settings)
+    if isinstance(found.train, ImageSplit):
+        return ImageFacts(**settings, size_px=found.train.size_px)
+    assert isinstance(found.train, SequenceSplit)
+    spec: Any = found.data.spec
+    frames, rows = found.train.samples // spec.frame_rows, spec.frame_rows
+    return SequenceFacts(**settings, frame_rows=rows, frames=frames, rate_hz=spec.rate_hz)
 
 
 def _opened(source: str, choice: Choice, folder: Path, runs: Path, train_split: str) -> DataSet:
@@ -78,19 +111,6 @@ def _opened(source: str, choice: Choice, folder: Path, runs: Path, train_split: 
         moments = {key: values[0] for key, values in moments.items()}
     table = {"source": source, "train_split": train_split, **keys, **moments, **NARROW[spec.kind]}
     return find_data(spec.model_validate(table), folder, runs)
-
-
-def _facts(split: Split, data: DataSet, settings: dict[str, Any]) -> Facts:
-    """The facts of the kind of data that a split is of."""
-    if isinstance(split, ImageSplit):
-        return ImageFacts(**settings, size_px=split.size_px)
-    assert isinstance(split, SequenceSplit)
-    spec: Any = data.spec
-    frames, rows = split.samples // spec.frame_rows, spec.frame_rows
-    listed = isinstance(spec.mean, list)
-    return SequenceFacts(
-        **settings, frame_rows=rows, frames=frames, rate_hz=spec.rate_hz, listed=listed
-    )
 
 
 def _tasks(source: str, splits: dict[str, Split]) -> tuple[Task, ...]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from helpers.commands import gimstage
 
-from gimstage.cli.data import SHEET_ROWS, _speech_notes, data_table, download_progress, speech_table
+from gimstage.cli.data import download_progress
+from gimstage.cli.data_check import SHEET_ROWS, _speech_notes, data_table, speech_table
 from gimstage.cli.look import inspect_table, verified_table
 from gimstage.data.check import check
 from gimstage.data.check_speech import check_speech
