@@ -2,8 +2,9 @@
 
     utterance ─► frozen stack ─► codes, averaged over each frame ─► linear classifier
 
-Utterances are encoded again whenever they are needed and never kept, so the length of a corpus
-costs no memory; the heads of all inputs learn from one pass.
+Utterances are encoded again whenever they are needed and never kept, and long ones come in pieces,
+so neither the length of a corpus nor that of an utterance costs memory; the heads of all inputs
+learn from one pass.
 
 Shape letters: T rows in time, L labels of an utterance, C channels.
 """
@@ -11,7 +12,7 @@ Shape letters: T rows in time, L labels of an utterance, C channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ from gimstage.data.splits import NO_LABEL, SequenceSplit
 from gimstage.draws import generator, initialising
 from gimstage.errors import NoLabelsError
 from gimstage.inputs import Sequences
-from gimstage.modality import samples_per_row
-from gimstage.probe.base import RANDOM, Probe, Row, Stacks, every_stack, input_name
+from gimstage.probe.base import RANDOM, Probe, Row, Stacks, input_name
 from gimstage.probe.classifiers import converged_classifier
 from gimstage.probe.crops import MFCCS, ROLES
 from gimstage.probe.mfcc import mfcc_of
+from gimstage.probe.pieces import codes_of_frames, mfccs_of_frames, reader
 from gimstage.probe.told import (
     refuse_untold,
     say_unseen,
@@ -35,10 +36,27 @@ from gimstage.probe.told import (
 )
 from gimstage.progress import Progress
 from gimstage.specs import FrameConverged, FramePaper, TimeProbeSpec
-from gimstage.stack import Stack
 from gimstage.views import Ints
 
 Predict = Mapping[str, Any]  # by input: codes (L, C) ─► labels (L,)
+
+
+class Stretch(NamedTuple):
+    """Labelled frames of one sequence: all of them, or a piece of a long one.
+
+    Args:
+        codes: codes (L, C) of every input, on the CPU.
+        labels: labels (L,) of the same frames.
+        number: the number of the sequence among those that are labelled.
+        share: of the labelled frames of the sequence, which of them these are, above 0.
+        ends: whether they are the last of the sequence.
+    """
+
+    codes: dict[str, Tensor]
+    labels: Tensor
+    number: int
+    share: float
+    ends: bool
 
 
 class FrameProbe(Probe):
@@ -148,16 +166,18 @@ class FrameProbe(Probe):
         heads: dict[str, nn.Linear] = {}
         optimisers: dict[str, torch.optim.Adam] = {}
         for epoch in range(protocol.epochs):
-            for codes, labels in self._utterances("train", stacks):
+            for codes, labels, _, share, ends in self._stretches("train", stacks):
                 for name, x in codes.items():
                     if name not in heads:
                         heads[name] = _head(x.shape[1], len(self.classes), protocol.seed)
                         optimisers[name] = torch.optim.Adam(
                             heads[name].parameters(), lr=protocol.learning_rate
                         )
-                    optimisers[name].zero_grad()
-                    nn.functional.cross_entropy(heads[name](x), labels).backward()
-                    optimisers[name].step()
+                    loss = nn.functional.cross_entropy(heads[name](x), labels)
+                    (loss * share).backward()
+                    if ends:
+                        optimisers[name].step()
+                        optimisers[name].zero_grad()
             self.watch.report(Progress(task, epoch + 1, protocol.epochs, "epochs"))
         return {name: _Argmax(head) for name, head in heads.items()}
 
@@ -169,7 +189,7 @@ class FrameProbe(Probe):
         chosen[torch.randperm(total, generator=rng)[: protocol.frames].numpy()] = True
         rows: dict[str, list[Tensor]] = {}
         labels, utterances, done = [], [], 0
-        for number, (codes, phones) in enumerate(self._utterances("train", stacks)):
+        for codes, phones, number, _, _ in self._stretches("train", stacks):
             kept = torch.from_numpy(chosen[done : done + len(phones)])
             for name, x in codes.items():
                 rows.setdefault(name, []).append(x[kept])
@@ -189,55 +209,31 @@ class FrameProbe(Probe):
     def _accuracies(self, predict: Predict, stacks: Stacks) -> dict[str, float]:
         """Share of all test frames that each classifier names right."""
         hits, frames = dict.fromkeys(predict, 0), 0
-        for codes, labels in self._utterances("test", stacks):
+        for codes, labels, *_ in self._stretches("test", stacks):
             frames += len(labels)
             for name, x in codes.items():
                 hits[name] += int((predict[name](x.numpy()) == labels.numpy()).sum())
         return {name: count / frames for name, count in hits.items()}
 
-    def _utterances(self, role: str, stacks: Stacks) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Codes (L, C) of every input and labels (L,) of each labelled sequence, on the CPU."""
-        split = self.splits[role]
-        for index, labels in self.labels[role].items():
-            self.watch.leave_if_asked()
-            wave = self._wave(split, index)
-            on_device, frame_rows = wave.to(self.device), self.data.spec.frame_rows
-            cut = slice(self.spec.offset, self.spec.offset + len(labels))
-            codes = {
-                prefix + name: values[cut].cpu()
-                for prefix, stack, asked in every_stack(stacks)
-                for name, values in frame_codes(stack, on_device, frame_rows).items()
-                if name in asked
-            }
-            if self.mfcc:  # their windows are the labels' own
-                codes[MFCCS] = _of_length(self.mfcc(wave[..., 0])[0], len(labels))
-            held = torch.from_numpy(labels != NO_LABEL)
-            yield {name: x[held] for name, x in codes.items()}, torch.from_numpy(labels)[held]
-
-    def _wave(self, split: SequenceSplit, index: int) -> Tensor:
-        """A whole utterance, normalised, (1, T, C)."""
-        wave = np.empty((int(split.samples[index]), split.channels), np.float32)
-        split.read(index, 0, wave)
-        self.data.spec.normalise(wave)
-        return torch.from_numpy(wave)[None]
-
-
-def frame_codes(stack: Stack, wave: Tensor, frame_rows: int) -> dict[str, Tensor]:
-    """Every module's codes of a sequence (1, T, C), averaged over each frame, (frames, C')."""
-    frames = wave.shape[1] // frame_rows
-    rows = stack.codes(wave[:, : frames * frame_rows])
-    means = {}
-    for number, name in enumerate(stack.names, start=1):
-        per_frame = frame_rows // samples_per_row(stack.parts[:number])
-        whole = _of_length(rows[name][0], frames * per_frame)
-        means[name] = whole.unflatten(0, (frames, per_frame)).mean(1)
-    return means
-
-
-def _of_length(rows: Tensor, count: int) -> Tensor:
-    """The first `count` rows (T, C); where there are a few less, the last one again."""
-    missing = max(0, count - len(rows))
-    return torch.cat([rows, rows[-1:].expand(missing, -1)])[:count]
+    def _stretches(self, role: str, stacks: Stacks) -> Iterator[Stretch]:
+        """All labelled frames of a split, a sequence or a piece of one at a time."""
+        split, spec = self.splits[role], self.data.spec
+        for number, (index, labels) in enumerate(self.labels[role].items()):
+            read = reader(split, index, spec)
+            how = {"samples": int(split.samples[index]), "frame_rows": spec.frame_rows}
+            held, told, first = np.flatnonzero(labels != NO_LABEL), 0, -self.spec.offset
+            for count, codes in codes_of_frames(stacks, read, device=self.device, **how):
+                self.watch.leave_if_asked()
+                here = held[(held >= first) & (held < first + count)]
+                if len(here):
+                    found = {name: x[here - first] for name, x in codes.items()}
+                    if self.mfcc:  # their windows are the labels' own
+                        vectors = mfccs_of_frames(self.mfcc, read, here, **how)
+                        found[MFCCS] = vectors
+                    told += len(here)
+                    share, ends = len(here) / len(held), told == len(held)
+                    yield Stretch(found, torch.from_numpy(labels[here]), number, share, ends)
+                first += count
 
 
 def _head(channels: int, classes: int, seed: int) -> nn.Linear:

@@ -23,8 +23,10 @@ from gimstage.probe.crops import (
     by_view,
     drawn_views,
     in_batches,
+    mean_code,
 )
 from gimstage.probe.mfcc import mfcc_of
+from gimstage.probe.pieces import PIECE_FRAMES, mean_codes, mean_mfccs, reader
 from gimstage.probe.told import refuse_unseen
 from gimstage.specs import ClassProbeSpec, LabelProbeSpec, SpeakerProbeSpec
 from gimstage.views import Ints, LiveSpans
@@ -102,6 +104,8 @@ class SequenceProbe(CropProbe):
         starts = [stored.centre(samples, frames)[1]]
         if role == "train":
             starts = [stored.draw(rng, samples, frames)[1] for rng in drawn_views(protocol)]
+        if frames > PIECE_FRAMES and reading is mean_code:
+            return self._in_pieces(role, starts, stacks)
         source = self.data.waves(split, self.kept[role], stored)
         count = frames * frame_rows
         batches = [in_batches(LiveSpans(samples, start * frame_rows, count)) for start in starts]
@@ -113,6 +117,24 @@ class SequenceProbe(CropProbe):
             ]
             codes[MFCCS] = by_view(read, len(batches))
         return codes
+
+    def _in_pieces(self, role: str, starts: list[Ints], stacks: Stacks) -> dict[str, Floats]:
+        """Mean codes of long crops, (V, N, F) by name, one crop at a time in constant memory."""
+        split, spec = self.data.split(self.splits[role].name), self.data.spec
+        frames, frame_rows = spec.views.crop_frames, spec.frame_rows
+        gathered: dict[str, list[Floats]] = {}
+        for view in starts:
+            for index, start in zip(self.kept[role], view, strict=True):
+                self.watch.leave_if_asked()
+                read = reader(split, int(index), spec, int(start) * frame_rows)
+                how = {"frames": frames, "frame_rows": frame_rows}
+                found = mean_codes(stacks, read, device=self.device, **how)
+                if self.mfcc:
+                    how = {"samples": frames * frame_rows, "frame_rows": frame_rows}
+                    found[MFCCS] = mean_mfccs(self.mfcc, read, **how)
+                for name, code in found.items():
+                    gathered.setdefault(name, []).append(code[None].numpy())
+        return {name: by_view(parts, len(starts)) for name, parts in gathered.items()}
 
 
 class SpeakerProbe(SequenceProbe):

@@ -37,6 +37,8 @@ class MFCC(nn.Module):
             },
         )
         self.deltas = ComputeDeltas(win_length=spec.delta_frames)
+        self.window_samples = spec.window_samples
+        self.margin = 2 * (spec.delta_frames // 2)  # frames at each side that differences are of
 
     @torch.no_grad()
     def forward(self, waves: Tensor) -> Tensor:

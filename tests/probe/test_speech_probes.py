@@ -15,9 +15,10 @@ from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.speech import Speech
 from gimstage.modules import Conv1dModule
 from gimstage.probe import open_probe
-from gimstage.probe.frames import FrameProbe, frame_codes
+from gimstage.probe.frames import FrameProbe
 from gimstage.probe.labels import SpeakerProbe
 from gimstage.probe.mfcc import MFCC
+from gimstage.probe.pieces import frame_codes, reader
 from gimstage.progress import Watch
 from gimstage.specs import (
     FrameProbeSpec,
@@ -108,10 +109,10 @@ def test_mfccs_of_a_wave_do_not_depend_on_its_batch() -> None:
 
 def test_each_label_has_the_code_of_its_frame_and_the_mfcc_of_its_window(speech: Speech) -> None:
     probe = FrameProbe(phone_spec(mfcc=MFCCS), speech, **SETTINGS)
-    found = list(probe._utterances("train", stacks()))
-    assert [len(labels) for _, labels in found] == [19, 18]
-    wave = probe._wave(speech.split("train"), 0)
-    codes, _ = found[0]
+    found = list(probe._stretches("train", stacks()))
+    assert [len(each.labels) for each in found] == [19, 18]
+    wave = reader(speech.split("train"), 0, speech.spec)(0, 3_290)
+    codes = found[0].codes
     assert_close(codes["x/2"], frame_codes(stacks()["x/2"][0], wave, 160)["x/2"][1:20])
     whole = MFCC(MFCCSpec(**MFCCS), rate_hz=16_000, frame_rows=160)(wave[..., 0])[0]
     assert len(whole) == 19
@@ -120,7 +121,7 @@ def test_each_label_has_the_code_of_its_frame_and_the_mfcc_of_its_window(speech:
 
 def test_a_probe_reads_only_the_inputs_asked_for(speech: Speech) -> None:
     probe = FrameProbe(phone_spec(), speech, **SETTINGS)
-    codes, _ = next(probe._utterances("train", stacks()))
+    codes = next(probe._stretches("train", stacks())).codes
     assert set(codes) == {"x/2", "random x/2"}
 
 
@@ -155,7 +156,7 @@ def test_utterances_too_short_for_a_label_are_passed_over(tmp_path: Path) -> Non
     speech = tree(tmp_path, samples, {"1-1-0": 18, "1-2-0": 1, "1-3-0": 0, "1-1-1": 18})
     probe = FrameProbe(phone_spec(mfcc=MFCCS), speech, **SETTINGS)
     assert {index: len(labels) for index, labels in probe.labels["train"].items()} == {0: 18, 1: 1}
-    assert [len(labels) for _, labels in probe._utterances("train", stacks())] == [18, 1]
+    assert [len(each.labels) for each in probe._stretches("train", stacks())] == [18, 1]
 
 
 def test_labels_none_of_which_has_a_code_are_refused(tmp_path: Path) -> None:
@@ -224,11 +225,11 @@ def test_frames_are_told_as_phones_are_and_those_without_a_label_passed_over(
     gaps = speech.split("train").frame_labels("phone")
     gaps.values[0][:5] = NO_LABEL
     monkeypatch.setattr(speech.split("train"), "frame_labels", lambda name: gaps)
-    some = list(FrameProbe(spec, speech, **SETTINGS)._utterances("train", stacks()))
-    every = list(phones._utterances("train", stacks()))
-    assert [len(labels) for _, labels in some] == [14, 18]
-    for name, codes in some[0][0].items():
-        assert_close(codes, every[0][0][name][5:])
+    some = list(FrameProbe(spec, speech, **SETTINGS)._stretches("train", stacks()))
+    every = list(phones._stretches("train", stacks()))
+    assert [len(each.labels) for each in some] == [14, 18]
+    for name, codes in some[0].codes.items():
+        assert_close(codes, every[0].codes[name][5:])
 
 
 def test_labels_of_stretches_that_nobody_gave_are_refused(speech: Speech) -> None:
