@@ -39,20 +39,20 @@ class SeriesFiles:
         root: what `--data` names.
         array: the place of the array in it.
         axes: the names of its axes, of `AXES`, in its order.
+        frame_rows: rows of a frame.
         offsets: the place of an array with the first row of every sequence and, last, the number of
             rows; None where no sequences lie end to end.
         entry_rows: rows of the pieces that sequences are cut into; None where they stay whole.
-        frame_rows: rows of a frame.
         table: the path of a table of labels, a line a sequence, below `root`; None for none.
     """
 
     root: Path
     array: str
     axes: tuple[str, ...]
-    offsets: str | None
-    entry_rows: int | None
     frame_rows: int
-    table: str | None
+    offsets: str | None = None
+    entry_rows: int | None = None
+    table: str | None = None
 
 
 class Series:

@@ -40,7 +40,7 @@ from gimstage.inputs.own_images import OwnImages
 from gimstage.inputs.own_sound import Sound
 from gimstage.inputs.rows import SequenceSource, WaveSource
 from gimstage.inputs.sequences import Sequences
-from gimstage.inputs.series import SeriesSet
+from gimstage.inputs.series import DemoSeries, SeriesSet
 from gimstage.inputs.speech import Speech
 from gimstage.inputs.stl10 import Stl10Images
 from gimstage.recipe.chain import Chain
@@ -86,6 +86,7 @@ SOURCES: dict[str, type[DataSet]] = {
     "demo_speech": Speech,
     "sound": Sound,
     "array": SeriesSet,
+    "demo_series": DemoSeries,
 }
 
 

@@ -9,14 +9,16 @@ import hashlib
 from functools import cached_property
 from pathlib import Path
 
-from gimstage.data.series import Series, SeriesFiles, SeriesSplit
+from gimstage.data.demo_series import PlannedSeries, write_demo_series
+from gimstage.data.series import Series, SeriesSplit
 from gimstage.errors import DataError
 from gimstage.inputs.base import given_folder, looked_at
 from gimstage.inputs.sequences import Sequences
-from gimstage.specs.series import SeriesDataSpec
+from gimstage.progress import Watch
+from gimstage.specs.series import DemoSeriesSpec, SeriesSpec
 
 
-class SeriesSet(Sequences[SeriesSplit]):
+class SeriesSet(Sequences[SeriesSplit | PlannedSeries]):
     """The sequences of an array.
 
     Args:
@@ -24,12 +26,16 @@ class SeriesSet(Sequences[SeriesSplit]):
         root: what `--data` names: a folder, or the array itself.
     """
 
-    spec: SeriesDataSpec
-    title = "own series"
+    spec: SeriesSpec
     keeps_labels = False
 
+    @property
+    def title(self) -> str:
+        """Somebody's own, whatever it is."""
+        return "own series"
+
     @classmethod
-    def find(cls, spec: SeriesDataSpec, data: Path | None, runs: Path) -> SeriesSet:
+    def find(cls, spec: SeriesSpec, data: Path | None, runs: Path) -> SeriesSet:
         """What `--data` names.
 
         Raises:
@@ -44,18 +50,7 @@ class SeriesSet(Sequences[SeriesSplit]):
         Raises:
             DataError: the array is not as the recipe says.
         """
-        spec = self.spec
-        series = Series(
-            SeriesFiles(
-                root=self.root,
-                array=spec.array,
-                axes=spec.names,
-                offsets=spec.offsets,
-                entry_rows=spec.entry_frames and spec.entry_frames * spec.frame_rows,
-                frame_rows=spec.frame_rows,
-                table=spec.table,
-            )
-        )
+        spec, series = self.spec, Series(self.spec.files(self.root))
         if series.channels != spec.in_channels:
             found = f"{series.channels} channels"
             expected = f"{spec.in_channels}, as mean and std in data.toml have numbers"
@@ -63,7 +58,7 @@ class SeriesSet(Sequences[SeriesSplit]):
             raise DataError(series.values.where, found, expected, cure)
         return series
 
-    def open(self, name: str) -> SeriesSplit:
+    def open(self, name: str) -> SeriesSplit | PlannedSeries:
         """A split of the sequences; raises as `SeriesSplit`."""
         return SeriesSplit(self.series, name)
 
@@ -73,7 +68,7 @@ class SeriesSet(Sequences[SeriesSplit]):
 
     def told(self, split: str) -> dict[str, str]:
         """Which samples the split has: a digest over their places in the array."""
-        places = self.split(split).places
+        places = self.series.places[self.series.splits[split]]
         return {"samples": hashlib.sha256(places.tobytes()).hexdigest()}
 
     def notes(self) -> list[str]:
@@ -83,3 +78,35 @@ class SeriesSet(Sequences[SeriesSplit]):
         flat = sum(all(self.train.silence(index)) for index in chosen)
         what = f"{flat} of {len(chosen)} sequences looked at are the same from end to end"
         return [f"{counts}: {self.series.told.division}"] + [what] * (flat > 0)
+
+
+class DemoSeries(SeriesSet):
+    """Synthetic signals, written below the runs folder when they are first worked on."""
+
+    spec: DemoSeriesSpec
+
+    @classmethod
+    def find(cls, spec: SeriesSpec, data: Path | None, runs: Path) -> DemoSeries:
+        """The folder `--data` names, or the demo's own below the runs folder."""
+        assert isinstance(spec, DemoSeriesSpec), "it is found for its own source"
+        if data is not None:
+            return cls(spec, data)
+        name = "demo-series-{subjects}-{train}-{test}-{seed}".format(**spec.demo.model_dump())
+        return cls(spec, runs / "data" / name, own=True)
+
+    @property
+    def title(self) -> str:
+        """Synthetic, or somebody's own in its place."""
+        return "synthetic series (demo)" if self.own else super().title
+
+    def write(self, watch: Watch) -> None:
+        """Write the demo's signals, as many as the recipe says."""
+        write_demo_series(self.root, **self.spec.demo.model_dump())
+        self._splits.clear()
+
+    def open(self, name: str) -> SeriesSplit | PlannedSeries:
+        """A split; of what is not made, lengths and labels."""
+        if self.is_made:
+            return super().open(name)
+        demo = self.spec.demo.model_dump()
+        return PlannedSeries(self.root, name, frame_rows=self.spec.frame_rows, **demo)

@@ -39,7 +39,7 @@ from gimstage.specs.probe import (
     SpeakerProbeSpec,
     TimeProbeSpec,
 )
-from gimstage.specs.series import SeriesDataSpec
+from gimstage.specs.series import DemoSeriesSpec, SeriesDataSpec, SeriesSpec
 from gimstage.specs.stage import OutputSpec, StageSpec, TrainSpec
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "ConvergedProtocol",
     "CropProbeSpec",
     "DataSpec",
+    "DemoSeriesSpec",
     "EncoderTable",
     "FrameConverged",
     "FramePaper",
@@ -69,6 +70,7 @@ __all__ = [
     "Spec",
     "SequenceDataSpec",
     "SeriesDataSpec",
+    "SeriesSpec",
     "SpeechDataSpec",
     "StageSpec",
     "Stl10Spec",
