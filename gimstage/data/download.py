@@ -28,6 +28,7 @@ FILES = (
     "test_y.bin",
     "unlabeled_X.bin",
 )
+ALSO = "fold_indices.txt"  # ten folds of train; the archive holds it, and nothing waits for it
 
 Progress = Callable[[int, int | None], None]
 
@@ -47,7 +48,7 @@ def download_stl10(
     md5: str | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Bring the six files of STL-10 into the folder, unless they are there already.
+    """Bring the files of STL-10 into the folder, unless they are there already.
 
     An interrupted download goes on from the byte where it stopped. The archive is removed once
     its files are in place.
@@ -158,13 +159,13 @@ def _verify(unfinished: Path, md5: str | None) -> None:
 
 
 def _extract(archive: Path, root: Path) -> None:
-    """Unpack the six files beside the archive, then move each into place."""
+    """Unpack the files beside the archive, then move each into place."""
     with draft(root / "unpacking") as temporary:
         try:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     name = PurePosixPath(member.name).name
-                    if name in FILES and member.isfile():
+                    if name in (*FILES, ALSO) and member.isfile():
                         tar.extract(member.replace(name=name), temporary, filter="data")
         except (tarfile.TarError, EOFError, zlib.error) as error:
             found = f"it cannot be unpacked ({error})"
@@ -173,5 +174,5 @@ def _extract(archive: Path, root: Path) -> None:
         if missing:
             found = f"it lacks {', '.join(missing)}"
             raise DataError(str(archive), found, cure="check the address, and remove it")
-        for name in FILES:
+        for name in [*FILES, *([ALSO] if (temporary / ALSO).exists() else [])]:
             (temporary / name).replace(root / name)

@@ -8,7 +8,9 @@ from pathlib import Path
 from gimstage.data.demo import write_demo
 from gimstage.data.kinds import left_notes
 from gimstage.data.planned import PlannedImages
+from gimstage.data.splits import ImageSplit
 from gimstage.data.stl10 import Stl10Split, files, open_split, pictures_left
+from gimstage.data.stl10_selections import FOLDS, JOINED, Stl10Selection, selection_files
 from gimstage.data.titles import STL10_COUNTS, SYNTHETIC, images_title
 from gimstage.errors import DataError
 from gimstage.inputs.base import given_folder
@@ -47,8 +49,13 @@ class Stl10Images(Images):
         assert self.spec.demo is not None, "only a demo's own data is not made"
         write_demo(self.root, **self.spec.demo.model_dump())
 
-    def split(self, name: str) -> Stl10Split:
-        """A split of the data set, memory-mapped; see `Images`."""
+    def split(self, name: str) -> ImageSplit:
+        """A split of the data set, memory-mapped, or a selection of such; see `Images`."""
+        if name == JOINED or name in FOLDS:
+            return Stl10Selection(self.root, name, self._open)
+        return self._open(name)
+
+    def _open(self, name: str) -> Stl10Split:
         demo = self.spec.demo
         if demo is None or self.is_made:
             return open_split(self.root, name)
@@ -68,6 +75,8 @@ class Stl10Images(Images):
 
     def files(self, split: str) -> dict[str, Path]:
         """Images, and labels and names of classes where the split has any."""
+        if split == JOINED or split in FOLDS:
+            return selection_files(self.root, split)
         return files(self.root, split)
 
     def notes(self) -> list[str]:

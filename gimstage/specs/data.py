@@ -200,7 +200,7 @@ class Stl10Spec(ImageDataSpec):
     """Images in STL-10's layout, or synthetic ones."""
 
     source: Literal["stl10", "demo_images"]
-    train_split: Literal["unlabeled", "train", "test"]
+    train_split: Literal["unlabeled", "train", "test", "train+unlabeled"]
     channels: ChannelNames
     demo: Annotated[DemoSpec | None, TRAINING] = None
 

@@ -26,6 +26,10 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Refs = Annotated[list[int | str], Field(max_length=1_000)]
 Strengths = Annotated[list[Strength], Field(min_length=1, max_length=1_000)]
 
+Fold = Literal[
+    "fold0", "fold1", "fold2", "fold3", "fold4", "fold5", "fold6", "fold7", "fold8", "fold9"
+]
+
 PROTOCOLS = ("paper", "converged", "hidden")
 
 
@@ -154,13 +158,14 @@ class _ProbeSpec(Spec):
 class ClassProbeSpec(_ProbeSpec):
     """`task = "class"`: the class of an image, from the codes of a crop.
 
+    `train_split = "fold0"` to "fold9" are the folds of STL-10, lines of its fold_indices.txt.
     `own = true` also says how much the stages' own classifiers get right, protocol own.
     """
 
     kinds = frozenset({"images"})
     label: ClassVar[str] = "class"
     task: Literal["class"]
-    train_split: Literal["train", "test"]
+    train_split: Literal["train", "test", Fold]
     test_split: Literal["train", "test"]
     pixels: bool
     own: Annotated[Literal[True] | None, LATER] = None

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gimstage.data.download import FILES, download_stl10
+from gimstage.data.download import ALSO, FILES, download_stl10
 from gimstage.errors import DataError
 
 AGAIN = "run the same command again: it goes on where it stopped"
@@ -21,7 +21,7 @@ def archive(names=FILES):
     """An archive like STL-10's: the files inside one folder, beside others."""
     stored = io.BytesIO()
     with tarfile.open(fileobj=stored, mode="w:gz") as tar:
-        for name in [*names, "fold_indices.txt"]:
+        for name in [*names, ALSO, "README"]:
             member = tarfile.TarInfo(f"stl10_binary/{name}")
             member.size = 1000
             tar.addfile(member, io.BytesIO(hashlib.shake_128(name.encode()).digest(1000)))
@@ -92,10 +92,10 @@ def contents(root):
     return {path.name: path.read_bytes() for path in root.iterdir()}
 
 
-WHOLE = {name: hashlib.shake_128(name.encode()).digest(1000) for name in FILES}
+WHOLE = {name: hashlib.shake_128(name.encode()).digest(1000) for name in (*FILES, ALSO)}
 
 
-def test_a_download_leaves_the_six_files_and_nothing_else(server, tmp_path):
+def test_a_download_leaves_the_files_of_the_set_and_nothing_else(server, tmp_path):
     fetch(server, tmp_path / "new" / "set")
     assert contents(tmp_path / "new" / "set") == WHOLE
 

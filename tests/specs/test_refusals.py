@@ -66,8 +66,8 @@ DATA = [
         "data.toml",
         'train_split = "unlabeled"',
         'train_split = "unlabelled"',
-        "data.toml train_split: \"unlabelled\"; expected 'unlabeled', 'train' or "
-        "'test'; did you mean 'unlabeled'?",
+        "data.toml train_split: \"unlabelled\"; expected 'unlabeled', 'train', "
+        "'test' or 'train+unlabeled'; did you mean 'unlabeled'?",
     ),
     (
         "tiny",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.homes import StopAfter, at, bits, edit, states
+from helpers.homes import RECIPES, StopAfter, at, bits, edit, states
 
 from gimstage.errors import BudgetError, BusyError, CacheError, DataError, TrainingError
 from gimstage.progress import Interrupted, Progress, Watch
@@ -207,3 +207,19 @@ def test_the_chain_runs_on_a_gpu_to_losses_close_to_the_cpus(fresh: Path, finish
         lines = (home / "runs/tiny/3/metrics.jsonl").read_text().splitlines()
         losses.append([json.loads(line)["loss"] for line in lines])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+def test_stages_train_on_both_splits_and_probes_on_a_fold(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(RECIPES / "tiny", home / "tiny")
+    for name in ("2_second.toml", "3_third.toml"):
+        (home / "tiny" / name).unlink()
+    edit(home, "data.toml", '"unlabeled"', '"train+unlabeled"')
+    edit(home, "probe.toml", "inputs = [1, 2, 3]", "inputs = [1]")
+    edit(home, "probe.toml", 'train_split = "train"', 'train_split = "fold1"')
+    pipeline = at(home)
+    assert pipeline.data.num_samples == 88
+    folds = [" ".join(map(str, range(first, first + 20))) for first in (0, 20)]
+    (pipeline.data.root / "fold_indices.txt").write_text("\n".join(folds))
+    pipeline.train_stage(1)
+    assert {row["train_samples"] for row in pipeline.probe("probe")} == {20}
