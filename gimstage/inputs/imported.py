@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +29,7 @@ from gimstage.progress import Watch, counted_bytes
 from gimstage.runs.locks import exclusive
 from gimstage.sizes import format_bytes
 
-NAMED = 3  # files that a message names of those that cannot be read
+NAMED = 3  # files that a message names of those that cannot be read for the same reason
 
 _log = logging.getLogger(__name__)
 
@@ -225,13 +224,11 @@ class Imported(DataSet):
 
     def bad_files(self) -> DataError:
         """What to say of files that cannot be read."""
-        named = [f"{id_}: {why}" for id_, why in list(self.bad.items())[:NAMED]]
-        more = "; …" if len(self.bad) > NAMED else ""
         none_left = len(self.bad) == len(self.originals)
         return DataError(
             str(self.root),
-            f"{len(self.bad):,} of {len(self.originals):,} files cannot be read "
-            f"({'; '.join(named)}{more})",
+            f"{len(self.bad):,} of {len(self.originals):,} files cannot be read: "
+            f"{', '.join(self._bad_by_reason())}",
             "files that are whole",
             "see whether data.toml asks for what they are, or give other files: --data DIR"
             if none_left
@@ -240,12 +237,17 @@ class Imported(DataSet):
 
     def notes(self) -> list[str]:
         """How many files cannot be read, by reason, with the first of them; see `DataSet`."""
-        lines = []
-        for why, count in Counter(self.bad.values()).most_common():
-            first = next(id_ for id_, own in self.bad.items() if own == why)
-            files = f"{count:,} file{'s' * (count > 1)}"
-            lines.append(f"left out: {files}, {why}, such as {first}")
-        return lines
+        return [f"left out: {each}" for each in self._bad_by_reason()]
+
+    def _bad_by_reason(self) -> list[str]:
+        """Such as "3 × cut short or damaged (a.png, b.png, …)", the most frequent first."""
+        ids: dict[str, list[str]] = {}
+        for id_, why in self.bad.items():
+            ids.setdefault(why, []).append(id_)
+        return [
+            f"{len(own):,} × {why} ({', '.join([*own[:NAMED], *(['…'] if own[NAMED:] else [])])})"
+            for why, own in sorted(ids.items(), key=lambda each: -len(each[1]))
+        ]
 
     def files(self, split: str) -> dict[str, Path]:
         """The chunks of the store, whichever split is asked for."""

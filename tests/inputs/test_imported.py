@@ -197,8 +197,8 @@ def test_a_bad_file_is_refused_by_name_and_reason(folder: Path) -> None:
     with pytest.raises(DataError) as info:
         imported(folder)
     assert str(info.value) == (
-        f"{folder}: 1 of 3 files cannot be read (b.txt: no number); expected files that are whole; "
-        'write on_bad = "skip" into data.toml to leave them out, or remove them'
+        f"{folder}: 1 of 3 files cannot be read: 1 × no number (b.txt); expected files "
+        'that are whole; write on_bad = "skip" into data.toml to leave them out, or remove them'
     )
 
 
@@ -209,7 +209,7 @@ def test_bad_files_are_left_out_where_the_recipe_says_so(folder: Path) -> None:
     data = imported(folder, "skip")
     assert data.read == 0  # all of it was imported before it was refused
     assert data.split("train").ids == ["a.txt", "c.txt"]
-    assert data.notes() == ["left out: 1 file, no number, such as b.txt"]
+    assert data.notes() == ["left out: 1 × no number (b.txt)"]
 
 
 def test_the_fingerprint_is_of_rows_and_samples(folder: Path) -> None:
@@ -234,6 +234,6 @@ def test_what_is_foreseen_to_be_bad_is_refused_before_anything_is_imported(
 ) -> None:
     monkeypatch.setattr(NumberSet, "foreseen", {"b.txt": "no number"})
     data = numbers(folder)
-    with pytest.raises(DataError, match=r"1 of 3 files cannot be read \(b.txt: no number\)"):
+    with pytest.raises(DataError, match=r"cannot be read: 1 × no number \(b.txt\)"):
         data.make(Watch())
     assert (data.read, data.folder.exists()) == (0, False)

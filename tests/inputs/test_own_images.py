@@ -99,8 +99,8 @@ def test_one_broken_file_is_named_before_anything_is_imported(photos: Path) -> N
     with pytest.raises(DataError) as info:
         data.make(Watch())
     assert str(info.value) == (
-        f"{photos}: 1 of 6 files cannot be read (train/a/2.png: empty); expected files that are "
-        'whole; write on_bad = "skip" into data.toml to leave them out, or remove them'
+        f"{photos}: 1 of 6 files cannot be read: 1 × empty (train/a/2.png); expected files "
+        'that are whole; write on_bad = "skip" into data.toml to leave them out, or remove them'
     )
     assert not data.folder.exists()
 
@@ -114,8 +114,8 @@ def test_broken_files_are_left_out_where_the_recipe_says_so(photos: Path) -> Non
     assert data.split("train").column("class").values.tolist() == [0, 0, 1]
     assert data.notes() == [
         "5 train, 1 test: told by the folders",
-        "left out: 1 file, empty, such as train/a/2.png",
-        "left out: 1 file, cut short or damaged, such as train/b/1.jpg",
+        "left out: 1 × empty (train/a/2.png)",
+        "left out: 1 × cut short or damaged (train/b/1.jpg)",
     ]
 
 

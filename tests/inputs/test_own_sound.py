@@ -131,9 +131,9 @@ def test_bad_files_are_refused_by_name_and_reason(own: Path) -> None:
     with pytest.raises(DataError) as caught:
         imported(own)
     assert str(caught.value) == (
-        f"{own}: 2 of 5 files cannot be read (train/b.wav: cut short or damaged; train/e.mp3: "
-        'empty); expected files that are whole; write on_bad = "skip" into data.toml to leave '
-        "them out, or remove them"
+        f"{own}: 2 of 5 files cannot be read: 1 × cut short or damaged (train/b.wav), 1 × empty "
+        '(train/e.mp3); expected files that are whole; write on_bad = "skip" into data.toml to '
+        "leave them out, or remove them"
     )
     assert not (own.parent / "runs").exists()
 
@@ -145,8 +145,8 @@ def test_bad_files_are_left_out_where_the_recipe_says_so(own: Path) -> None:
     stored, _ = soundfile.read(own / "train/c.wav", dtype="float32", always_2d=True)
     assert (read(data, "train", 1) == stored).all()
     assert data.notes()[1:] == [
-        "left out: 1 file, cut short or damaged, such as train/b.wav",
-        "left out: 1 file, empty, such as train/e.mp3",
+        "left out: 1 × cut short or damaged (train/b.wav)",
+        "left out: 1 × empty (train/e.mp3)",
     ]
 
 
@@ -171,7 +171,7 @@ def test_a_folder_in_which_nothing_can_be_read_is_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError) as caught:
         _ = sound(tmp_path / "own", on_bad="skip").train
     assert str(caught.value) == (
-        f"{tmp_path}/own: 1 of 1 files cannot be read (a.wav: no sound that libsndfile knows); "
+        f"{tmp_path}/own: 1 of 1 files cannot be read: 1 × no sound that libsndfile knows (a.wav); "
         "expected files that are whole; see whether data.toml asks for what they are, or give "
         "other files: --data DIR"
     )
