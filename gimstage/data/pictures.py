@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from gimstage.data.files import BadFileError, reading, refuse_no_content, require_file
+from gimstage.data.pixels import edges
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
 Fit = Literal["crop", "tile"]
@@ -79,13 +80,7 @@ class Cut:
         """How many squares an image becomes."""
         if self.fit == "crop":
             return 1
-        return len(self.edges(header.height)) * len(self.edges(header.width))
-
-    def edges(self, side: int) -> list[int]:
-        """Where the squares begin along a side of so many pixels."""
-        last = side - self.size_px
-        edges = list(range(0, last + 1, self.size_px))
-        return edges if edges[-1] == last else [*edges, last]
+        return len(edges(header.height, self.size_px)) * len(edges(header.width, self.size_px))
 
 
 def read_header(path: Path, size_px: int) -> PictureHeader:
@@ -125,8 +120,8 @@ def squares(path: Path, cut: Cut) -> Iterator[NDArray[Any]]:
         yield _planes(_turned(_centre(image, cut), image), cut)[None]
         return
     whole, s = _planes(_turned(_in_mode(image, cut), image), cut), cut.size_px
-    for y in cut.edges(whole.shape[1]):
-        row = [whole[:, y : y + s, x : x + s] for x in cut.edges(whole.shape[2])]
+    for y in edges(whole.shape[1], s):
+        row = [whole[:, y : y + s, x : x + s] for x in edges(whole.shape[2], s)]
         yield np.stack(row)
 
 

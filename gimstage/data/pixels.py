@@ -12,6 +12,18 @@ from gimstage.errors import DataError
 Channels = str | int  # "gray", "rgb", or how many
 
 
+def edges(side: int, size_px: int) -> list[int]:
+    """Where squares begin that cover a side, the last one moved back to end where the side does.
+
+    Args:
+        side: its pixels, at least `size_px`.
+        size_px: those of a square.
+    """
+    last = side - size_px
+    found = list(range(0, last + 1, size_px))
+    return found if found[-1] == last else [*found, last]
+
+
 def normalise(
     pixels: torch.Tensor,
     *,

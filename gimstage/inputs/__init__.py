@@ -33,6 +33,7 @@ from gimstage.inputs.cuts import Pixels
 from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.grids import PixelSource
 from gimstage.inputs.handoff import HandOff
+from gimstage.inputs.image_arrays import ArrayImages
 from gimstage.inputs.images import Images
 from gimstage.inputs.imported import Imported
 from gimstage.inputs.maps import MapSource
@@ -50,6 +51,7 @@ from gimstage.specs import DataSpec
 from gimstage.stack import trained_module
 
 __all__ = [
+    "ArrayImages",
     "DataSet",
     "HandOff",
     "Images",
@@ -87,6 +89,7 @@ SOURCES: dict[str, type[DataSet]] = {
     "sound": Sound,
     "array": SeriesSet,
     "demo_series": DemoSeries,
+    "image_array": ArrayImages,
 }
 
 

@@ -19,6 +19,7 @@ from gimstage.specs.data import (
     ValidationSpec,
 )
 from gimstage.specs.encoders import EncoderTable
+from gimstage.specs.image_arrays import ImageArraySpec
 from gimstage.specs.objectives import ObjectiveTable
 from gimstage.specs.outside import Reading
 from gimstage.specs.own_images import OwnImagesSpec
@@ -55,6 +56,7 @@ __all__ = [
     "FramePaper",
     "FrameProbeSpec",
     "HiddenProtocol",
+    "ImageArraySpec",
     "ImageDataSpec",
     "LabelProbeSpec",
     "MFCCSpec",
