@@ -137,4 +137,9 @@ def test_every_source_of_data_knows_its_kind_and_its_layout() -> None:
         "demo_images": ("images", "stl10"),
         "librispeech": ("speech", "librispeech"),
         "demo_speech": ("speech", "librispeech"),
+        "images": ("images", "images"),
+        "image_array": ("images", "image_array"),
+        "sound": ("speech", "sound"),
+        "array": ("speech", "array"),
+        "demo_series": ("speech", "array"),
     }
