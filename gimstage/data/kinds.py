@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from gimstage.errors import DataError
+from gimstage.errors.commands import pasted
 
 Kind = Literal["images", "speech"]
 Left = Counter[tuple[str, str]]  # how many files are not read, by folder and reason
 
 FLAC = ".flac"
-# Endings of sound that is not read.
+# Endings of sound that is not in LibriSpeech's layout.
 OTHER_SOUND = (".wav", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 LITTER = "._"  # how macOS begins the names of what it leaves beside files on foreign disks
@@ -28,11 +29,7 @@ _DEPTHS = (2, 3, 4)  # of the folder of a LibriSpeech tree above its sound: SPLI
 _LOOKED_AT = 100_000  # files of a folder that holds neither
 _IMAGES = "images in STL-10's layout (unlabeled_X.bin, train_X.bin, …)"
 _SPEECH = "speech in LibriSpeech's (SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac)"
-
-_RECIPES: dict[Kind, str] = {
-    "images": "a recipe of images, such as --recipe stages/stl10_small",
-    "speech": "a recipe of speech, such as --recipe stages/librispeech_small",
-}
+_OWN = (*PICTURES, FLAC, *OTHER_SOUND, ".npy", ".npz")  # what other sources read
 
 
 def data_kind(folder: Path) -> Kind | None:
@@ -46,18 +43,6 @@ def data_kind(folder: Path) -> Kind | None:
     speech = (FLAC, *OTHER_SOUND)
     told = any(ending(name) in speech or name in _LISTS for name in files_in(folder))
     return "speech" if told else None
-
-
-def require_kind(folder: Path) -> Kind:
-    """The kind of data in a folder.
-
-    Raises:
-        DataError: there is none; says what lies there instead, and where images lie if below.
-    """
-    kind = data_kind(folder)
-    if kind is None:
-        raise no_data(folder)
-    return kind
 
 
 def no_data(folder: Path, wanted: Kind | None = None) -> DataError:
@@ -77,15 +62,18 @@ def no_data(folder: Path, wanted: Kind | None = None) -> DataError:
         return DataError(str(folder), found, _IMAGES, f"give {shlex.quote(str(below))} instead")
     kind, lies_there = data_kind(folder), described(folder)
     if wanted and kind and kind != wanted:
-        found, cure = f"{kind}: {lies_there}", f"give other data, or {_RECIPES[kind]}"
+        found, cure = f"{kind}: {lies_there}", f"give other data; {drafting(folder)}"
         return DataError(str(folder), found, wanted, cure)
-    return DataError(
-        str(folder),
-        f"neither images nor speech: {lies_there}",
-        expected,
-        "bring it into one of these layouts; `gimstage data demo NEW` and "
-        "`gimstage data demo-audio NEW` write small sets to compare with",
-    )
+    cure = "give the folder that holds the data: --data DIR"
+    if any(ending(name) in _OWN for name in islice(files_in(folder), _LOOKED_AT)):
+        cure = drafting(folder)
+    found = f"neither images nor speech in these layouts: {lies_there}"
+    return DataError(str(folder), found, expected, cure)
+
+
+def drafting(folder: Path) -> str:
+    """The cure for data of which a recipe does not read the layout: one that does is written."""
+    return f"{pasted(['gimstage', 'init', 'mine', '--data', str(folder)])} writes a recipe for it"
 
 
 def described(folder: Path) -> str:

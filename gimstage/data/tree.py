@@ -22,6 +22,7 @@ from gimstage.data.kinds import (
     Left,
     counted,
     data_kind,
+    drafting,
     ending,
     left_notes,
     no_data,
@@ -142,7 +143,7 @@ def _nothing(tree: Tree) -> DataError:
         kinds[why.partition(",")[0]] += count
     if kinds:
         found = f"{counted(kinds)}, no {FLAC}"
-        cure = "convert each to FLAC, such as `ffmpeg -i NAME.wav NAME.flac`"
+        cure = drafting(tree.root)
         return DataError(str(tree.root), found, PATTERN, cure)
     if tree.links:
         link = tree.links[0]

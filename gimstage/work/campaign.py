@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gimstage.data.kinds import require_kind
+from gimstage.data.kinds import drafting
+from gimstage.data.sources import source_in
 from gimstage.errors import DataError, GimstageError, NoLabelsError, RecipeError
 from gimstage.errors.commands import Asked, asking
 from gimstage.errors.failures import told
@@ -254,25 +255,26 @@ def names_below(recipe: Recipe) -> list[str]:
 def divide_by_data(
     recipes: Sequence[Recipe], data: Path | None
 ) -> tuple[list[Recipe], list[Recipe]]:
-    """The recipes that can run on what lies in a folder, and those of the other kind of data.
+    """The recipes that can run on what lies in a folder, and those of other data.
 
     Args:
         recipes: to choose from.
         data: the folder; None where every recipe writes its own.
 
     Raises:
-        DataError: neither images nor speech lie there, no recipe is for what does, or a recipe
+        DataError: nothing there is read by any source, no recipe is for what does, or a recipe
             needs data and there is none.
     """
     if data is None:
         _refuse_without_data(recipes)
         return list(recipes), []
-    kind = require_kind(data)
-    chosen = [recipe for recipe in recipes if recipe.data.kind == kind]
+    source = source_in(data)
+    chosen = [recipe for recipe in recipes if recipe.data.layout == source]
     if not chosen:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
-        cure = "name others, or give other data"
-        raise DataError(str(data), f"{kind}", f"what one of these is for: {names}", cure)
+        cure = f"name others, or give other data; {drafting(data)}"
+        found = f'data for source = "{source}"'
+        raise DataError(str(data), found, f"what one of these is for: {names}", cure)
     return chosen, [recipe for recipe in recipes if recipe not in chosen]
 
 

@@ -211,11 +211,10 @@ def test_a_folder_of_pictures_is_refused_with_what_lies_there(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.JPG").touch()
     assert refusal(open_split, tmp_path, "train") == (
-        f"{tmp_path}: neither images nor speech: 3 .jpg files; expected images in STL-10's layout "
-        "(unlabeled_X.bin, train_X.bin, …) or speech in LibriSpeech's "
-        "(SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac); bring it into one of these layouts; "
-        "`gimstage data demo NEW` and `gimstage data demo-audio NEW` write small sets to compare "
-        "with"
+        f"{tmp_path}: neither images nor speech in these layouts: 3 .jpg files; expected images in "
+        "STL-10's layout (unlabeled_X.bin, train_X.bin, …) or speech in LibriSpeech's "
+        "(SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac); "
+        f"`gimstage init mine --data {tmp_path}` writes a recipe for it"
     )
 
 

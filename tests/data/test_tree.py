@@ -76,7 +76,7 @@ def test_a_tree_without_flac_says_what_it_has_instead(root):
         as_sound(path, ".wav")
     assert refusal(open_split, root, "train") == (
         f"{root}: 6 .wav files, no .flac; expected SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac; "
-        "convert each to FLAC, such as `ffmpeg -i NAME.wav NAME.flac`"
+        f"`gimstage init mine --data {root}` writes a recipe for it"
     )
 
 
@@ -193,12 +193,12 @@ def test_images_are_no_speech_and_a_recipe_for_them_is_named(tmp_path):
     (tmp_path / "train_X.bin").touch()
     assert refusal(open_split, tmp_path, "train") == (
         f"{tmp_path}: images: 1 .bin file; expected speech; "
-        "give other data, or a recipe of images, such as --recipe stages/stl10_small"
+        f"give other data; `gimstage init mine --data {tmp_path}` writes a recipe for it"
     )
 
 
 def test_speech_is_no_images_and_a_recipe_for_it_is_named(root):
     assert refusal(stl10.open_split, root, "train") == (
         f"{root}: speech: 6 .flac files, 2 .txt files; expected images; "
-        "give other data, or a recipe of speech, such as --recipe stages/librispeech_small"
+        f"give other data; `gimstage init mine --data {root}` writes a recipe for it"
     )

@@ -78,11 +78,11 @@ def test_recipes_of_the_other_kind_of_data_are_skipped_and_that_is_said(fresh: P
     assert "tiny_audio" not in result.stdout
 
 
-def test_data_that_is_neither_images_nor_speech_is_refused(tmp_path: Path) -> None:
+def test_data_that_no_source_reads_is_refused(tmp_path: Path) -> None:
     recipes = in_order([write_recipes(tmp_path) / "stages/base"])
     nowhere = tmp_path / "nowhere"
-    shown = "neither images nor speech: 5 .toml files"
-    for folder, found in ((tmp_path, shown), (nowhere, "there is no such folder")):
+    missing = "there is no such file or folder"
+    for folder, found in ((tmp_path, "5 .toml files"), (nowhere, missing)):
         with pytest.raises(DataError) as error:
             divide_by_data(recipes, folder)
         assert (error.value.where, error.value.found) == (str(folder), found)
@@ -93,8 +93,9 @@ def test_data_that_no_recipe_is_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         divide_by_data(in_order([RECIPES / "tiny_audio"]), tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: images; expected what one of these is for: tiny_audio; "
-        "name others, or give other data"
+        f'{tmp_path}: data for source = "stl10"; expected what one of these is for: tiny_audio; '
+        f"name others, or give other data; `gimstage init mine --data {tmp_path}` writes a recipe "
+        "for it"
     )
 
 
