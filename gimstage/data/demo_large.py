@@ -178,3 +178,8 @@ class LargeSplit(ImageSplit):
             expected = "pictures, which the first command that works on them draws"
             raise DataError(str(self.root), "not written yet", expected)
         return self._store.row(self._first + index)
+
+    def release(self) -> None:
+        """Give back the memory that pictures were mapped to."""
+        if self._store is not None:
+            self._store.release()

@@ -93,3 +93,8 @@ class OwnImageSplit(ImageSplit):
             cure = "any command that trains or probes imports them"
             raise DataError(str(self.root), "the images are not imported yet", cure=cure)
         return self._store.row(int(self._rows[index]))
+
+    def release(self) -> None:
+        """Give back the memory that pixels were mapped to."""
+        if self._store is not None:
+            self._store.release()

@@ -18,7 +18,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -234,6 +236,7 @@ class RawStore:
         self.folder, self.record = folder, read_record(folder)
         self.layout = layout = layout_of(self.record)
         self.rows = int(self.record["rows"])
+        self._touched: dict[int, mmap.mmap] = {}
         chunk_bytes = layout.chunk_rows * layout.row_bytes
         for path in self.chunk_files.values():
             size = path.stat().st_size if path.is_file() else None
@@ -253,8 +256,16 @@ class RawStore:
     def row(self, number: int) -> NDArray[Any]:
         """One row, mapped and not copied."""
         chunk, at = divmod(number, self.layout.chunk_rows)
-        row: NDArray[Any] = self._mapped(chunk)[at]
+        rows, pages = self._mapped(chunk)
+        self._touched[chunk] = pages
+        row: NDArray[Any] = rows[at]
         return row
+
+    def release(self) -> None:
+        """Give back the memory that rows were mapped to; a row in use is mapped again."""
+        while self._touched:
+            with suppress(KeyError):  # another thread was faster
+                self._touched.popitem()[1].madvise(mmap.MADV_DONTNEED)
 
     def read(self, first: int, out: NDArray[Any]) -> None:
         """Fill `out` (n, …) with the rows from `first`, converted to its dtype.
@@ -285,15 +296,16 @@ class RawStore:
         return rows
 
     @cached_property
-    def _mapped(self) -> Callable[[int], NDArray[Any]]:
+    def _mapped(self) -> Callable[[int], tuple[NDArray[Any], mmap.mmap]]:
         """Chunks by number; those mapped last stay so, as each one takes an open file."""
         return lru_cache(MOST_MAPPED)(self._map)
 
-    def _map(self, chunk: int) -> NDArray[Any]:
+    def _map(self, chunk: int) -> tuple[NDArray[Any], mmap.mmap]:
         path = self.layout.chunk_path(self.folder, chunk)
         shape = (self.layout.chunk_rows, *self.layout.row_shape)
-        with reading(path):
-            return np.memmap(path, self.layout.dtype, "r", shape=shape).view(np.ndarray)
+        with reading(path), path.open("rb") as file:
+            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(pages, self.layout.dtype).reshape(shape), pages
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -108,6 +108,33 @@ def test_more_chunks_are_cut_from_than_stay_mapped(
     assert (np.stack(rows) == np.concatenate(ITEMS)).all()
 
 
+def test_rows_in_use_outlast_the_release_of_their_memory(tmp_path: Path) -> None:
+    import_all(tmp_path)
+    store = RawStore(tmp_path)
+    row = store.row(3)
+    store.release()
+    assert (row == np.concatenate(ITEMS)[3]).all()
+
+
+def mapped_bytes() -> int:
+    """The pages of files that count as this process's memory."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssFile:")[2].split()[0]) * 1024
+
+
+def test_released_rows_count_as_no_memory_of_the_process(tmp_path: Path) -> None:
+    layout = RawLayout("images", (1 << 24,), "uint8", ("image", "byte"))
+    writer = RawWriter(tmp_path / "x.zarr", layout, {"made": 1})
+    writer.append(np.ones((1, 1 << 24), np.uint8))
+    writer.end_item({"id": "a", "rows": 1})
+    writer.finish({}, {})
+    store = RawStore(tmp_path / "x.zarr")
+    assert store.row(0).sum() == 1 << 24
+    looked = mapped_bytes()
+    store.release()
+    assert looked - mapped_bytes() > 1 << 23
+
+
 def test_a_chunk_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
     import_all(tmp_path / "x.zarr")
     store, chunk = RawStore(tmp_path / "x.zarr"), tmp_path / "x.zarr/sound/c/1/0"
