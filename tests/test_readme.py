@@ -15,7 +15,8 @@ from gimstage.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "tests/recipes"
-PAGES = ["README.md", *(f"docs/{page}.md" for page in ("recipes", "paper", "results", "disk"))]
+OF_USERS = ("own-data", "recipes", "paper", "results", "disk")
+PAGES = ["README.md", *(f"docs/{page}.md" for page in OF_USERS)]
 ALL = "\n".join(path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
 README = "\n".join((ROOT / page).read_text() for page in PAGES)
 
