@@ -185,16 +185,22 @@ def check_once(chains: Sequence[Chain], where: str) -> None:
 
 
 def check_own(probe: ProbeSpec, chains: Sequence[Chain], where: str) -> None:
-    """Refuse to ask for classifiers that no stage was trained with."""
+    """Refuse to ask for classifiers that no stage was trained with, or of other labels."""
+    if not getattr(probe, "own", None):
+        return
     losses = [loss for chain in chains for loss in filter(None, chain.objectives)]
     classify = any(loss.classifier is not None for loss in losses)
-    if getattr(probe, "own", None) and (not classify or probe.weights == "random"):
+    if not classify or probe.weights == "random":
         raise RecipeError(
             f"{where} own",
             "true, but no input was trained to classify",
             'a stage with an objective of kind = "supervised" and per = "sample"',
             "remove own",
         )
+    learned = chains[0].data.label_column
+    if probe.label != learned:
+        found = f"true, of '{probe.label}', but stages learn '{learned}'"
+        raise RecipeError(f"{where} own", found, "the label that data.toml names", "remove own")
 
 
 def check_reach(chain: Chain) -> None:

@@ -10,7 +10,7 @@ from helpers.homes import CPU, RECIPES
 from helpers.recipes import toml
 from PIL import Image
 
-from gimstage.errors import ChangedDataError
+from gimstage.errors import ChangedDataError, RecipeError
 from gimstage.progress import Watch
 from gimstage.recipe.recipe import Recipe
 from gimstage.work.base import Settings
@@ -126,3 +126,14 @@ def test_a_column_that_nothing_learns_changes_nothing(home: Path) -> None:
     lines = table.read_text().splitlines()
     table.write_text("\n".join([f"{lines[0]},more", *(f"{line},x" for line in lines[1:])]) + "\n")
     assert states(home) == ["done", "done"]
+
+
+def test_a_stages_own_classifier_tells_no_other_label(home: Path) -> None:
+    probe = home / "mine/probe.toml"
+    probe.write_text(probe.read_text().replace('label = "kind"', 'label = "other"'))
+    with pytest.raises(RecipeError) as error:
+        opened(home)
+    assert str(error.value) == (
+        f"{probe} own: true, of 'other', but stages learn 'kind'; "
+        "expected the label that data.toml names; remove own"
+    )
