@@ -8,6 +8,7 @@ import click
 
 from gimstage.cli.arguments import Companion, Place, Word
 from gimstage.cli.base import JSON, answer, guarded, option, watching
+from gimstage.errors.commands import pasted
 
 
 @click.command("import")
@@ -42,4 +43,6 @@ def import_(
     with watching(quiet=as_json) as watch:
         foreign = open_foreign(source, name=torchvision, column=column)
         written = write_foreign(foreign, folder, watch)
-    answer(written.as_json(), str(written), as_json=as_json)
+    following = pasted(["gimstage", "init", "NAME", "--data", str(folder)])
+    picture = f"{written}\n{following} writes a recipe for it"
+    answer(written.as_json(), picture, as_json=as_json)

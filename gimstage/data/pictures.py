@@ -132,7 +132,7 @@ def _opened(file: BinaryIO) -> Image.Image:
         raise BadFileError("no image of a kind that is read") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        why = f'of more than {most:,} pixels: give it as an array, source = "array"'
+        why = f'of more than {most:,} pixels: give it as an array, source = "image_array"'
         raise BadFileError(why) from error
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, OverflowError) as error:
         raise BadFileError(_DAMAGED) from error
@@ -141,7 +141,7 @@ def _opened(file: BinaryIO) -> Image.Image:
 def _header(image: Image.Image, size_px: int) -> PictureHeader:
     width, height = image.size
     if image.mode in ("I", "F"):
-        raise BadFileError('of 32 bits a pixel: give it as an array, source = "array"')
+        raise BadFileError('of 32 bits a pixel: give it as an array, source = "image_array"')
     if min(width, height) < size_px:
         raise BadFileError(f"smaller than size_px = {size_px}")
     if image.format != "TIFF" and _orientation(image) in _ON_ITS_SIDE:  # Pillow turns TIFF itself

@@ -1,4 +1,4 @@
-"""Which source reads what lies in a folder, told from names alone.
+"""Which source reads what lies in a folder, told from names, and from the shapes of arrays.
 
 Imports `errors` and its neighbours only.
 """
@@ -7,9 +7,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from gimstage.data.arraykinds import image_axes, largest_of, numbers_in
 from gimstage.data.files import reading
+from gimstage.data.foreign import CONTAINERS
 from gimstage.data.kinds import FLAC, OTHER_SOUND, PICTURES, counted, data_kind, ending, files_in
 from gimstage.errors import DataError
+from gimstage.errors.commands import pasted
 
 ARRAYS = (".npy", ".npz", ".zarr")
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
@@ -31,7 +34,7 @@ def source_in(place: Path) -> str:
         DataError: nothing there is read by any source, or things by several.
     """
     if is_array(place):
-        return "array"
+        return _of_array(place)
     if not place.is_dir():
         found = "it is no array" if place.exists() else "there is no such file or folder"
         raise DataError(str(place), found, _READ, "give the folder that holds the data: --data DIR")
@@ -50,10 +53,20 @@ def source_in(place: Path) -> str:
     if len(kinds) > 1:
         raise _several(place, counts)
     if not kinds:
-        what = counted(counts) or "no file at all"
-        raise DataError(str(place), what, _READ, "give the folder that holds the data: --data DIR")
+        what, cure = counted(counts) or "no file at all", "give the folder that holds the data"
+        cure += ": --data DIR"
+        if any(container.lies_in(place) for container in CONTAINERS):
+            writing = pasted(["gimstage", "data", "import", str(place), "NEW"])
+            cure = f"write its samples out to a new folder: {writing}"
+        raise DataError(str(place), what, _READ, cure)
     spoken = kinds == ["sound"] and any(_UTTERANCE.fullmatch(name) for name in names)
-    return "librispeech" if spoken else kinds[0]
+    return "librispeech" if spoken else _of_array(place) if kinds == ["array"] else kinds[0]
+
+
+def _of_array(place: Path) -> str:
+    """The source that reads the largest array in a place."""
+    found = numbers_in(place)
+    return "image_array" if found and image_axes(found[largest_of(found, place)]) else "array"
 
 
 def is_array(path: Path) -> bool:

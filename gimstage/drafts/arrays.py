@@ -6,14 +6,13 @@ but shapes and small arrays is read.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gimstage.data.arrays import OpenArray, arrays_below, open_array
+from gimstage.data.arraykinds import largest_of, numbers_in
+from gimstage.data.arrays import OpenArray
 from gimstage.drafts.facts import Choice, Keys
 from gimstage.drafts.page import Table
 from gimstage.errors import DataError
@@ -40,11 +39,8 @@ class Axes:
 
 def choose_array(folder: Path, base: Table) -> Choice:
     """The largest array of numbers in a place, taken for sequences of rows in time."""
-    found = dict(_numbers(folder))
-    inside = max(found, key=lambda name: math.prod(found[name].shape), default="")
-    if not inside:
-        cure = "save numbers with numpy.save, or with zarr"
-        raise DataError(str(folder), "no array of numbers", "one at least", cure)
+    found = numbers_in(folder)
+    inside = largest_of(found, folder)
     array = found[inside]
     ends = _offsets(found, array.shape)
     axes = axes_of(array.shape, labelled=_as_long(found, inside), joined=ends is not None)
@@ -62,15 +58,6 @@ def choose_array(folder: Path, base: Table) -> Choice:
         piece = max(1, min(PIECE_FRAMES, rows // frame // PIECES))
         keys["entry_frames"] = (piece, f"frames of the pieces that {rows:,} rows are cut into")
     return Choice(size.get("channel", 1), f"an array of {shape}", keys)
-
-
-def _numbers(folder: Path) -> Iterator[tuple[str, OpenArray]]:
-    """The arrays of real numbers in a place, by where they lie in it."""
-    for inside in arrays_below(folder):
-        try:
-            yield inside, open_array(folder, inside).require_numbers()
-        except DataError:
-            continue
 
 
 def _offsets(found: dict[str, OpenArray], shape: tuple[int, ...]) -> str | None:

@@ -16,6 +16,7 @@ from gimstage.data.kinds import PICTURES
 from gimstage.data.listing import listing
 from gimstage.drafts.arrays import choose_array
 from gimstage.drafts.facts import Choice, Keys
+from gimstage.drafts.image_arrays import choose_image_array
 from gimstage.drafts.page import Table
 
 LOOKED_AT = 1_000  # files, at most
@@ -131,4 +132,5 @@ CHOICES: dict[str, Callable[[Path, Table], Choice]] = {
     "images": choose_images,
     "sound": choose_sound,
     "array": choose_array,
+    "image_array": choose_image_array,
 }

@@ -38,6 +38,7 @@ def test_the_files_of_one_name_are_a_sample_and_its_labels(tmp_path: Path) -> No
     assert result.stdout == (
         f"tars, tar archives is in {tmp_path}/out: test 1, train 2; labels: class, who\n"
         "left in the archives: 1 .pth files, no labels\n"
+        f"`gimstage init NAME --data {tmp_path}/out` writes a recipe for it\n"
     )
     assert (tmp_path / "out/labels.csv").read_text() == (
         "path,split,class,who\n"

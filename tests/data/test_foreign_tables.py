@@ -86,6 +86,7 @@ def test_sound_of_arrow_files_is_read_in_both_of_their_forms(tmp_path: Path, for
     assert result.stdout == (
         f"saved of Hugging Face is in {tmp_path}/out: test 2; labels: speaker, split_\n"
         "left in test: 1 rows without the bytes of a file\n"
+        f"`gimstage init NAME --data {tmp_path}/out` writes a recipe for it\n"
     )
     assert lines(tmp_path / "out")[2] == "test/00000001-2.wav,test,bob,z"
     assert (tmp_path / "out/test/00000001-2.wav").read_bytes() == wav(2)

@@ -90,6 +90,7 @@ def test_images_like_mnists_are_found_by_their_names(tmp_path: Path) -> None:
     result = gimstage("data", "import", raw, tmp_path / "out")
     assert result.stdout == (
         f"FashionMNIST of torchvision is in {tmp_path}/out: train 3, test 2; labels: class\n"
+        f"`gimstage init NAME --data {tmp_path}/out` writes a recipe for it\n"
     )
     assert [row["class"] for row in rows(tmp_path / "out")[3:]] == ["T-shirt/top", "Trouser"]
 

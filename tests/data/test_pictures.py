@@ -165,13 +165,13 @@ def test_an_image_smaller_than_a_square_is_refused(tmp_path: Path) -> None:
 def test_an_image_too_large_to_decode_is_refused_by_its_header(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.new("1", (30_000, 30_000)))
     assert reason(path) == (
-        'of more than 178,956,970 pixels: give it as an array, source = "array"'
+        'of more than 178,956,970 pixels: give it as an array, source = "image_array"'
     )
 
 
 def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.tiff", Image.fromarray(RGB[..., 0].astype(np.float32)))
-    assert reason(path) == 'of 32 bits a pixel: give it as an array, source = "array"'
+    assert reason(path) == 'of 32 bits a pixel: give it as an array, source = "image_array"'
 
 
 def test_a_file_that_is_gone_is_no_bad_image_but_an_error(tmp_path: Path) -> None:
