@@ -51,6 +51,12 @@ class Placed:
     store: RawStore
     first: Ints
 
+    @cached_property
+    def scale(self) -> np.float32:
+        """What stored samples are multiplied with to lie in -1 … 1."""
+        stored = np.dtype(self.store.layout.dtype)
+        return np.float32(-1 / np.iinfo(stored).min if stored.kind == "i" else 1)
+
 
 class SoundSplit(SequenceSplit):
     """Files of one split that could be read.
@@ -119,16 +125,17 @@ class SoundSplit(SequenceSplit):
             DataError: the request lies outside, or nothing is imported yet.
             DamagedCacheError: the store has become shorter.
         """
-        where = f"{self.root}, split '{self.name}'"
         if not 0 <= index < len(self):
-            raise DataError(where, f"file {index}", f"0 to {len(self) - 1}")
+            raise self._refused(f"file {index}", f"0 to {len(self) - 1}")
         if start < 0 or start + len(out) > self.samples[index]:
             found = f"samples {start:,} to {start + len(out):,} of {self._ids[index]}"
-            raise DataError(where, found, f"within 0 to {self.samples[index]:,}")
+            raise self._refused(found, f"within 0 to {self.samples[index]:,}")
         if self.placed is None:
             cure = "any command that trains or probes imports it"
-            raise DataError(where, "the sound is not imported yet", cure=cure)
+            raise self._refused("the sound is not imported yet", cure=cure)
         self.placed.store.read(int(self.placed.first[index]) + start, out)
-        stored = np.dtype(self.placed.store.layout.dtype)
-        if stored.kind == "i":
-            out *= np.float32(-1 / np.iinfo(stored).min)
+        if self.placed.scale != 1:
+            out *= self.placed.scale
+
+    def _refused(self, found: str, expected: str = "", cure: str = "") -> DataError:
+        return DataError(f"{self.root}, split '{self.name}'", found, expected, cure)

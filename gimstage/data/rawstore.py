@@ -19,6 +19,7 @@ import hashlib
 import json
 import math
 import mmap
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -43,7 +44,7 @@ from gimstage.files import (
 
 CHUNK_BYTES = 1 << 24  # about so many; a row that is larger is a chunk of its own
 RECORD_BYTES = 1 << 30
-MOST_MAPPED = 256  # chunks at a time
+MOST_OPEN = 200  # chunks at a time, and as many mapped; a process may open about a thousand
 FORMAT = 1
 
 Item = dict[str, Any]  # what an import says of one item: its id, its rows, why it was left out
@@ -65,12 +66,12 @@ class RawLayout:
     dtype: str
     dims: tuple[str, ...]
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """The bytes that one row takes."""
         return math.prod(self.row_shape) * np.dtype(self.dtype).itemsize
 
-    @property
+    @cached_property
     def chunk_rows(self) -> int:
         """How many rows a chunk holds."""
         return max(1, CHUNK_BYTES // self.row_bytes)
@@ -216,6 +217,19 @@ class RawWriter:
         return lines if lines and lines[0] == {"identity": self._sha256} else []
 
 
+class _OpenFile:
+    """A file that is closed when nobody reads it any more, whichever thread was the last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reading(path):
+            self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
 class RawStore:
     """A finished raw store.
 
@@ -236,6 +250,7 @@ class RawStore:
         self.folder, self.record = folder, read_record(folder)
         self.layout = layout = layout_of(self.record)
         self.rows = int(self.record["rows"])
+        self._dtype = np.dtype(layout.dtype)
         self._touched: dict[int, mmap.mmap] = {}
         chunk_bytes = layout.chunk_rows * layout.row_bytes
         for path in self.chunk_files.values():
@@ -286,19 +301,27 @@ class RawStore:
 
     def _read(self, chunk: int, at: int, count: int) -> NDArray[Any]:
         """So many rows of a chunk, as they are stored."""
-        rows = np.empty((count, *self.layout.row_shape), self.layout.dtype)
-        path = self.layout.chunk_path(self.folder, chunk)
-        with reading(path), path.open("rb", buffering=0) as file:
-            file.seek(at * self.layout.row_bytes)
-            size = file.readinto(rows.data.cast("B"))
+        rows = np.empty((count, *self.layout.row_shape), self._dtype)
+        file = self._opened(chunk)  # a name, so that it stays open while it is read
+        try:
+            size = os.preadv(file.descriptor, [rows.data], at * self.layout.row_bytes)
+        except OSError as error:
+            with reading(file.path):
+                raise error
         if size != rows.nbytes:
-            raise damaged(self.folder, path, f"{size:,} bytes at row {at:,}", f"{rows.nbytes:,}")
+            found, expected = f"{size:,} bytes at row {at:,}", f"{rows.nbytes:,}"
+            raise damaged(self.folder, file.path, found, expected)
         return rows
+
+    @cached_property
+    def _opened(self) -> Callable[[int], _OpenFile]:
+        """Chunks by number, those read last, as opening takes longer than reading a crop."""
+        return lru_cache(MOST_OPEN)(lambda n: _OpenFile(self.layout.chunk_path(self.folder, n)))
 
     @cached_property
     def _mapped(self) -> Callable[[int], tuple[NDArray[Any], mmap.mmap]]:
         """Chunks by number; those mapped last stay so, as each one takes an open file."""
-        return lru_cache(MOST_MAPPED)(self._map)
+        return lru_cache(MOST_OPEN)(self._map)
 
     def _map(self, chunk: int) -> tuple[NDArray[Any], mmap.mmap]:
         path = self.layout.chunk_path(self.folder, chunk)

@@ -98,14 +98,15 @@ def test_rows_are_read_across_chunks_and_converted(tmp_path: Path) -> None:
     assert (rows == np.concatenate(ITEMS)[6:26]).all()
 
 
-def test_more_chunks_are_cut_from_than_stay_mapped(
+def test_more_chunks_are_cut_from_than_stay_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rawstore, "MOST_MAPPED", 2)
+    monkeypatch.setattr(rawstore, "MOST_OPEN", 2)
     import_all(tmp_path)
     store = RawStore(tmp_path)
     rows = [store.row(number) for number in range(store.rows)]
     assert (np.stack(rows) == np.concatenate(ITEMS)).all()
+    assert (whole(tmp_path) == np.concatenate(ITEMS)).all()
 
 
 def test_rows_in_use_outlast_the_release_of_their_memory(tmp_path: Path) -> None:
