@@ -1,10 +1,10 @@
 """Large synthetic images with structure at several scales, for trying windows that grow.
 
-A picture is two fine textures, some 10 px from crest to crest, laid out in a pattern some hundred
-times as coarse, and both fade in and out at a scale between. Its class is the coarse pattern: bars,
-pillars, checks, rings or chevrons. Which textures, angles, contrasts and places there are is drawn
-anew for every picture, so that no window of 64 px says anything of the class, and one of a third of
-the picture does.
+A picture is two fine textures, a strong and a faint one, some 10 px from crest to crest, laid out
+in a pattern some thirty times as coarse, and both fade in and out at a scale between. Its class is
+the coarse pattern: bars, pillars, checks, rings or chevrons. Which textures, angles, contrasts and
+places there are is drawn anew for every picture, so that no window of 64 px says anything of the
+class, and one of a third of the picture does.
 
 Shapes: y x pixels. Imports `draws` and its neighbours only.
 """
@@ -27,8 +27,9 @@ Pattern = Callable[[Floats, Floats], Floats]  # rows and columns, in crests â”€â
 STRIP_PX = 256  # rows drawn at once; part of what a seed means
 SPLITS = ("train", "test")
 CLASS = "class"
-COARSE, MIDDLE = 0.3, 0.04  # crest to crest, as a share of the picture's side
+COARSE, MIDDLE = 0.15, 0.04  # crest to crest, as a share of the picture's side
 FINE_PX = (8.0, 16.0)  # crest to crest
+CONTRAST = ((50.0, 12.0), (80.0, 25.0))  # of both textures: the least and the most
 
 
 def _wave(turns: Floats) -> Floats:
@@ -90,7 +91,7 @@ def draw_large(seed: int, split: str, number: int, *, label: int, size_px: int) 
     coarse = _layer(rng, names[label], size_px * COARSE * rng.uniform(0.8, 1.25), size_px, lean=0.2)
     middle = [_layer(rng, rng.choice(names), size_px * MIDDLE, size_px) for _ in range(2)]
     fine = [_layer(rng, rng.choice(names), rng.uniform(*FINE_PX), size_px) for _ in range(2)]
-    contrast = rng.uniform(30, 60, 2).astype(np.float32)
+    contrast = rng.uniform(*CONTRAST).astype(np.float32)
     picture = np.empty((1, size_px, size_px), np.uint8)
     columns = np.arange(size_px, dtype=np.float32)
     for first in range(0, size_px, STRIP_PX):

@@ -11,6 +11,7 @@ cuts      the two ways they are cut
 grids     into grids of patches: their pixels and stored features
 maps      as whole maps: the same
 stl10     images in STL-10's layout
+demo_large  large synthetic images
 sequences crops of sequences of any source, and what is stored of them
 series    sequences in an array of somebody's own
 speech    those of LibriSpeech's layout: utterances, speakers and phones
@@ -30,6 +31,7 @@ from gimstage.inputs.base import (
     memo_path,
 )
 from gimstage.inputs.cuts import Pixels
+from gimstage.inputs.demo_large import LargeImages
 from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.grids import PixelSource
 from gimstage.inputs.handoff import HandOff
@@ -56,6 +58,7 @@ __all__ = [
     "HandOff",
     "Images",
     "Imported",
+    "LargeImages",
     "OwnImages",
     "MapSource",
     "PixelSource",
@@ -83,6 +86,7 @@ __all__ = [
 SOURCES: dict[str, type[DataSet]] = {
     "stl10": Stl10Images,
     "demo_images": Stl10Images,
+    "demo_large": LargeImages,
     "images": OwnImages,
     "librispeech": Speech,
     "demo_speech": Speech,

@@ -11,7 +11,7 @@ from gimstage.runs.manifest import Manifest, ProbeManifest
 from gimstage.specs import DATA_SPECS
 
 PUBLISHED_ON: Mapping[Kind, str] = {"images": STL10, "speech": LIBRISPEECH}
-_SYNTHETIC_SOURCES = ("demo_images", "demo_speech")
+_SYNTHETIC_SOURCES = ("demo_images", "demo_large", "demo_speech")
 
 
 def title_of(manifest: Manifest | ProbeManifest) -> str | None:

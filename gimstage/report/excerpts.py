@@ -12,11 +12,12 @@ from gimstage.data.pixels import normalise
 from gimstage.data.spectrogram import spectrogram
 from gimstage.inputs import DataSet, Images, Sequences
 from gimstage.report.drawing import VERMILION
-from gimstage.views import Spans, Windows
+from gimstage.views import Ints, Spans, Squares, StoredMaps, Windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SURROUNDINGS_PX = 64
 SNIPPET_FRAMES = 40  # 0.4 s
 RANGE_DB = 70
 TRACE_STEP = 4  # standard deviations from one channel to the next
@@ -76,9 +77,8 @@ class Patches(Excerpts):
         Args:
             place: sample, view, row and column.
         """
-        sample, view, row, column = place[:, None]
-        buffer = self.pixels.buffer(1, 1)
-        raw = self.pixels.fill(buffer, Windows(sample, view, row, column, 1))
+        seen = self._seen(*place[:, None])
+        raw = self.pixels.fill(self.pixels.buffer(1, seen.size), seen)
         channels, depth = self.spec.channels, self.spec.in_channels
         scale = self.pixels.split.scale
         patch = normalise(
@@ -87,9 +87,25 @@ class Patches(Excerpts):
         shown = patch.permute(1, 2, 0) if len(patch) == 3 else patch.mean(0)
         return shown.numpy()
 
+    def _seen(self, sample: Ints, view: Ints, row: Ints, column: Ints) -> Windows | Squares:
+        """One patch of a stored grid."""
+        return Windows(sample, view, row, column, 1)
+
     def draw(self, axes: Axes, image: Image, loudest: float) -> None:
         """Draw a patch into the axes."""
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+class Surroundings(Patches):
+    """Squares of images around positions of whole maps."""
+
+    name, legend = f"squares of {SURROUNDINGS_PX} px", " A position stands for the middle."
+
+    def _seen(self, sample: Ints, view: Ints, row: Ints, column: Ints) -> Squares:
+        """The square around a pixel, moved inwards at the edges of the image."""
+        size = min(SURROUNDINGS_PX, self.spec.image_px)
+        y, x = ((at - size // 2).clip(0, self.spec.image_px - size) for at in (row, column))
+        return Squares(sample, view, y, x, size)
 
 
 class Traces(Excerpts):
@@ -166,4 +182,4 @@ def excerpts_of(data: DataSet) -> Excerpts:
     if isinstance(data, Sequences):
         return Snippets(data) if data.spec.is_sound else Traces(data)
     assert isinstance(data, Images), "a data set is of images or of sequences"
-    return Patches(data)
+    return Surroundings(data) if isinstance(data.stored, StoredMaps) else Patches(data)

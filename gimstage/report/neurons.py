@@ -11,6 +11,7 @@ Shape letters: n samples of a block, P places of a sample, C channels, k places 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -31,7 +32,8 @@ class Exciting:
 
     Args:
         values: pooled activations, descending, (k, C) float32; -inf where there are fewer samples.
-        places: the places of each, (k, C, …) int64: sample, view, row, column, or entry and frame.
+        places: the places of each, (k, C, …) int64: sample, view, row, column, which are pixels
+            where maps are whole, or entry and frame.
         spread: standard deviation of each channel's pooled activation over all places, (C,).
     """
 
@@ -90,6 +92,8 @@ def search(reader: FeatureReader, keep: int, read: Read = lambda done, total: No
     Raises:
         DamagedCacheError: a shard is missing, cut or altered.
     """
+    if "px_per_position" in reader.attributes:
+        return _search_maps(reader, keep, read)
     if len(reader.array("features").shape) > 2:
         return _search_grids(reader, keep, read)
     return _search_rows(reader, keep, read)
@@ -115,6 +119,30 @@ def _search_grids(reader: FeatureReader, keep: int, read: Read) -> Exciting:
         read(int(rows[-1]) + 1, total)
     places = np.stack(np.unravel_index(best.places.numpy(), (total, *grid)), -1)
     return Exciting(best.values, places.astype(np.int64), best.spread())
+
+
+def _search_maps(reader: FeatureReader, keep: int, read: Read) -> Exciting:
+    """The most exciting positions of whole maps, strip by strip; places are in pixels."""
+    array, stride = reader.array("features"), int(reader.attributes["px_per_position"])
+    total, views, side, _, channels = array.shape
+    best, strip = TopK(keep, channels=channels), array.chunk[2]
+    raw = torch.empty((1, 1, 1, strip, side, channels), dtype=array.torch_dtype)
+    for sample in range(total):
+        values = torch.full((channels,), -torch.inf)
+        places = torch.zeros(channels, dtype=torch.int64)
+        for view, first in product(range(views), range(0, side, strip)):
+            reader.read("features", raw, np.array([[sample, view, first]]))
+            pooled = reader.decode("features", raw).reshape(-1, channels)
+            best.measure(pooled)
+            high, at = pooled.max(0)
+            here = ((sample * views + view) * side + first) * side + at
+            places = torch.where(high > values, here, places)
+            values = torch.maximum(high, values)
+        best.offer(values[None], places[None])
+        read(sample + 1, total)
+    found = np.stack(np.unravel_index(best.places.numpy(), (total, views, side, side)), -1)
+    px = found.astype(np.int64) * np.array([1, 1, stride, stride])
+    return Exciting(best.values, px, best.spread())
 
 
 def _search_rows(reader: FeatureReader, keep: int, read: Read) -> Exciting:

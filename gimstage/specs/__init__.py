@@ -18,6 +18,7 @@ from gimstage.specs.data import (
     Stl10Spec,
     ValidationSpec,
 )
+from gimstage.specs.demo_large import DemoLargeSpec
 from gimstage.specs.encoders import EncoderTable
 from gimstage.specs.image_arrays import ImageArraySpec
 from gimstage.specs.objectives import ObjectiveTable
@@ -45,6 +46,7 @@ from gimstage.specs.stage import OutputSpec, StageSpec, TrainSpec
 
 __all__ = [
     "DATA_SPECS",
+    "DemoLargeSpec",
     "PROBE_SPECS",
     "ClassProbeSpec",
     "ConvergedProtocol",

@@ -141,5 +141,6 @@ def test_every_source_of_data_knows_its_kind_and_its_layout() -> None:
         "image_array": ("images", "image_array"),
         "sound": ("speech", "sound"),
         "array": ("speech", "array"),
+        "demo_large": ("images", "demo_large"),
         "demo_series": ("speech", "array"),
     }

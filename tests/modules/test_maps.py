@@ -1,5 +1,7 @@
 """Modules on whole maps: sides, reaches, and that any part of a map is encoded as in the whole."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import pad
@@ -112,16 +114,26 @@ def edge_after(edge: int, kernel: int, stride: int, padding: int) -> int:
     return -(-(max(edge, 0) + padding) // stride)
 
 
-def test_a_crop_of_the_maps_is_the_crop_encoded_but_for_the_edge_that_padding_reaches() -> None:
-    modules = [conv(4, 2, 1), conv(4, 2, 1, in_channels=4), conv(3, 1, 1, in_channels=4)]
-    image, y, x, size = maps(64), 16, 24, 32
-    whole, crop, edge = image, image[:, y : y + size, x : x + size], 0
-    for module in modules:
+@pytest.mark.parametrize(
+    ("shapes", "size", "edge"),
+    [
+        ([(4, 2, 1), (4, 2, 1), (3, 1, 1)], 32, 2),
+        ([(8, 4, 2), (8, 4, 2), (4, 2, 1), (4, 2, 1)], 256, 1),  # stages/demo_large
+    ],
+)
+def test_a_crop_of_the_maps_is_the_crop_encoded_but_for_the_edge_that_padding_reaches(
+    shapes: list[tuple[int, int, int]], size: int, edge: int
+) -> None:
+    image, stride, reached = maps(2 * size, batch=1), math.prod(s for _, s, _ in shapes), 0
+    y, x = size // 2, size - stride
+    whole, crop = image, image[:, y : y + size, x : x + size]
+    for number, shape in enumerate(shapes):
+        module = conv(*shape, in_channels=3 if number == 0 else 4)
         whole, crop = module(whole), module(crop)
-        edge = edge_after(edge, module.kernel, module.stride, module.padding)
-    side, stride = crop.shape[1], 4
-    cut = whole[:, y // stride : y // stride + side, x // stride : x // stride + side]
-    assert edge == 2
+        reached = edge_after(reached, *shape)
+    side = crop.shape[1]
+    cut = whole[:, y // stride :, x // stride :][:, :side, :side]
+    assert reached == edge
     assert_close(cut[:, edge:-edge, edge:-edge], crop[:, edge:-edge, edge:-edge], **F64)
     assert not torch.allclose(cut[:, 0], crop[:, 0])
 

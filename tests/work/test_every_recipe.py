@@ -25,6 +25,7 @@ SHORT = {
     r"share = 0.\d+": "share = 0.5",
     r"patches = \d+": "patches = 7",
     'kind = "utterances"': 'kind = "crops"\ncount = 1\nseed = 2',
+    r"size_px = 2048\ntrain = \d+\ntest = \d+": "size_px = 1024\ntrain = 3\ntest = 2",
     r"subjects = \d+\ntrain = \d+\ntest = \d+": "subjects = 2\ntrain = 3\ntest = 1",
 }
 # Demos in a layout that real data has read the little data instead of writing their own.
