@@ -149,7 +149,7 @@ def plan_stage(
         cache_bytes=stored_bytes(chain, data) if data else None,
         exact=layout.exact if layout else None,
         cached_bytes=cached_bytes,
-        read_bytes_per_step=batch * _sample_bytes(chain, recomputed_below(chain)),
+        read_bytes_per_step=int(batch * _sample_bytes(chain) * (1 + _crops_before(chain))),
         recompute=_recompute(chain, calibration),
         micro_batch=setting.micro_batch,
         checkpointing=setting.checkpointing,
@@ -177,9 +177,12 @@ def _step_work(chain: Chain, setting: Setting) -> int:
     split = setting.micro_batch < chain.last.spec.train.batch_size
     below = sum(forward_work(part) for part in recomputed_below(chain))
     work = (3 + split + setting.checkpointing) * step_forward_work(chain) + below
-    if before := chain.modality.warm_up_rows(chain.modules()):  # forward alone, below too
-        work += before * (forward_work(chain) + below) // chain.shapes()[-1][0]
-    return work
+    return work + int(_crops_before(chain) * (forward_work(chain) + below))
+
+
+def _crops_before(chain: Chain) -> float:
+    """The rows, in crops, that a recurrent module runs through before one; forward alone."""
+    return chain.modality.warm_up_rows(chain.modules()) / chain.shapes()[-1][0]
 
 
 def _steps(chain: Chain, data: DataSet) -> int:
@@ -217,9 +220,9 @@ def step_forward_work(chain: Chain) -> int:
     return work
 
 
-def _sample_bytes(chain: Chain, below: list[Chain]) -> int:
-    """Bytes read for one sample: raw, or as features of the stage that is stored."""
-    first = len(chain.stages) - 1 - len(below)
+def _sample_bytes(chain: Chain) -> int:
+    """Bytes read for one sample's crop: raw, or as features of the stage that is stored."""
+    first = len(chain.stages) - 1 - len(recomputed_below(chain))
     if first == 0:
         return chain.modality.raw_bytes
     output = chain.stages[first - 1].spec.output
@@ -255,8 +258,10 @@ def _hours(
     spec = chain.last.spec
     below = sum(calibration.forward_s(part) for part in recomputed_below(chain))
     # Reading goes on beside computing, writing beside encoding: the slower of the two counts.
-    reading = _sample_bytes(chain, recomputed_below(chain)) / calibration.read_bytes_per_s
+    before = _crops_before(chain)
+    reading = _sample_bytes(chain) * (1 + before) / calibration.read_bytes_per_s
     step = calibration.step_s(chain) * relative_time + below
+    step += before * (calibration.forward_s(chain) + below)
     seconds = steps * spec.train.batch_size * max(step, reading)
     if spec.output.store == "features":
         values = chain.modality.units_per_crop * math.prod(chain.shapes()[-1])

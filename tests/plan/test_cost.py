@@ -149,3 +149,19 @@ def test_what_is_not_stored_takes_no_disk_and_is_counted_as_work_above(fresh: Pa
     assert [plan.cache_bytes for plan in after] == [0, before[1].cache_bytes, before[2].cache_bytes]
     assert after[1].flops_per_step == before[1].flops_per_step + below
     assert after[1].read_bytes_per_step == before[0].read_bytes_per_step
+
+
+def test_what_a_crop_is_warmed_up_on_is_read_and_run_forward(tmp_path: Path) -> None:
+    plans = []
+    for before in ("", "warm_up_frames = 256\n"):
+        folder = Path(shutil.copytree(RECIPES / "tiny_audio", tmp_path / f"a{len(before)}"))
+        path = folder / "6_gru.toml"
+        views = f"[views]\ncrop_frames = 128\n{before}\n[module]"
+        path.write_text(path.read_text().replace("[module]", views))
+        chain = Recipe.load(folder).chain(6)
+        how = {"cached_bytes": 0, "budget": None, "calibration": None}
+        plans.append(plan_stage(chain, None, **how))
+    plain, warmed_up = plans
+    assert warmed_up.read_bytes_per_step == 3 * plain.read_bytes_per_step
+    forward = 2 * 4 * forward_work(chain)  # a multiply-add is two, the batch four
+    assert warmed_up.flops_per_step == plain.flops_per_step + 2 * forward
