@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gimstage.data.files import BadFileError, reading, require_room
-from gimstage.data.rawstore import Item, RawLayout, RawStore, RawWriter, read_record
+from gimstage.data.rawstore import Item, RawLayout, RawStore, read_record
+from gimstage.data.rawwriter import RawWriter
 from gimstage.data.splits import Ints, Split
 from gimstage.errors import DataError
 from gimstage.files import document_sha256, free_bytes

@@ -9,7 +9,8 @@ import zarr
 from numpy.typing import NDArray
 
 from gimstage.data import rawstore
-from gimstage.data.rawstore import RawLayout, RawStore, RawWriter
+from gimstage.data.rawstore import RawLayout, RawStore
+from gimstage.data.rawwriter import RawWriter
 from gimstage.errors import DamagedCacheError, DataError
 
 LAYOUT = RawLayout("sound", (2,), "<i2", ("frame", "channel"))
