@@ -24,6 +24,7 @@ SPLITS = ("unlabeled", "train", "test", "val", "valid")
 MEASURED = 256  # samples that mean and deviation are taken over
 MOST_ROWS = 1 << 24  # of sequences, in all
 BLOCKS = 8  # of each file, at most
+SOUND_SCALE = 32768.0  # of sound in 16 bits
 MOST_CLASSES = 1_000  # of a label that a probe is written for
 
 
@@ -83,20 +84,18 @@ def _decoded(data: Imported, split: Split, chosen: Sequence[int]) -> Iterator[ND
     """The values of the files of some samples, (C, …), as far as they can be read."""
     own = set(split.ids)
     files = [path for id_, path in data.originals.items() if id_ in own]
-    files = files or list(data.originals.values())  # of images that are cut into many
-    for blocks in data.decoded([files[index] for index in chosen if index < len(files)]):
+    # Images that are cut into many have other ids: all files are looked at then, each a little.
+    paths = [files[index] for index in chosen] if files else list(data.originals.values())
+    scale = split.scale if isinstance(split, ImageSplit) else SOUND_SCALE
+    for blocks in data.decoded(paths):
         with suppress(BadFileError):
             for block in islice(blocks, BLOCKS):
-                scale = _scale(block.dtype)
-                yield _pixels(data, block, scale) if block.ndim > 2 else block.T / scale
+                yield _pixels(data, block, scale) if block.ndim > 2 else _sound(block)
 
 
-def _scale(dtype: np.dtype[Any]) -> float:
-    """What stored values are divided by: of integers, so that the largest becomes 1."""
-    if not np.issubdtype(dtype, np.integer):
-        return 1.0
-    info = np.iinfo(dtype)
-    return float(info.max if info.min == 0 else -info.min)
+def _sound(block: NDArray[Any]) -> NDArray[Any]:
+    """Stored rows (n, C) on the scale -1 to 1, (C, n)."""
+    return block.T / (SOUND_SCALE if np.issubdtype(block.dtype, np.integer) else 1)
 
 
 def _read(data: DataSet, split: Split, chosen: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -18,7 +18,7 @@ from gimstage.specs import DATA_SPECS
 from gimstage.work.base import Settings
 from gimstage.work.pipeline import Pipeline
 
-BASES = {"images": "stl10_small", "speech": "librispeech_small"}
+BASES = {"images": "stl10_small", "speech": "librispeech_small", "array": "demo_series"}
 DISK_SHARE = 0.25  # of what is free, that features may take before they are stored in less
 
 
@@ -46,8 +46,9 @@ def write_draft(
         raise RecipeError(str(folder), "it is there already", "a name that is free", cure)
     if data is None:
         raise DataError("--data", "not given", "the folder that holds the data", "add --data DIR")
-    kind = DATA_SPECS[source_in(data)].kind
-    place = recipe_folder(base) if base else shipped_recipes()[BASES[kind]]
+    source = source_in(data)
+    kind = DATA_SPECS[source].kind
+    place = recipe_folder(base) if base else shipped_recipes()[BASES.get(source, BASES[kind])]
     pages = drafted(look_at(data, runs, _data_of(place, kind)), place)
     with TemporaryDirectory() as scratch:
         trial = Path(scratch, folder.absolute().name)

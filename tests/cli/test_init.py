@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import zarr
 from helpers.commands import document, gimstage
 from helpers.homes import RECIPES
 from PIL import Image
@@ -123,6 +124,28 @@ def test_one_long_recording_is_cut_into_pieces(tmp_path: Path) -> None:
     document("init", "mine", "--data", "seismic.npy")
     data = Recipe.load("mine").data
     assert (data.array, data.axes, data.entry_frames) == (".", "time", 250)
+
+
+def test_an_array_of_images_is_told_from_series_by_its_shape(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (20, 3, 40, 40), np.uint8)
+    np.savez(tmp_path / "cells.npz", image=pixels, kind=np.arange(20) % 2)
+    document("init", "mine", "--data", "cells.npz")
+    recipe = Recipe.load("mine")
+    data = recipe.data
+    assert (data.source, data.array, data.axes) == ("image_array", "image", "sample channel y x")
+    assert (data.size_px, data.channels, len(data.mean)) == (40, "rgb", 3)
+    assert 0.45 < data.mean[0] < 0.55
+    assert [probe.label for probe in recipe.probes.values()] == ["kind"]
+
+
+def test_one_large_image_of_a_group_is_measured_before_it_is_imported(tmp_path: Path) -> None:
+    group = zarr.open_group(str(tmp_path / "slide.zarr"), mode="w")
+    for level, side in enumerate((400, 200)):
+        group.create_array(str(level), data=np.full((2, side, side), 1000, np.uint16))
+    document("init", "mine", "--data", "slide.zarr")
+    data = Recipe.load("mine").data
+    assert (data.array, data.axes, data.size_px) == ("0", "channel y x", 96)
+    assert data.mean == [pytest.approx(1000 / 65535, abs=1e-4)] * 2
 
 
 def test_every_number_has_a_reason_beside_it_or_above_it(images: Path, speech: Path) -> None:
