@@ -15,7 +15,8 @@ from gimstage.data.demo_large import (
     large_layout,
 )
 from gimstage.data.files import require_room
-from gimstage.data.rawstore import RawStore, RawWriter
+from gimstage.data.rawstore import RawStore
+from gimstage.data.rawwriter import RawWriter
 from gimstage.data.titles import SYNTHETIC
 from gimstage.inputs.images import Images
 from gimstage.progress import Progress, Watch
