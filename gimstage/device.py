@@ -111,6 +111,18 @@ def keep_freed_memory() -> bool:
     return True
 
 
+def release_freed_memory() -> bool:
+    """Return to the kernel what is free now, as after work that the next does not resemble.
+
+    False where the C library is another.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 @contextmanager
 def naming_out_of_memory(
     where: str,

@@ -109,6 +109,13 @@ def squares(path: Path, cut: Cut) -> Iterator[NDArray[Any]]:
         BadFileError: it is no image, or a damaged one, or cannot become such squares.
         DataError: the file cannot be read at all.
     """
+    pixels, s = _upright(path, cut), cut.size_px
+    for y in edges(pixels.shape[1], s):
+        yield np.stack([pixels[:, y : y + s, x : x + s] for x in edges(pixels.shape[2], s)])
+
+
+def _upright(path: Path, cut: Cut) -> NDArray[Any]:
+    """The pixels (C, y, x) of an image: all of them, or the square of a crop."""
     with reading(path):
         require_file(path)
         content = path.read_bytes()
@@ -116,13 +123,8 @@ def squares(path: Path, cut: Cut) -> Iterator[NDArray[Any]]:
     image = _opened(io.BytesIO(content))
     _header(image, cut.size_px)
     image = _loaded(image, cut)
-    if cut.fit == "crop":
-        yield _planes(_turned(_centre(image, cut), image), cut)[None]
-        return
-    whole, s = _planes(_turned(_in_mode(image, cut), image), cut), cut.size_px
-    for y in edges(whole.shape[1], s):
-        row = [whole[:, y : y + s, x : x + s] for x in edges(whole.shape[2], s)]
-        yield np.stack(row)
+    made = _centre(image, cut) if cut.fit == "crop" else _in_mode(image, cut)
+    return _planes(_turned(made, image), cut)
 
 
 def _opened(file: BinaryIO) -> Image.Image:

@@ -23,6 +23,7 @@ from gimstage.data.files import BadFileError, reading, require_room
 from gimstage.data.rawstore import Item, RawLayout, RawStore, read_record
 from gimstage.data.rawwriter import RawWriter
 from gimstage.data.splits import Ints, Split
+from gimstage.device import release_freed_memory
 from gimstage.errors import DataError
 from gimstage.files import document_sha256, free_bytes
 from gimstage.inputs.base import DataSet
@@ -167,6 +168,7 @@ class Imported(DataSet):
             if not self.is_made:
                 self._say_what_is_imported()
                 self._import(watch)
+                release_freed_memory()
                 self.__dict__.pop("record", None)
 
     def _say_what_is_imported(self) -> None:

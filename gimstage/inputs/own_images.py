@@ -25,6 +25,8 @@ from gimstage.inputs.images import Images
 from gimstage.inputs.imported import Imported
 from gimstage.specs.own_images import OwnImagesSpec
 
+MOST_PIXELS = 1 << 26  # decoded at a time: one image of 8,192 px a side
+
 
 class OwnImages(Imported, Images):
     """The images of a recipe, which lie in files of any kind and size.
@@ -121,8 +123,10 @@ class OwnImages(Imported, Images):
     def decoded(self, paths: Sequence[Path]) -> Iterator[Iterator[NDArray[Any]]]:
         """The squares of every file, decoded on all cores, some files ahead; see `Imported`."""
         cut = self.cut
-        # A whole image is large; a square is small, and a file may take much longer than the next.
-        most = cores() + 1 if cut.fit == "tile" else 8 * cores()
+        # A file may take much longer than the next, so many are ahead, unless they are large.
+        told = [each for each in self._told_by_files.values() if not isinstance(each, str)]
+        largest = max((each.width * each.height for each in told), default=1)
+        most = min(8 * cores(), max(1, MOST_PIXELS // largest))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for decoding in made_ahead(lambda path: [*squares(path, cut)], paths, most=most):
