@@ -8,6 +8,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 
 from gimstage.data.kinds import Left, ending
@@ -113,6 +114,8 @@ def by_folder(ids: Collection[str], depth: int) -> Columns:
 
 def normal(path: str) -> str:
     """A path as text that is the same on every disk: composed letters, odd bytes written out."""
+    if path.isascii():
+        return path
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
 
@@ -168,18 +171,18 @@ class Names:
 
     def __init__(self, ids: Collection[str]) -> None:
         self.ids = ids
-        self._short: dict[str, str | None] = {}
-        for id_ in ids:
-            name = id_.rpartition("/")[2]
-            for short in {name, _bare(name), _bare(id_)}:
-                self._short[short] = None if short in self._short else id_
+
+    @cached_property
+    def _short(self) -> dict[str, str | None]:
+        """What is left of a path without folders, ending or both; None where two share it."""
+        short: dict[str, str | None] = {}
+        for id_ in self.ids:
+            bare = os.path.splitext(id_)[0]
+            for name in {id_.rpartition("/")[2], bare.rpartition("/")[2], bare}:
+                short[name] = None if name in short else id_
+        return short
 
     def find(self, path: str) -> str | None:
         """The id of the file that a path means; None where it means none, or two."""
         path = normal(path.replace("\\", "/")).removeprefix("./")
         return path if path in self.ids else self._short.get(path)
-
-
-def _bare(path: str) -> str:
-    """A path without the ending of its file."""
-    return path.removesuffix(Path(path).suffix)

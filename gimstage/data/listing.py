@@ -176,11 +176,12 @@ def _look(root: Path, endings: Collection[str]) -> tuple[dict[str, Path], Left, 
     for folder, folders, names in os.walk(root, onerror=_refuse_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links.extend(path for name in folders if (path := Path(folder, name)).is_symlink())
+        below = os.path.relpath(folder, root)
         for name in names:
-            path = Path(folder, name)
             kind = ending(name.removeprefix(LITTER))
             if kind in endings and not name.startswith(LITTER):
-                found[normal(str(path.relative_to(root)))] = path
+                id_ = name if below == os.curdir else f"{below}/{name}"
+                found[normal(id_)] = Path(folder, name)
             elif kind and kind not in TOLD:
                 left[".", f"{LITTER}* of macOS" if name.startswith(LITTER) else kind] += 1
     return dict(sorted(found.items())), left, links
