@@ -23,6 +23,7 @@ LOOKED_AT = 1_000  # files, at most
 PHOTO_PX = 96  # side of the photographs of STL-10, for which the encoders of images were made
 HUGE_PX, FEW = 1_024, 64  # so few images of at least this side are pictures of many things
 RATES_HZ = (16_000, 8_000, 4_000, 2_000, 1_000, 500)  # of which strides make rows of 10 ms
+MAP_PX = 2_048  # side of an image that is read as a whole map, at most
 SMALL_SHARE = 0.05  # of the images, at most, that may be smaller than the side that is chosen
 
 
@@ -43,7 +44,7 @@ def choose_images(folder: Path, base: Table) -> Choice:
     sides, bad = _sides(_some(files))
     channels, colours = _colours(base)
     keys: Keys = {
-        **_cut(len(files), sides),
+        **_cut(len(files), sides, base),
         "channels": colours,
         "on_bad": _on_bad(bad, len(files)),
     }
@@ -64,8 +65,12 @@ def _sides(files: list[Path]) -> tuple[list[int], Counter[str]]:
     return sides, bad
 
 
-def _cut(count: int, sides: list[int]) -> Keys:
+def _cut(count: int, sides: list[int], base: Table) -> Keys:
     """Windows out of a few huge images; else every image made as small as an encoder expects."""
+    if sides and "patch_px" not in base.get("views", {"patch_px": 0}):
+        side = min(MAP_PX, min(sides))
+        reason = f"windows of this side, of images of {min(sides):,} px or more, read as whole maps"
+        return {"size_px": (side, reason), "fit": ("tile", "nothing is resized")}
     if not sides:
         return {"size_px": (PHOTO_PX, "the side of STL-10's"), "fit": ("crop", "")}
     low, high = min(sides), max(sides)

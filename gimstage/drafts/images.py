@@ -1,5 +1,8 @@
 """Recipes for images: from a side in pixels to crop, patch, stride, and how far is predicted."""
 
+import itertools
+import math
+import operator
 from dataclasses import dataclass
 
 from gimstage.drafts.facts import ImageFacts
@@ -41,8 +44,9 @@ def sizes_of(image_px: int) -> Sizes:
 
 
 def fit(data: Page, stages: dict[str, Page], facts: ImageFacts) -> None:
-    """Cut the images as suits their size, where the base cuts patches; it stays as it is else."""
-    if "patch_px" not in data.table.get("views", {}):
+    """Cut the images as suits their size: into patches, or whole maps, as the base does."""
+    if "patch_px" not in data.table["views"]:
+        _fit_maps(data, stages, facts.size_px)
         return
     sizes, px = sizes_of(facts.size_px), facts.size_px
     if data.table["views"]["patch_px"] != sizes.patch_px:
@@ -56,13 +60,26 @@ def fit(data: Page, stages: dict[str, Page], facts: ImageFacts) -> None:
     reason = f"a side, {covered} of {px} px; crops are cut from these"
     data.set("stored_views.patches", sizes.stored, reason)
     for page in stages.values():
-        _fit_objective(page, sizes)
+        _fit_objective(page, sizes.grid)
 
 
-def _fit_objective(page: Page, sizes: Sizes) -> None:
-    """Predict no farther than a crop reaches."""
+def _fit_objective(page: Page, grid: int) -> None:
+    """Predict no farther than a crop of so many positions a side reaches."""
     loss = page.table.get("objective", {})
-    most = max(1, sizes.grid - 1 - loss.get("prediction_gap", 0))
+    most = max(1, grid - 1 - loss.get("prediction_gap", 0))
     if loss.get("prediction_steps", 0) > most:
-        reason = f"rows ahead: as many as a crop of {sizes.grid} has"
+        reason = f"rows ahead: as many as a crop of {grid} has"
         page.set("objective.prediction_steps", most, reason)
+
+
+def _fit_maps(data: Page, stages: dict[str, Page], image_px: int) -> None:
+    """Windows of whole maps no larger than an image, and a multiple of all strides together."""
+    strides = [page.table.get("module", {}).get("stride", 1) for page in stages.values()]
+    most = image_px // math.prod(strides) * math.prod(strides) or image_px
+    for page in (data, *stages.values()):
+        if page.table.get("views", {}).get("crop_px", 0) > most:
+            page.set("views.crop_px", most, f"the most that an image of {image_px:,} px has")
+    behind = itertools.accumulate(strides, operator.mul)
+    for page, step in zip(stages.values(), behind, strict=True):
+        crop = page.table.get("views", {}).get("crop_px") or data.table["views"]["crop_px"]
+        _fit_objective(page, crop // step)

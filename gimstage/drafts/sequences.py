@@ -11,7 +11,6 @@ import numpy as np
 from gimstage.drafts.facts import SequenceFacts
 from gimstage.drafts.page import Page
 
-CROP_FRAMES = 128  # as in the paper, 1.28 s of speech
 SHORT_SHARE = 0.1  # of the sequences, at most, that may be shorter than a crop
 
 Pages = dict[str, Page]
@@ -19,18 +18,26 @@ Pages = dict[str, Page]
 
 def fit(data: Page, stages: Pages, facts: SequenceFacts) -> Pages:
     """Crops as long as the sequences allow; the stages, with convolutions that suit the rate."""
-    frames, reason = crop_of(facts)
+    frames, reason = crop_of(facts, data.table["views"]["crop_frames"])
     data.set("views.crop_frames", frames, reason)
     stages = fit_stages(stages, facts)
+    for page in stages.values():
+        if page.table.get("views", {}).get("crop_frames", 0) > frames:
+            page.set("views.crop_frames", frames, "as long as the longest window")
     fit_objectives(stages, frames)
     return stages
 
 
-def crop_of(facts: SequenceFacts) -> tuple[int, str]:
-    """How many frames a crop has, and why."""
+def crop_of(facts: SequenceFacts, wanted: int) -> tuple[int, str]:
+    """How many frames a crop has, and why.
+
+    Args:
+        facts: what the data holds.
+        wanted: the frames of a crop where sequences are long enough.
+    """
     enough = max(1, int(np.quantile(facts.frames, SHORT_SHARE, method="lower")))
-    if enough >= CROP_FRAMES:
-        return CROP_FRAMES, f"{_lasting(CROP_FRAMES, facts)}, 128 frames as in the paper"
+    if enough >= wanted:
+        return wanted, f"{_lasting(wanted, facts)}; more shows a module more at once"
     short = int((facts.frames < enough).sum())
     reason = f"{_lasting(enough, facts)}; {short:,} of {len(facts.frames):,} are shorter"
     return enough, reason

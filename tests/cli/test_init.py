@@ -148,6 +148,21 @@ def test_one_large_image_of_a_group_is_measured_before_it_is_imported(tmp_path: 
     assert data.mean == [pytest.approx(1000 / 65535, abs=1e-4)] * 2
 
 
+def test_windows_that_grow_end_where_the_data_does(tmp_path: Path, speech: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 255, (400, 300), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"slides/{number}.tif")
+    document("init", "large", "--data", "slides", "--from", "demo_large")
+    large = Recipe.load("large")
+    assert (large.data.size_px, large.data.fit) == (300, "tile")
+    assert [stage.spec.views.crop_px for stage in large.stages.values()] == [64, 256, 256, 256]
+    document("init", "long", "--data", speech, "--from", "demo_long")
+    long = Recipe.load("long")
+    assert 100 < long.data.views.crop_frames < 2_000
+    assert long.stages[1].spec.views.crop_frames <= 128
+
+
 def test_every_number_has_a_reason_beside_it_or_above_it(images: Path, speech: Path) -> None:
     for name, data in (("of_images", images), ("of_speech", speech)):
         document("init", name, "--data", data)

@@ -66,15 +66,15 @@ def lasting(*frames: int, rate_hz: float | None = 16_000) -> SequenceFacts:
     )
 
 
-def test_a_crop_is_as_long_as_in_the_paper_where_sequences_are() -> None:
-    assert crop_of(lasting(500, 128)) == (128, "1.28 s, 128 frames as in the paper")
+def test_a_crop_is_as_long_as_is_wanted_where_sequences_are() -> None:
+    assert crop_of(lasting(500, 128), 128) == (128, "1.28 s; more shows a module more at once")
 
 
 def test_a_crop_is_shorter_where_more_than_a_tenth_of_the_sequences_are() -> None:
     short = lasting(50, *[100] * 19)
-    assert crop_of(short) == (100, "1 s; 1 of 20 are shorter")
-    assert crop_of(lasting(0, 0)) == (1, "0.01 s; 2 of 2 are shorter")
+    assert crop_of(short, 128) == (100, "1 s; 1 of 20 are shorter")
+    assert crop_of(lasting(0, 0), 128) == (1, "0.01 s; 2 of 2 are shorter")
 
 
 def test_a_crop_is_counted_in_rows_where_nobody_knows_the_rate() -> None:
-    assert crop_of(lasting(200, rate_hz=None))[1] == "20,480 rows, 128 frames as in the paper"
+    assert crop_of(lasting(200, rate_hz=None), 100)[1].startswith("16,000 rows; ")
