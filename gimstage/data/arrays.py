@@ -1,7 +1,8 @@
-"""Arrays of somebody's own, opened in place: npy, npz, and Zarr of both versions.
+"""Arrays of somebody's own, opened in place: npy, npz, tables, and Zarr of both versions.
 
     eeg.npy       mapped
     set.npz/x     a member, mapped where it is stored as it is, else unpacked into memory
+    acc.csv/x,y   columns of numbers, read into memory, see data/numbers.py
     set.zarr/0    an array of a group, or set.zarr itself; each chunk is decoded as it is read
 
 Nothing of an array is read when it is opened. What looks like a number to numpy is one, in any
@@ -22,11 +23,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gimstage.data import numbers
 from gimstage.data.files import reading, require_file
 from gimstage.errors import DataError, nearest
 from gimstage.files import UnreadableError, read_json
 
-_ENDINGS = (".npy", ".npz", ".zarr")
+_ENDINGS = (".npy", ".npz", *numbers.ENDINGS, ".zarr")
+_TOLD = ("labels", "intervals")  # names of tables that tell of arrays
 _NODES = ("zarr.json", ".zarray", ".zgroup")  # what makes a folder Zarr
 _ANY = f"a {', '.join(_ENDINGS[:-1])} file or a Zarr array"
 _NUMBERS = "biuf"  # kinds of dtypes
@@ -90,15 +93,24 @@ def open_array(root: Path, inside: str) -> OpenArray:
         return _zarr(path, root)
     with reading(path):
         require_file(path)
-        return _npz(path, member) if path.suffix.lower() == ".npz" else _npy(path, member)
+        kind = path.suffix.lower()
+        if kind in numbers.ENDINGS:
+            where = f"{path}, columns '{member}'" if member else str(path)
+            return OpenArray(where, numbers.columns_of(path, member), {path.name: path})
+        return _npz(path, member) if kind == ".npz" else _npy(path, member)
 
 
 def beside(root: Path, inside: str) -> Iterator[str]:
     """Where the other arrays lie that stand beside one, in the form that `open_array` takes."""
     path, member = _found(root, inside)
-    own = "/".join(Path(inside).parts)
+    parts = Path(inside).parts
+    own = "/".join(parts)
+    if path.suffix.lower() in numbers.ENDINGS:
+        place = parts[: len(parts) - len(Path(member).parts)]
+        yield from ("/".join([*place, name]) for name in numbers.others_in(path, member))
+        return
     for name in sorted(_members(path) if member else _siblings(path, root)):
-        other = name if own in ("", ".") else "/".join([*Path(own).parts[:-1], name])
+        other = "/".join([*parts[:-1], name])
         if other != own:
             yield other
 
@@ -111,6 +123,8 @@ def arrays_below(root: Path) -> Iterator[str]:
                 yield name if inner == "." else f"{name}/{inner}"
     elif root.suffix.lower() == ".npz":
         yield from _members(root)
+    elif root.suffix.lower() in numbers.ENDINGS:
+        yield from filter(None, [numbers.channels_in(root)])
     else:
         yield "."
 
@@ -154,7 +168,10 @@ def _nothing(path: Path, name: str) -> DataError:
 def _members(path: Path) -> list[str]:
     """The arrays, or what may hold some, in a folder or an npz file, sorted."""
     if path.is_dir():
-        return sorted(p.name for p in path.iterdir() if p.suffix in _ENDINGS or _is_zarr(p))
+        there = (p for p in path.iterdir() if p.suffix in _ENDINGS or _is_zarr(p))
+        return sorted(p.name for p in there if p.stem not in _TOLD)
+    if path.suffix.lower() in numbers.ENDINGS:
+        return numbers.names_in(path)
     with zipfile.ZipFile(path) as archive:
         return sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
 

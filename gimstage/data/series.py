@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -156,13 +156,11 @@ class Series:
         told = self.told
         return {n: a for n, a in told.arrays.items() if a.shape == wanted and n not in told.cells}
 
-    @cached_property
-    def classes(self) -> dict[str, tuple[str, ...]]:
-        """The names of the classes of every label of stretches, over all splits."""
-        every = {
-            name: np.unique(np.asarray(a.values[...])).tolist() for name, a in self.timed.items()
-        }
-        return {name: in_order(c for c in map(cell_of, each) if c) for name, each in every.items()}
+    @cache  # noqa: B019  # as long as the series itself, which lives as long as the data set
+    def classes(self, name: str) -> tuple[str, ...]:
+        """The names of the classes of a label of stretches, over all splits."""
+        every = np.unique(np.asarray(self.timed[name].values[...])).tolist()
+        return in_order(cell for cell in map(cell_of, every) if cell)
 
 
 class SeriesSplit(SequenceSplit):
@@ -244,7 +242,7 @@ class SeriesSplit(SequenceSplit):
         """The label that holds in the middle of every frame; raises as `Split.frame_labels`."""
         if name not in self.series.timed:
             raise self.no_intervals(name)
-        classes, step = self.series.classes[name], self.series.files.frame_rows
+        classes, step = self.series.classes(name), self.series.files.frame_rows
         number = {each: at for at, each in enumerate(classes)}
         values = {}
         for index, (sequence, first, length) in enumerate(self.places.tolist()):

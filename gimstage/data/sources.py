@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from gimstage.data import numbers
 from gimstage.data.arraykinds import image_axes, largest_of, numbers_in
 from gimstage.data.files import reading
 from gimstage.data.foreign import CONTAINERS
@@ -18,7 +19,7 @@ ARRAYS = (".npy", ".npz", ".zarr")
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 _READ = (
-    "image files, files of sound, arrays (.npy, .npz, .zarr), or the layouts of STL-10 and "
+    "image files, files of sound, arrays (.npy, .npz, .zarr, .csv), or the layouts of STL-10 and "
     "LibriSpeech"
 )
 _UTTERANCE = re.compile(r"[0-9]+-[0-9]+-[0-9]+\.flac", re.IGNORECASE)
@@ -42,7 +43,9 @@ def source_in(place: Path) -> str:
         return "stl10"
     with reading(place):
         names = list(files_in(place))
-        arrays = sorted(path for path in place.glob("*") if is_array(path))
+        arrays = [
+            p for p in place.glob("*") if is_array(p) and ending(p.name) not in numbers.ENDINGS
+        ]
     counts = Counter(map(ending, names))
     of_kind = {
         "images": sum(counts[each] for each in PICTURES),
@@ -52,10 +55,13 @@ def source_in(place: Path) -> str:
     kinds = [kind for kind, count in of_kind.items() if count]
     if len(kinds) > 1:
         raise _several(place, counts)
+    contained = any(container.lies_in(place) for container in CONTAINERS)
+    if not kinds and not contained and any(counts[each] for each in numbers.ENDINGS):
+        return "array"
     if not kinds:
         what, cure = counted(counts) or "no file at all", "give the folder that holds the data"
         cure += ": --data DIR"
-        if any(container.lies_in(place) for container in CONTAINERS):
+        if contained:
             writing = pasted(["gimstage", "data", "import", str(place), "NEW"])
             cure = f"write its samples out to a new folder: {writing}"
         raise DataError(str(place), what, _READ, cure)
@@ -73,7 +79,7 @@ def is_array(path: Path) -> bool:
     """Whether a path is that of an array, or of a Zarr folder that holds some."""
     if path.is_dir():
         return any((path / mark).exists() for mark in ZARR_MARKS)
-    return path.is_file() and ending(path.name) in ARRAYS
+    return path.is_file() and ending(path.name) in (*ARRAYS, *numbers.ENDINGS)
 
 
 def _several(place: Path, counts: Counter[str]) -> DataError:

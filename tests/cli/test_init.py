@@ -230,8 +230,9 @@ def test_a_folder_of_nothing_is_refused_with_what_could_be_read(tmp_path: Path) 
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/one.txt").touch()
     assert refused("mine", "--data", "notes") == (
-        "notes: 1 .txt file; expected image files, files of sound, arrays (.npy, .npz, .zarr), or "
-        "the layouts of STL-10 and LibriSpeech; give the folder that holds the data: --data DIR"
+        "notes: 1 .txt file; expected image files, files of sound, arrays (.npy, .npz, .zarr, "
+        ".csv), or the layouts of STL-10 and LibriSpeech; give the folder that holds the "
+        "data: --data DIR"
     )
 
 
