@@ -38,6 +38,7 @@ from gimstage.files import (
 
 CHUNK_BYTES = 1 << 24  # about so many; a row that is larger is a chunk of its own
 RECORD_BYTES = 1 << 30
+KEPT_BYTES = 1 << 24  # of rows that were looked at, which may stay mapped
 MOST_OPEN = 200  # chunks at a time, and as many mapped; a process may open about a thousand
 FORMAT = 1
 
@@ -110,6 +111,7 @@ class RawStore:
         self.rows = int(self.record["rows"])
         self._dtype = np.dtype(layout.dtype)
         self._touched: dict[int, mmap.mmap] = {}
+        self._touched_bytes = 0
         self._chunk_rows = layout.chunk_rows
         chunk_bytes = self._chunk_rows * layout.row_bytes
         for path in self.chunk_files.values():
@@ -132,11 +134,18 @@ class RawStore:
         chunk, at = divmod(number, self._chunk_rows)
         rows, pages = self._mapped(chunk)
         self._touched[chunk] = pages
+        self._touched_bytes += self.layout.row_bytes
         row: NDArray[Any] = rows[at]
         return row
 
     def release(self) -> None:
-        """Give back the memory that rows were mapped to; a row in use is mapped again."""
+        """Give back the memory that rows were mapped to, once it is some; those in use stay whole.
+
+        To map pages again costs as much as to copy them, so a few stay.
+        """
+        if self._touched_bytes < KEPT_BYTES:
+            return
+        self._touched_bytes = 0
         while self._touched:
             with suppress(KeyError):  # another thread was faster
                 self._touched.popitem()[1].madvise(mmap.MADV_DONTNEED)

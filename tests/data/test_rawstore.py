@@ -110,7 +110,10 @@ def test_more_chunks_are_cut_from_than_stay_open(
     assert (whole(tmp_path) == np.concatenate(ITEMS)).all()
 
 
-def test_rows_in_use_outlast_the_release_of_their_memory(tmp_path: Path) -> None:
+def test_rows_in_use_outlast_the_release_of_their_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rawstore, "KEPT_BYTES", 0)
     import_all(tmp_path)
     store = RawStore(tmp_path)
     row = store.row(3)
