@@ -45,7 +45,7 @@ class Kinds(Stl10Images):
 
     def split(self, name: str) -> Stl10Split:
         split = super().split(name)
-        own = self.kinds[name]
+        own = self.kinds.get(name, [])
         values = np.array([*own, *([-1] * (len(split) - len(own)))], np.int64)
         split.column = lambda label: Column(label, self.classes, values)  # type: ignore[method-assign]
         return split
