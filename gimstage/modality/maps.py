@@ -15,7 +15,7 @@ from gimstage.specs.stage import MapCropSpec
 from gimstage.views import StoredMaps
 
 DIMENSIONS = ("sample", "view", "y", "x", "channel")
-CHUNK_SIDE = 64  # positions: about so many a side
+CHUNK_SIDE = 32  # positions: about so many a side
 
 
 class MapModality(Modality):
