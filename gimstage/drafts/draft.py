@@ -60,7 +60,7 @@ def _data_page(facts: Facts, base: Table) -> Page:
     many = ", ".join(f"{count:,} {name}" for name, count in facts.splits.items())
     page = Page(f"What lies in {facts.folder.name}: {many}. Every number may be changed.", {})
     page.set("source", *facts.source)
-    trained = f"{facts.trained:,} samples; probes ask for labels elsewhere"
+    trained = f"{facts.trained:,} samples, whose labels no stage asks for"
     page.set("train_split", facts.train_split, trained)
     for key, (value, reason) in facts.keys.items():
         page.set(key, value, reason)

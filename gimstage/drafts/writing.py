@@ -11,7 +11,7 @@ from gimstage.drafts.look import look_at
 from gimstage.drafts.page import Table
 from gimstage.drafts.reasons import standing
 from gimstage.errors import DataError, RecipeError
-from gimstage.recipe.recipe import Recipe
+from gimstage.recipe.recipe import Recipe, name_of
 from gimstage.recipe.shipped import recipe_folder, shipped_recipes
 from gimstage.sizes import format_bytes
 from gimstage.specs import DATA_SPECS
@@ -41,6 +41,7 @@ def write_draft(
         DataError: no data is given, or no source reads it.
         RecipeError: the folder is there already, or the base does not suit the data.
     """
+    name = name_of(folder)
     if os.path.lexists(folder):
         cure = "choose another name, or move what lies there"
         raise RecipeError(str(folder), "it is there already", "a name that is free", cure)
@@ -51,7 +52,7 @@ def write_draft(
     place = recipe_folder(base) if base else shipped_recipes()[BASES.get(source, BASES[kind])]
     pages = drafted(look_at(data, runs, _data_of(place, kind)), place)
     with TemporaryDirectory() as scratch:
-        trial = Path(scratch, folder.absolute().name)
+        trial = Path(scratch, name)
         _write(trial, pages)
         pipeline = Pipeline.look(Recipe.load(trial), data, runs, settings=settings)
         _fit_disk(pages, pipeline)

@@ -210,7 +210,12 @@ class Shelf:
         return self._tables[place]
 
 
-def _checked_name(folder: Path) -> str:
+def name_of(folder: Path) -> str:
+    """The name of a recipe by its folder, which need not be there.
+
+    Raises:
+        RecipeError: it cannot name a folder of runs.
+    """
     name = folder.name if ".." in folder.parts else folder.absolute().name
     if ".." in folder.parts[-1:] or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise RecipeError(
@@ -219,6 +224,11 @@ def _checked_name(folder: Path) -> str:
             "a folder name of letters, digits, '_', '-' and '.'",
             "give the path of a recipe folder, or a name that `gimstage recipes` lists",
         )
+    return name
+
+
+def _checked_name(folder: Path) -> str:
+    name = name_of(folder)
     if not folder.is_dir():
         beside = {path.parent.name for path in folder.parent.glob("*/*.toml")}
         cure = guess(name, beside | shipped_recipes().keys()) or "see `gimstage recipes`"

@@ -204,6 +204,14 @@ def test_a_name_that_is_taken_is_refused(images: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_name_that_no_folder_of_runs_can_have_is_refused(images: Path) -> None:
+    assert refused("my images", "--data", images) == (
+        "recipe 'my images': 'my images' cannot name a folder of runs; expected a folder name of "
+        "letters, digits, '_', '-' and '.'; give the path of a recipe folder, or a name that "
+        "`gimstage recipes` lists"
+    )
+
+
 def test_data_must_be_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GIMSTAGE_DATA", raising=False)
     expected = "--data: not given; expected the folder that holds the data; add --data DIR"
