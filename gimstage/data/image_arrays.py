@@ -31,7 +31,7 @@ AXES = ("channel", "y", "x")  # those of an image; all others are samples
 # What torch reads as it is; all other numbers are read as float32, which is what modules are given.
 _KEPT = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 _SCALES = {"uint8": 255.0, "uint16": 65535.0}  # others are on the scale that they lie in
-_BLOCK_BYTES = 1 << 26  # of rows of squares that are read at once, at most, unless one is larger
+_BLOCK_BYTES = 1 << 24  # of rows of squares that are read at once, at most, unless one is larger
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,15 @@ class Squares:
         return found
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All squares in their order, (n, C, size_px, size_px), each chunk read once or twice."""
+        """All squares in their order, (n, C, size_px, size_px), each chunk read few times."""
         size = self.size_px
         for images, rows in self._reads():
             low, high = rows[0], rows[-1] + size
             pixels = self.read(images, slice(low, high), slice(0, self.size["x"]))
             left = edges(self.size["x"], size)
-            for image in pixels:
-                parts = [image[:, y - low :][:, :size, x : x + size] for y in rows for x in left]
-                yield np.stack(parts)
+            for row in (image[:, y - low :][:, :size] for image in pixels for y in rows):
+                yield np.stack([row[..., x : x + size] for x in left])
+            del pixels, row  # before the next are read
 
     def _reads(self) -> Iterator[tuple[slice, list[int]]]:
         """The images, and the upper edges of the rows of their squares, that are read at once."""

@@ -97,6 +97,18 @@ def test_sound_of_a_low_rate_keeps_it_and_gets_convolutions_that_fit(tmp_path: P
     assert [probe.label for probe in recipe.probes.values()] == ["bird"]
 
 
+def test_an_array_of_images_is_told_by_its_shape(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 3, 48, 48), np.uint8)
+    np.savez(tmp_path / "set.npz", x=pixels, kind=np.arange(40) % 2)
+    document("init", "mine", "--data", "set.npz")
+    recipe = Recipe.load(Path("mine"))
+    data = recipe.data
+    assert (data.source, data.array, data.axes) == ("image_array", "x", "sample channel y x")
+    assert (data.size_px, data.channels, list(recipe.probes)) == (48, "rgb", ["probe_kind"])
+    mean = pixels.mean((0, 2, 3)) / 255
+    assert data.mean == pytest.approx(mean, abs=0.01)
+
+
 def test_an_array_gets_its_axes_and_one_mean_a_channel(tmp_path: Path) -> None:
     (tmp_path / "eeg").mkdir()
     signals = np.random.default_rng(1).normal(3, 2, (20, 5, 256)).astype("f4")
