@@ -165,8 +165,11 @@ def map_side(image_px: int, modules: Iterable[EncoderModule]) -> int:
 
 
 def chunk_side(side: int) -> int:
-    """Positions a side of a chunk: a divisor of the map's, as near to `CHUNK_SIDE` as there is."""
-    divisors = [n for n in range(1, side + 1) if side % n == 0]
+    """Positions a side of a chunk: a divisor of the map's, as near to `CHUNK_SIDE` as there is.
+
+    The whole map where it has only smaller ones than a quarter of that.
+    """
+    divisors = [n for n in range(CHUNK_SIDE // 4, side) if side % n == 0] or [side]
     return min(divisors, key=lambda n: max(n / CHUNK_SIDE, CHUNK_SIDE / n))
 
 

@@ -43,7 +43,9 @@ def test_tiles_of_any_size_give_the_map_of_the_whole_image(
     assert_close(torch.from_numpy(small[:]), torch.from_numpy(whole[:]), rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("side", "chunk"), [(1024, 32), (48, 24), (96, 32), (200, 40), (97, 97)])
+@pytest.mark.parametrize(
+    ("side", "chunk"), [(1024, 32), (48, 24), (96, 32), (200, 40), (97, 97), (8191, 8191), (5, 5)]
+)
 def test_chunks_divide_a_map_and_are_about_32_positions_a_side(side: int, chunk: int) -> None:
     assert chunk_side(side) == chunk
     assert side % chunk == 0
