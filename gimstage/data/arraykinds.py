@@ -33,9 +33,11 @@ def largest_of(found: dict[str, OpenArray], place: Path) -> str:
     """Where the array with the most numbers lies, of those found in a place.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none; of arrays that cannot be read, why the first cannot.
     """
     if not found:
+        for inside in arrays_below(place):
+            open_array(place, inside).require_numbers()
         cure = "save numbers with numpy.save, or with zarr"
         raise DataError(str(place), "no array of numbers", "one at least", cure)
     return max(found, key=lambda name: math.prod(found[name].shape))

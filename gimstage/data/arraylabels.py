@@ -10,6 +10,7 @@ them, one each where none is cut. Imports `errors` and its neighbours only.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,12 +48,14 @@ class Told:
 
     @cached_property
     def arrays(self) -> dict[str, OpenArray]:
-        """The arrays that stand beside it, by their names."""
-        return {
-            name.rpartition("/")[2].removesuffix(".npy"): open_array(self.root, name)
-            for name in beside(self.root, self.array)
-            if name != self.leave
-        }
+        """The arrays that stand beside it, by their names; what cannot be read is none."""
+        found = {}
+        for name in beside(self.root, self.array):
+            with suppress(DataError):
+                if name != self.leave:
+                    key = name.rpartition("/")[2].removesuffix(".npy")
+                    found[key] = open_array(self.root, name)
+        return found
 
     @cached_property
     def cells(self) -> dict[str, Cells]:

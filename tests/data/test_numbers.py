@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gimstage.data.arraykinds import largest_of, numbers_in
 from gimstage.data.arrays import arrays_below, beside, open_array
 from gimstage.data.series import Series, SeriesFiles, SeriesSplit
 from gimstage.data.sources import source_in
@@ -93,4 +94,14 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n")
     assert refusal(tmp_path, "a.csv/x,y") == (
         "DATA/a.csv: it has no row; expected a row of names, then numbers; fill it"
+    )
+
+
+def test_why_the_only_array_in_a_place_cannot_be_read_is_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3, complex))
+    with pytest.raises(DataError) as info:
+        largest_of(numbers_in(tmp_path), tmp_path)
+    assert str(info.value) == (
+        f"{tmp_path}/x.npy: dtype complex128; expected integers or real numbers; save it as such: "
+        "x.astype('float32')"
     )

@@ -116,6 +116,13 @@ def test_what_lies_beside_an_array_labels_sequences_or_rows(root: Path) -> None:
     assert labels.values[1].tolist() == phase[int(train.ids[1]), 2::5].tolist()
 
 
+def test_what_cannot_be_read_beside_an_array_is_no_label(root: Path) -> None:
+    np.save(root / "notes.npy", np.array([{"by": "me"}], object), allow_pickle=True)
+    (root / "cut.npy").write_bytes(b"")
+    np.save(root / "hand.npy", np.arange(N) % 2)
+    assert list(SeriesSplit(series(root), "train").columns) == ["hand"]
+
+
 def test_a_table_labels_sequences_in_order_and_may_tell_their_split(root: Path) -> None:
     lines = [f"{'test' if n == 4 else 'train'},{'ab'[n % 2]}" for n in range(N)]
     (root / "labels.csv").write_text("\n".join(["split,hand", *lines]))
