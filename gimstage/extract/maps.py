@@ -23,7 +23,7 @@ from gimstage.modules import MapModule
 from gimstage.recipe.chain import Chain
 from gimstage.views import Squares, StoredMaps
 
-TILES = 4  # encoded at once
+TILES = 2  # encoded at once
 # What the ranges of channels and the loss of an encoding are measured on.
 MEASURED_PLACES, MEASURED_SIDE = 96, 8
 
