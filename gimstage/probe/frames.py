@@ -187,22 +187,24 @@ class FrameProbe(Probe):
         rng = generator(protocol.seed, "probe-frames")
         chosen = np.zeros(total, bool)
         chosen[torch.randperm(total, generator=rng)[: protocol.frames].numpy()] = True
-        rows: dict[str, list[Tensor]] = {}
-        labels, utterances, done = [], [], 0
+        # One tensor for all that is kept: small ones, a few of every piece, would lie in the
+        # holes that large ones leave, which then are too small for the next piece.
+        size, rows = int(chosen.sum()), dict[str, Tensor]()
+        y, samples = np.empty(size, np.int64), np.empty(size, np.int64)
+        done = at = 0
         for codes, phones, number, _, _ in self._stretches("train", stacks):
             kept = torch.from_numpy(chosen[done : done + len(phones)])
+            here = slice(at, at + int(kept.sum()))
             for name, x in codes.items():
-                rows.setdefault(name, []).append(x[kept])
-            labels.append(phones[kept])
-            utterances.append(np.full(int(kept.sum()), number))
-            done += len(phones)
-        y, samples = torch.cat(labels).numpy(), np.concatenate(utterances)
+                if name not in rows:
+                    rows[name] = x.new_empty(size, x.shape[1])
+                rows[name][here] = x[kept]
+            y[here], samples[here] = phones[kept], number
+            done, at = done + len(phones), here.stop
         fitted = {}
-        for number, (name, parts) in enumerate(rows.items(), start=1):
+        for number, (name, x) in enumerate(rows.items(), start=1):
             self.watch.leave_if_asked()
-            fitted[name] = converged_classifier(
-                torch.cat(parts).numpy(), y, samples, protocol=protocol
-            ).predict
+            fitted[name] = converged_classifier(x.numpy(), y, samples, protocol=protocol).predict
             self.watch.report(Progress(task, number, len(rows), "inputs"))
         return fitted
 
