@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Small tensors compute fastest on one thread; processes that tests start inherit the setting, so
@@ -21,6 +22,14 @@ Golden = dict[str, Tensor]
 # No example is timed, for a machine may be busy; the same examples are tried in every run.
 settings.register_profile("gimstage", deadline=None, derandomize=True)
 settings.load_profile("gimstage")
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """A process that hears of a closed terminal, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fresh: Path, finis
     assert not list((fresh / "runs/tiny").rglob("*.part"))
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_fit_of_a_classifier_hears_a_signal(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int

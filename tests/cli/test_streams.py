@@ -102,6 +102,7 @@ def test_what_a_stream_does_not_take_is_lost_in_peace() -> None:
         assert stream.isatty() is False
 
 
+@pytest.mark.usefixtures("hangups")
 def test_a_closed_terminal_saves_and_exits(fresh: Path) -> None:
     edit(fresh, "1_*.toml", "steps = 12", "steps = 100000")
     parent, child = pty.openpty()
