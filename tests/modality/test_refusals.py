@@ -87,7 +87,7 @@ SPEECH = [
         "data.toml",
         "[views]",
         'channels = "gray"\n\n[views]',
-        "{recipe}/data.toml channels: unknown key; choose from: demo, mean, source, std, "
+        "{recipe}/data.toml channels: unknown key; choose from: demo, join, mean, source, std, "
         "stored_views, subsets, train_split, validation, views",
     ),
     (
@@ -241,7 +241,7 @@ def test_a_key_of_the_other_kind_of_data_is_one_message(
             "[1, 2, 3]",
             '["tiny_audio/1"]',
             '{home}/tiny/probe.toml task: "class" of stage tiny_audio/1, on source = '
-            '"demo_speech"; expected "speaker" or "phone"',
+            '"demo_speech"; expected "speaker", "phone", "label" or "frames"',
         ),
     ],
 )
