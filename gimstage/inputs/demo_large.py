@@ -41,7 +41,9 @@ class LargeImages(Images):
     @classmethod
     def find(cls, spec: DemoLargeSpec, data: Path | None, runs: Path) -> LargeImages:
         """The raw store that `--data` names, or the demo's own below the runs folder."""
-        name = "demo-large-{size_px}-{train}-{test}-{seed}.zarr".format(**spec.demo.model_dump())
+        name = "demo-large-{}-{train}-{test}-{seed}.zarr".format(
+            spec.size_px, **spec.demo.model_dump()
+        )
         return cls(spec, data or runs / "data" / name, own=data is None)
 
     @property
@@ -72,7 +74,7 @@ class LargeImages(Images):
             name,
             seed=demo.seed,
             counts=self.counts,
-            size_px=demo.size_px,
+            size_px=self.spec.size_px,
             store=self.store if self.is_made else None,
         )
 
@@ -87,18 +89,20 @@ class LargeImages(Images):
 
     def write(self, watch: Watch) -> None:
         """Draw the images from their seed, or go on with it; a row of progress says how far."""
-        layout, total = large_layout(self.spec.demo.size_px), sum(self.counts.values())
+        layout, total = large_layout(self.spec.size_px), sum(self.counts.values())
         with exclusive(self.root.parent):
             if self.is_made:  # another process was faster
                 return
             require_room(self.root, total * layout.row_bytes, "the images")
             size = format_bytes(total * layout.row_bytes)
             _log.warning("%s: %d images are drawn, %s", self.root, total, size)
-            writer = RawWriter(self.root, layout, self.spec.demo.model_dump())
+            writer = RawWriter(
+                self.root, layout, self.spec.demo.model_dump() | {"size_px": self.spec.size_px}
+            )
             self._draw(writer, watch)
 
     def _draw(self, writer: RawWriter, watch: Watch) -> None:
-        seed, size_px = self.spec.demo.seed, self.spec.demo.size_px
+        seed, size_px = self.spec.demo.seed, self.spec.size_px
         done, total = len(writer.items), sum(self.counts.values())
         labels = {split: large_labels(seed, split, count) for split, count in self.counts.items()}
         every = [(split, number) for split, count in self.counts.items() for number in range(count)]

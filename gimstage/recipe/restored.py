@@ -64,7 +64,7 @@ def restored_data(identity: Identity) -> DataSpec:
         raise ValueError(f'identity with data.source = "{source}"; {nearest(source, DATA_SPECS)}')
     spec = DATA_SPECS[source]
     table = {key: value for key, value in told.items() if key != "validation"}
-    return spec.model_validate(table | {"source": spec.layout})
+    return spec.model_validate({**spec.untold, **table, "source": spec.layout})
 
 
 def _with_rest(table: Any, position: int) -> Any:

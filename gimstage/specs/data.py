@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -103,11 +104,13 @@ class _DataSpec(Spec):
     Attributes:
         kind: the kind of data.
         layout: the source of real data that data of every source lies on disk as.
+        untold: values for keys that must be there and that no identity tells.
         algorithm: version of the numbers of views.
     """
 
     kind: ClassVar[Kind]
     layout: ClassVar[str]
+    untold: ClassVar[Mapping[str, Any]] = {}
     algorithm: ClassVar[int] = 1
 
     source: str

@@ -10,10 +10,9 @@ from gimstage.specs.data import DATA_SPECS, ImageDataSpec
 
 
 class LargeDemoSpec(Spec):
-    """`[demo]`: how many synthetic images of each split are drawn, how large, from which seed."""
+    """`[demo]`: how many synthetic images of each split are drawn, from which seed."""
 
     seed: Seed
-    size_px: Positive
     train: Images
     test: Images
 
@@ -22,15 +21,17 @@ class DemoLargeSpec(ImageDataSpec):
     """`source = "demo_large"`: large gray images with structure at several scales."""
 
     layout = "demo_large"
+    untold = {"demo": {"seed": 0, "train": 1, "test": 1}}
     source: Literal["demo_large"]
     train_split: Literal["train", "test"]
+    size_px: Positive
     channels: Literal["gray"]
     demo: Annotated[LargeDemoSpec, TRAINING]
 
     @property
     def image_px(self) -> int:
         """The side of every image in pixels."""
-        return self.demo.size_px
+        return self.size_px
 
     @property
     def raw_channels(self) -> int:

@@ -124,6 +124,8 @@ class SeriesDemoSpec(Spec):
 class DemoSeriesSpec(SeriesSpec):
     """`source = "demo_series"`: synthetic signals of eight channels, see data/demo_series.py."""
 
+    layout = "demo_series"
+    untold = {"demo": {"seed": 0, "subjects": 1, "train": 1, "test": 1}}
     source: Literal["demo_series"]
     train_split: Literal["train", "test"]
     demo: Annotated[SeriesDemoSpec, TRAINING]

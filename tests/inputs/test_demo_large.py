@@ -18,7 +18,8 @@ SPEC = DemoLargeSpec.model_validate(
         "mean": [0.5],
         "std": [0.08],
         "views": {"crop_px": 64, "flip": False},
-        "demo": {"seed": 1, "size_px": 128, "train": 4, "test": 2},
+        "size_px": 128,
+        "demo": {"seed": 1, "train": 4, "test": 2},
     }
 )
 

@@ -142,5 +142,5 @@ def test_every_source_of_data_knows_its_kind_and_its_layout() -> None:
         "sound": ("speech", "sound"),
         "array": ("speech", "array"),
         "demo_large": ("images", "demo_large"),
-        "demo_series": ("speech", "array"),
+        "demo_series": ("speech", "demo_series"),
     }
