@@ -5,8 +5,8 @@
     {speaker}/{session}_{take}.wav     a pattern, whose names are labels
 
 A split is what the table, the pattern or the folders of splits say; else a hash of the names
-chooses a fifth of every class as "test". Nothing is opened but the table. Imports `errors` and its
-neighbours only.
+chooses a fifth as "test", of every class where there are any. Nothing is opened but the table.
+Imports `errors` and its neighbours only.
 """
 
 import math
@@ -34,7 +34,7 @@ TOLD = (*TABLES, ".ctm", ".textgrid")  # endings of files that tell of others
 
 BY_COLUMN = "told by a column 'split'"
 BY_FOLDER = "told by the folders"
-BY_HASH = "no split is told, so a hash of the names chose a fifth of every class as test"
+BY_HASH = "no split is told, so a hash of the names chose a fifth of {} as test"
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def listing(
     columns = by_folder(files, depth) | columns
     if not split_of:
         own = columns.get("class", {})
+        division = division.format("every class" if own else "all")
         lists = divide(files, lambda id_: own.get(id_, ""))
         split_of = {id_: name for name, ids in lists.items() for id_ in ids}
     return Listing(

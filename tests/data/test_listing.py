@@ -61,6 +61,12 @@ def test_without_splits_a_hash_chooses_a_fifth_of_every_class_as_test(tmp_path) 
     ]
 
 
+def test_without_classes_a_hash_chooses_a_fifth_of_all_as_test(tmp_path) -> None:
+    assert listing(made(tmp_path, *numbered("all/", 10)), PNG).notes() == [
+        "8 train, 2 test: no split is told, so a hash of the names chose a fifth of all as test"
+    ]
+
+
 def test_files_in_one_folder_have_no_class(tmp_path) -> None:
     found = listing(made(tmp_path, *numbered("all/", 4)), PNG)
     assert found.columns == {}
