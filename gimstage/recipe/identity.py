@@ -48,16 +48,16 @@ def supplemented(identity: Mapping[str, Any], recorded: Mapping[str, Any]) -> Id
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for every key in which two identities differ: `key: old → new`."""
+    """One line for every key in which two identities differ: `key: old → new`.
+
+    A key without a value, null, is as one that is not there: both say "absent".
+    """
     before, after = dict(_leaves(old)), dict(_leaves(new))
     return [
         f"{key}: {_show(before.get(key))} → {_show(after.get(key))}"
         for key in dict.fromkeys([*after, *before])
-        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+        if before.get(key) != after.get(key)
     ]
-
-
-_ABSENT = object()
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

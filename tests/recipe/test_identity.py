@@ -62,6 +62,11 @@ def test_seeds_within_lists_go_too() -> None:
     assert seedless(tree) == {"stages": [{"kernel": 3}, [{}]]}
 
 
+def test_a_key_without_a_value_is_as_one_that_is_absent() -> None:
+    old, new = {"data": {"source": "images"}}, {"data": {"source": "array", "table": None}}
+    assert differences(old, new) == ['data.source: "images" → "array"']
+
+
 @given(tree=TREES)
 def test_an_identity_differs_in_nothing_from_itself(tree: dict[str, Any]) -> None:
     assert differences(tree, shuffled(tree)) == []
