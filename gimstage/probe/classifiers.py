@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gimstage.draws import drawing, generator, initialising
-from gimstage.errors import TrainingError
+from gimstage.errors import DataError, TrainingError
 from gimstage.probe.base import Floats
 from gimstage.specs import ConvergedProtocol, FrameConverged, HiddenProtocol, PaperProtocol
 from gimstage.views import Ints
@@ -131,18 +131,35 @@ def converged_classifier(
         samples: what each row is a view or a frame of, (M,) int64; rows of one sample are held out
             together.
         protocol: candidate strengths of L2, validation share, seed.
+
+    Raises:
+        DataError: the samples, or those not held out, are of fewer than two classes.
+        TrainingError: the solver does not converge.
     """
+    _refuse_one_class(y, f"{len(y):,} codes to learn from", "probe more samples or frames")
+    if len(protocol.l2) == 1:
+        return _logistic(x, y, protocol.l2[0])
     present = np.unique(samples)
     rng = generator(protocol.seed, "probe-validation")
     order = present[torch.randperm(len(present), generator=rng).numpy()]
     held_out = np.isin(samples, order[: max(1, round(len(present) * protocol.validation_share))])
 
+    left = len(np.unique(samples[~held_out]))
+    found = f"validation_share = {protocol.validation_share:g} leaves {left:,} of {len(present):,} "
+    cure = "probe more samples, or name one value only in l2, which needs no validation"
+    _refuse_one_class(y[~held_out], f"{found}samples to learn from", cure)
+
     def score(l2: float) -> float:
         fitted = _logistic(x[~held_out], y[~held_out], l2)
         return float(fitted.score(x[held_out], y[held_out]))
 
-    best = max(protocol.l2, key=score) if len(protocol.l2) > 1 else protocol.l2[0]
-    return _logistic(x, y, best)
+    return _logistic(x, y, max(protocol.l2, key=score))
+
+
+def _refuse_one_class(y: Ints, found: str, cure: str) -> None:
+    """Refuse labels (M,) int64 that leave nothing to tell apart, before scikit-learn does."""
+    if len(np.unique(y)) < 2:
+        raise DataError("probe, [converged]", f"{found}, of one class at most", "two classes", cure)
 
 
 def converged_accuracy(

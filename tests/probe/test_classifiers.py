@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gimstage.errors import TrainingError
+from gimstage.errors import DataError, TrainingError
 from gimstage.probe import classifiers
 from gimstage.probe.classifiers import (
     converged_accuracy,
@@ -133,6 +133,35 @@ def test_views_of_one_sample_are_held_out_together(monkeypatch: pytest.MonkeyPat
     assert [len(trial) for trial in trials] == [30, 30]
     assert trials[0] == trials[1]
     assert last == set(range(40))
+
+
+def test_validation_that_leaves_one_class_to_learn_from_is_refused() -> None:
+    train, labels = views(3)
+    test, told = codes(9, seed=5)
+    protocol = CONVERGED.model_copy(update={"validation_share": 0.9})
+    with pytest.raises(DataError) as caught:
+        converged_accuracy(train, labels, test, told, protocol=protocol)
+    assert str(caught.value) == (
+        "probe, [converged]: validation_share = 0.9 leaves 0 of 3 samples to learn from, of one "
+        "class at most; expected two classes; probe more samples, or name one value only in l2, "
+        "which needs no validation"
+    )
+
+
+def test_where_nothing_is_validated_every_sample_is_learned_from() -> None:
+    train, labels = views(3)
+    protocol = CONVERGED.model_copy(update={"validation_share": 0.9, "l2": [1e-2]})
+    assert converged_accuracy(train, labels, train[1], labels, protocol=protocol) == 1.0
+
+
+def test_codes_of_one_class_are_refused() -> None:
+    x, samples = np.zeros((4, 2), np.float32), np.arange(4)
+    with pytest.raises(DataError) as caught:
+        converged_classifier(x, np.zeros(4, np.int64), samples, protocol=CONVERGED)
+    assert str(caught.value) == (
+        "probe, [converged]: 4 codes to learn from, of one class at most; expected two classes; "
+        "probe more samples or frames"
+    )
 
 
 def test_a_fit_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
