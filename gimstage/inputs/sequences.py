@@ -81,30 +81,31 @@ class Sequences(DataSet, Generic[S]):
         return self.long_enough(self.train)
 
     def long_enough(self, split: SequenceSplit) -> Ints:
-        """The utterances of a split that hold a crop; the others are named aloud.
+        """The sequences of a split that hold a crop; the others are named aloud.
 
         Raises:
             DataError: there is none.
         """
         if split.name in self._kept:
             return self._kept[split.name]
-        crop = self.spec.views.crop_frames
+        crop, noun = self.spec.views.crop_frames, self.spec.sample_name
         fits = split.samples // self.spec.frame_rows >= crop
         kept, short = np.flatnonzero(fits), np.flatnonzero(~fits)
         if not len(kept):
             raise DataError(
                 f"{self.root}, split '{split.name}'",
-                f"all {len(split)} utterances are shorter than a crop of {crop} frames",
+                f"all {len(split)} {noun}s are shorter than a crop of {crop} frames",
                 "at least one that is as long",
-                "lower crop_frames in [views], or use longer utterances",
+                f"lower crop_frames in [views], or use longer {noun}s",
             )
         if len(short):
             _log.warning(
-                "split '%s': %d of %d utterances are shorter than a crop of %d frames and are "
+                "split '%s': %d of %d %ss are shorter than a crop of %d frames and are "
                 "left out: %s%s",
                 split.name,
                 len(short),
                 len(split),
+                noun,
                 crop,
                 ", ".join(split.ids[int(i)] for i in short[:NAMED]),
                 f" and {len(short) - NAMED:,} more" if len(short) > NAMED else "",
@@ -163,21 +164,21 @@ class Sequences(DataSet, Generic[S]):
     def usable(self, chain: Chain) -> Ints:
         """The sequences with labels where those are needed, else all.
 
-        Numbers count the utterances kept.
+        Numbers count the sequences kept.
         """
         every = np.arange(self.num_samples, dtype=np.int64)
         if not chain.label_kinds:
             return every
         where = f"{self.root}, split '{self.train.name}'"
         if "frame" in chain.label_kinds:
-            labels = self.frame_labels
+            labels, noun = self.frame_labels, self.spec.sample_name
             labelled = np.array([i for i in every if int(self.kept[i]) in labels], np.int64)
             if not len(labelled):
                 raise NoLabelsError(
                     where,
-                    f"no utterance with {self.frame_label} labels is as long as a crop",
+                    f"no {noun} with {self.frame_label} labels is as long as a crop",
                     "one of that length at least",
-                    "lower crop_frames in [views], or label longer utterances",
+                    f"lower crop_frames in [views], or label longer {noun}s",
                 )
             refuse_unknown_classes(np.concatenate(list(labels.values())), chain, where)
             return labelled

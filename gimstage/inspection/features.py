@@ -162,9 +162,8 @@ def draw_sequence(
     seconds = raw_rows / rate_hz
     order = np.argsort(-rows.std(0), kind="stable")
     figure = Figure(figsize=(11, 8.5), layout="constrained")
-    noun = "utterance" if speech.spec.is_sound else "sequence"
-    utterance = speech.train.ids[speech.kept[speech.stored.source[sample]]]
-    figure.suptitle(f"{title}, entry {sample}, {noun} {utterance}", parse_math=False)
+    noun, id_ = speech.spec.sample_name, speech.train.ids[speech.kept[speech.stored.source[sample]]]
+    figure.suptitle(f"{title}, entry {sample}, {noun} {id_}", parse_math=False)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 2))
     raw = _raw(speech, sample, raw_rows)
     if speech.spec.is_sound:

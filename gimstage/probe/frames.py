@@ -99,7 +99,7 @@ class FrameProbe(Probe):
         Raises:
             NoLabelsError: there is none in the split.
         """
-        frame_rows = self.data.spec.frame_rows
+        data, frame_rows = self.data.spec, self.data.spec.frame_rows
         cut = {
             index: labels[: int(split.samples[index]) // frame_rows - self.spec.offset]
             for index, labels in told.items()
@@ -108,9 +108,9 @@ class FrameProbe(Probe):
         if not labelled:
             raise NoLabelsError(
                 f"{self.data.root}, split '{split.name}'",
-                "no labelled utterance is long enough for a label and its code",
-                "one of 25 ms at least",
-                "label longer utterances, or lower offset",
+                f"no labelled {data.sample_name} is long enough for a label and its code",
+                f"one of {'25 ms' if data.is_sound else f'{self.spec.offset + 1} frames'} at least",
+                f"label longer {data.sample_name}s, or lower offset",
             )
         return labelled
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from gimstage.errors import RecipeError, either
-from gimstage.modality import Modality
 from gimstage.modules import CONTEXTS, ResNetModule
 from gimstage.objectives import Objective
 from gimstage.recipe.chain import Chain
@@ -37,7 +36,7 @@ def check_kind(chain: Chain) -> None:
     _check_views(chain, where)
     for part, loss in zip(chain.last.spec.parts, chain.last.spec.losses, strict=True):
         if loss is not None:
-            _check_loss(part, loss, where, mode=chain.last.spec.mode, modality=chain.modality)
+            _check_loss(part, loss, chain=chain, where=where)
     _check_labels(chain, where)
     try_objectives(chain, where)
     _check_weights(chain, where)
@@ -106,24 +105,18 @@ def _check_weights(chain: Chain, where: str) -> None:
         )
 
 
-def _check_loss(
-    part: EncoderTable,
-    loss: ObjectiveTable,
-    where: str,
-    *,
-    mode: str | None,
-    modality: Modality,
-) -> None:
+def _check_loss(part: EncoderTable, loss: ObjectiveTable, *, chain: Chain, where: str) -> None:
     """Refuse a loss that does not suit its module or the data."""
+    modality, mode = chain.modality, chain.last.spec.mode
     for context in loss.contexts:
         if context.part.reads not in modality.reads:
-            found = f'kind = "{context.kind}" for {modality.kind}'
+            found = f'kind = "{context.kind}" for {chain.data.data_name}'
             suited = (k for k, c in CONTEXTS.items() if c.reads in modality.reads)
             raise RecipeError(f"{where} [objective.context]", found, either(suited), _REMOVE)
     _check_codes(part, loss, f"{where} [objective] kind")
     if loss.part.whole_images and modality.crop_patches != 1:
         side = modality.crop_patches
-        on = f"crops of {side} × {side} patches" if side else modality.kind
+        on = f"crops of {side} × {side} patches" if side else chain.data.data_name
         found = f'"{loss.kind}" on {on}'
         raise RecipeError(f"{where} [objective] kind", found, "crops of one patch", _ONE_PATCH)
     if loss.part.isolates and mode == "end_to_end":
@@ -247,6 +240,6 @@ def check_hand_over(chain: Chain) -> None:
         raise RecipeError(
             f"stage {giver.key} [output] store",
             f'"none", but stage {reader.key} reads it and a recurrent module cannot be run again '
-            "for a part of an utterance",
+            f"for parts of {chain.data.sample_name}s",
             '"features"',
         )

@@ -40,7 +40,7 @@ class Excerpts(ABC):
     neurons: ClassVar[int]
     row_inches: ClassVar[float]
     name: ClassVar[str]
-    source: ClassVar[str]
+    source: str
     legend: str
 
     @abstractmethod
@@ -116,11 +116,12 @@ class Traces(Excerpts):
     """
 
     neurons, row_inches = 4, 0.85
-    name, source = f"snippets of {SNIPPET_FRAMES} frames", "sequence"
+    name = f"snippets of {SNIPPET_FRAMES} frames"
     legend = " Channels in standard deviations, one above another; the mark is the frame."
 
     def __init__(self, sequences: Sequences[Any]) -> None:
         self.rows, self.frame_rows = sequences.source(), sequences.spec.frame_rows
+        self.source = sequences.spec.sample_name
 
     def cut(self, place: NDArray[np.int64]) -> Image:
         """The normalised channels around a frame, (C, time).
@@ -149,7 +150,7 @@ class Snippets(Traces):
         sound: the data set.
     """
 
-    name, source = f"snippets of {SNIPPET_FRAMES / 100:g} s", "utterance"
+    name = f"snippets of {SNIPPET_FRAMES / 100:g} s"
 
     def __init__(self, sound: Sequences[Any]) -> None:
         super().__init__(sound)

@@ -104,12 +104,16 @@ class _DataSpec(Spec):
     Attributes:
         kind: the kind of data.
         layout: the source of real data that data of every source lies on disk as.
+        sample_name: what one sample is called in messages, such as "utterance".
+        data_name: what all of them are, such as "speech".
         untold: values for keys that must be there and that no identity tells.
         algorithm: version of the numbers of views.
     """
 
     kind: ClassVar[Kind]
     layout: ClassVar[str]
+    sample_name: ClassVar[str]
+    data_name: ClassVar[str]
     untold: ClassVar[Mapping[str, Any]] = {}
     algorithm: ClassVar[int] = 1
 
@@ -134,6 +138,8 @@ class ImageDataSpec(_DataSpec):
     """Square images of one size, in STL-10's layout unless a source says otherwise."""
 
     kind = "images"
+    sample_name = "image"
+    data_name = "images"
     layout = "stl10"
     source: str
     train_split: str
@@ -277,6 +283,8 @@ class SequenceDataSpec(_DataSpec):
     """
 
     kind = "speech"
+    sample_name: ClassVar[str] = "sequence"
+    data_name: ClassVar[str] = "sequences"
     frame_name: ClassVar[str] = "10_ms"
     frame_text: ClassVar[str] = "10 ms"
     is_sound: ClassVar[bool] = True
@@ -335,6 +343,8 @@ class SpeechDataSpec(SequenceDataSpec):
     """
 
     layout = "librispeech"
+    sample_name: ClassVar[str] = "utterance"
+    data_name: ClassVar[str] = "speech"
     label_column: ClassVar[str] = "speaker"
     frame_rows: ClassVar[int] = FRAME_SAMPLES
     rate_hz: ClassVar[float] = SAMPLE_RATE_HZ

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -21,6 +21,7 @@ class SoundDataSpec(SequenceDataSpec):
     """
 
     layout = "sound"
+    data_name: ClassVar[str] = "sound"
     source: Literal["sound"]
     train_split: str
     rate_hz: Rate

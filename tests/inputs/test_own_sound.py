@@ -185,7 +185,7 @@ def test_files_that_are_too_short_are_counted_and_the_first_of_them_named(
     assert data.num_samples == 1
     named = ", ".join(f"train/{number:02}.wav" for number in range(10))
     assert caplog.messages == [
-        "split 'train': 12 of 13 utterances are shorter than a crop of 32 frames and are left "
+        "split 'train': 12 of 13 sequences are shorter than a crop of 32 frames and are left "
         f"out: {named} and 2 more"
     ]
 

@@ -103,6 +103,17 @@ def test_other_channels_than_mean_and_std_count_are_refused(tmp_path: Path) -> N
     )
 
 
+def test_sequences_all_shorter_than_a_crop_are_refused_by_that_name(tmp_path: Path) -> None:
+    data = pipeline(tmp_path, views={"crop_frames": 51}).data
+    with pytest.raises(DataError) as info:
+        data.long_enough(data.split("test"))
+    assert str(info.value) == (
+        f"{tmp_path}, split 'test': all {len(data.split('test'))} sequences are shorter than a "
+        "crop of 51 frames; expected at least one that is as long; lower crop_frames in [views], "
+        "or use longer sequences"
+    )
+
+
 def test_rows_that_no_frame_divides_into_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as info:
         pipeline(tmp_path, frame_rows=6)

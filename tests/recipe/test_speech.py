@@ -72,5 +72,5 @@ def test_a_recurrent_stage_that_is_not_stored_cannot_be_built_on(home: Path) -> 
         at(home)
     assert str(caught.value) == (
         'stage tiny_audio/6 [output] store: "none", but stage tiny_audio/7 reads it and a '
-        'recurrent module cannot be run again for a part of an utterance; expected "features"'
+        'recurrent module cannot be run again for parts of utterances; expected "features"'
     )
