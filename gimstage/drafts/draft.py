@@ -10,7 +10,8 @@ from gimstage.drafts import images, sequences
 from gimstage.drafts.facts import Facts, ImageFacts, SequenceFacts, Task
 from gimstage.drafts.page import Page, Table
 
-STEPS = 600  # of every stage: minutes on two cores
+# Of every stage: with extraction and probes, all stages take minutes on two cores.
+IMAGE_STEPS, SEQUENCE_STEPS = 250, 600
 
 Pages = dict[str, Page]
 
@@ -79,9 +80,10 @@ def _fit_training(page: Page, facts: Facts) -> None:
     batch = min(train["batch_size"], facts.trained)
     page.set("train.batch_size", batch, "samples a step; they are each other's negatives")
     if "steps" in train:
-        passes = STEPS * batch / facts.trained
+        steps = IMAGE_STEPS if isinstance(facts, ImageFacts) else SEQUENCE_STEPS
+        passes = steps * batch / facts.trained
         reason = f"minutes on two cores, {passes:.3g} passes over the data; more learn more"
-        page.set("train.steps", STEPS, reason)
+        page.set("train.steps", steps, reason)
 
 
 def _fit_validation(data: Page, stages: Iterable[Page], facts: Facts) -> None:

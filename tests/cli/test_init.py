@@ -42,7 +42,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_get_a_recipe_with_their_own_mean_and_deviation(images: Path) -> None:
     written = document("init", "mine", "--data", images)
     assert written["files"][:2] == ["data.toml", "1_conv8.toml"]
-    assert [stage["steps"] for stage in written["plan"]["stages"]] == [600, 600, 600]
+    assert [stage["steps"] for stage in written["plan"]["stages"]] == [250, 250, 250]
     recipe = Recipe.load("mine")
     assert recipe.data.train_split == "unlabeled"
     assert 0.2 < recipe.data.mean[0] < 0.8
