@@ -67,7 +67,7 @@ class SeriesDataSpec(SeriesSpec):
     axes: str
     offsets: Name | None = None
     entry_frames: Positive | None = None
-    rate_hz: Annotated[float, Field(gt=0)] | None = None
+    rate_hz: Annotated[float, Field(gt=0, le=1e9)] | None = None
     table: Annotated[Name | None, FINDING] = None
 
     @field_validator("axes")

@@ -40,7 +40,7 @@ def test_a_name_need_not_be_utf_8(tmp_path, memo):
     path.write_bytes(b"abc")
     for _ in range(2):
         digests = Digests(memo)
-        first = digests.fingerprint({path.stem: path})
+        first = digests.fingerprint({path.stem: path}, {})
         digests.keep()
     assert first == hashlib.sha256(b"\xff " + ABC.encode() + b"\n").hexdigest()
 

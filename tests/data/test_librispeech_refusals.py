@@ -27,7 +27,7 @@ def test_an_unknown_split_is_refused_with_the_nearest_name(root):
 def test_a_request_outside_is_refused(root, index, start, message):
     split = open_split(root, "test")
     expected = message.format(root=root, path=place(root, "84-1-0002"))
-    assert refusal(split.read, index, start, np.empty(100, np.float32)) == (
+    assert refusal(split.read, index, start, np.empty((100, 1), np.float32)) == (
         f"{expected}; correct the recipe or the caller"
     )
 
@@ -220,7 +220,7 @@ def test_a_truncated_file_is_opened_but_refused_when_read_to_its_end(root, rate_
     stored = path.read_bytes()
     path.write_bytes(stored[: int(len(stored) * kept)])
     split = open_split(root, "train")
-    out = np.empty(split.samples[0], np.float32)
+    out = np.empty((split.samples[0], 1), np.float32)
     assert refusal(split.read, 0, 0, out) == (
         f"{path}: its sound is cut short or damaged; "
         "expected every sample its header counts; restore the file from its source"
@@ -231,7 +231,7 @@ def test_a_crop_beyond_the_cut_is_refused(root):
     path = write(root, "84-1-0000", np.random.default_rng(1).uniform(-0.5, 0.5, 20_000))
     path.write_bytes(path.read_bytes()[:20_000])
     split = open_split(root, "train")
-    assert refusal(split.read, 0, 19_000, np.empty(1_000, np.float32)) == (
+    assert refusal(split.read, 0, 19_000, np.empty((1_000, 1), np.float32)) == (
         f"{path}: its sound is cut short or damaged; "
         "expected every sample its header counts; restore the file from its source"
     )
@@ -240,7 +240,7 @@ def test_a_crop_beyond_the_cut_is_refused(root):
 def test_audio_that_vanished_since_is_refused(root):
     split = open_split(root, "train")
     split.utterances[0].path.unlink()
-    assert refusal(split.read, 0, 0, np.empty(10, np.float32)) == (
+    assert refusal(split.read, 0, 0, np.empty((10, 1), np.float32)) == (
         f"{split.utterances[0].path}: there is no such file or folder; "
         "check the path of the data set, or fetch the set again"
     )
