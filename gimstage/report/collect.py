@@ -19,7 +19,7 @@ from gimstage.errors.commands import on_recipe, pasted
 from gimstage.recipe.identity import differences, seedless
 from gimstage.recipe.names import ModuleKey, RunName
 from gimstage.report.counted import completed, counted_once, repeated
-from gimstage.report.datasets import joined, title_of
+from gimstage.report.datasets import is_own, joined, title_of
 from gimstage.report.folders import Notes, RecipeRun, read_run
 from gimstage.report.published import base_of
 from gimstage.report.stageruns import StageRun
@@ -62,8 +62,12 @@ class Group:
     @property
     def kind(self) -> Kind | None:
         """Whether its data is images or speech; None where no run says."""
-        source = next((manifest.data.get("source") for manifest in self._manifests()), "")
-        return DATA_SPECS[source].kind if source in DATA_SPECS else None
+        return DATA_SPECS[self.source].kind if self.source in DATA_SPECS else None
+
+    @cached_property
+    def source(self) -> str:
+        """The source of its data; empty where no run says."""
+        return next((manifest.data.get("source", "") for manifest in self._manifests()), "")
 
     @cached_property
     def data_title(self) -> str | None:
@@ -135,6 +139,14 @@ class Report:
     def data_title(self, base: str | None) -> str | None:
         """What the data of a base's recipes is called; None without runs."""
         return joined(group.data_title for group in self.groups if group.base == base)
+
+    def is_own(self, base: str | None) -> bool:
+        """Whether a base's recipes, or all where it is None, have data of somebody's own only.
+
+        What the paper compares was not run on such data, and nobody means to.
+        """
+        groups = [group for group in self.groups if base in (None, group.base)]
+        return all(is_own(group.source) for group in groups)
 
     def bases(self, kind: Kind) -> list[str]:
         """The bases whose recipes have data of a kind, in order of name.

@@ -11,6 +11,7 @@ from gimstage.runs.manifest import Manifest, ProbeManifest
 from gimstage.specs import DATA_SPECS
 
 PUBLISHED_ON: Mapping[Kind, str] = {"images": STL10, "speech": LIBRISPEECH}
+_PAPER_LAYOUTS = ("stl10", "librispeech")
 _SYNTHETIC_SOURCES = ("demo_images", "demo_large", "demo_speech")
 
 
@@ -34,6 +35,12 @@ def _of_stl10(manifest: Manifest | ProbeManifest) -> bool:
         return sizes == {(STL10_COUNTS["train"], STL10_COUNTS["test"])}
     counted = manifest.features.shape[0] if manifest.features else manifest.training.samples
     return counted == STL10_COUNTS.get(manifest.data.get("train_split", ""))
+
+
+def is_own(source: str) -> bool:
+    """Whether data of a source is somebody's own, in no layout of the paper's and not synthetic."""
+    known = source in DATA_SPECS and not source.startswith("demo_")
+    return known and DATA_SPECS[source].layout not in _PAPER_LAYOUTS
 
 
 def joined(titles: Iterable[str | None]) -> str | None:

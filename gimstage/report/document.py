@@ -94,7 +94,7 @@ def compose(
     """
     contents = Contents(report, figures, tuple(drawings))
     sections = [Section(heading, tuple(make(contents))) for heading, make in SECTIONS.items()]
-    kept = [section for section in sections if section.content or section.heading not in _OPTIONAL]
+    kept = [section for section in sections if section.content]
     return Document((*report.notes, *notes), tuple(kept))
 
 
@@ -139,7 +139,6 @@ SECTIONS: dict[str, Callable[[Contents], Iterable[Grid | Drawing]]] = {
         grid for table in contents.figures.modules for grid in module_grids(table)
     ],
 }
-_OPTIONAL = {"Figures"}
 
 
 def as_json(document: Document, figures: Figures, drawings: Sequence[Drawing]) -> dict[str, Any]:

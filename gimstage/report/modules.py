@@ -34,6 +34,11 @@ class MemoryTable:
     unlike: str | None
     rows: tuple[Memory, ...]
 
+    @property
+    def whole(self) -> Memory | None:
+        """All modules at once, whose shares the others are; None without such a row."""
+        return next((row for row in self.rows if "all modules" in row.system), None)
+
 
 @dataclass(frozen=True)
 class ModuleRow:
@@ -91,16 +96,25 @@ class ModuleTable:
 
 
 def memory_tables(report: Report) -> list[MemoryTable]:
-    """Table 2 for every base with images; without any figure of ours where there is none."""
-    return [
+    """Table 2 for every base with images; without any figure of ours where there is none.
+
+    On somebody's own data it has the rows that were run, and is left out where none is of all
+    modules at once, which it compares with.
+    """
+    tables = [
         MemoryTable(
             base,
             data=(data := report.data_title(base)),
             unlike=unlike(data, "images"),
-            rows=tuple(_memory(report, row, base) for row in MEMORY_ROWS),
+            rows=tuple(
+                memory
+                for row in MEMORY_ROWS
+                if (memory := _memory(report, row, base)).recipe or not report.is_own(base)
+            ),
         )
         for base in (*report.bases("images"),) or (None,)
     ]
+    return [table for table in tables if table.whole]
 
 
 def _memory(report: Report, row: MemoryRow, base: str | None) -> Memory:

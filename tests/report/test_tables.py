@@ -14,7 +14,7 @@ from helpers.manifests import (
     write_stage,
 )
 
-from gimstage.report import collect, summary
+from gimstage.report import collect, summary, write_report
 from gimstage.report.modules import memory_tables, module_table
 from gimstage.report.published import base_of
 from gimstage.report.tables import SystemRow, SystemTable, paper_tables
@@ -267,6 +267,45 @@ def test_memory_is_that_of_the_largest_stage(runs: Path) -> None:
 
 def memory(predicted: int, measured: int) -> dict[str, Any]:
     return {"predicted_reserved_bytes": predicted, "measured_reserved_bytes": measured}
+
+
+OWN = IMAGES | {"source": "images", "train_split": "train"}
+
+
+def test_of_own_data_only_what_was_run_is_told(tmp_path: Path) -> None:
+    write_stage(tmp_path, "cats/1", data=OWN)
+    write_probe(tmp_path, "cats/probe", {"1": 0.5, "pixels": 0.25}, data=OWN)
+    report = collect(tmp_path)
+    (only,) = paper_tables(report)
+    assert [r.system.name for r in only.rows] == [GIM, "Randomly initialised", "Pixels"]
+    assert all(r.run for r in only.rows)
+    assert memory_tables(report) == []
+    write_stage(tmp_path, "cats_simultaneous/1", data=OWN)
+    (memory,) = memory_tables(collect(tmp_path))
+    assert [r.system for r in memory.rows] == [
+        "Greedy InfoMax, all modules at once",
+        "Greedy InfoMax, first module",
+        "Greedy InfoMax, largest module",
+    ]
+
+
+def test_a_report_of_own_data_has_no_section_of_what_was_not_run(tmp_path: Path) -> None:
+    write_stage(tmp_path / "runs", "cats/1", data=OWN)
+    write_probe(tmp_path / "runs", "cats/probe", {"1": 0.5}, data=OWN)
+    write_report(collect(tmp_path / "runs"), out=tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "not run" not in text
+    assert [line for line in text.splitlines() if line.startswith("## T")] == ["## Table 1"]
+
+
+def test_own_data_beside_a_demo_leaves_the_demos_tables_whole(runs: Path) -> None:
+    before = len(row_names(runs))
+    write_stage(runs, "cats/1", data=OWN)
+    assert len(row_names(runs)) == before + 1
+
+
+def row_names(runs: Path) -> list[str]:
+    return [r.system.name for found in paper_tables(collect(runs)) for r in found.rows]
 
 
 def test_every_module_stands_beside_itself_before_training(runs: Path) -> None:
