@@ -37,6 +37,7 @@ class ArrayImages(Images):
 
     spec: ImageArraySpec
     title = OWN["images"]
+    keeps_labels = False
 
     @classmethod
     def find(cls, spec: ImageArraySpec, data: Path | None, runs: Path) -> ArrayImages:
@@ -77,16 +78,9 @@ class ArrayImages(Images):
         return self.squares.array.files
 
     def told(self, split: str) -> dict[str, str]:
-        """Which squares the split has, and their labels where a loss may learn them."""
-        own = self.split(split)
-        places = np.ascontiguousarray(self.squares.places[own.numbers])
-        told = {"samples": hashlib.sha256(places.tobytes()).hexdigest()}
-        if self.spec.label in own.columns:
-            column = own.column(str(self.spec.label))
-            digest = hashlib.sha256("\0".join(column.classes).encode("utf-8", "surrogateescape"))
-            digest.update(column.values.tobytes())
-            told["labels"] = digest.hexdigest()
-        return told
+        """Which squares the split has: a digest over their places in the array."""
+        places = np.ascontiguousarray(self.squares.places[self.split(split).numbers])
+        return {"samples": hashlib.sha256(places.tobytes()).hexdigest()}
 
     def notes(self) -> list[str]:
         """How the splits are told, and whether images show anything; see `DataSet`."""
@@ -146,7 +140,7 @@ class ImportedArray(Imported, ArrayImages):
         return self.store.chunk_files
 
     def told(self, split: str) -> dict[str, str]:
-        """Which squares the split has, and their labels where a loss may learn them."""
+        """Which squares the split has; see `ArrayImages`."""
         return ArrayImages.told(self, split)
 
     def notes(self) -> list[str]:

@@ -138,8 +138,19 @@ def test_arrays_beside_it_are_labels_and_tell_the_splits(tmp_path: Path) -> None
     assert data.split("test").column("digit").values.tolist() == [1, 0, 2, 1, 0]
     assert data.labels is not None
     assert data.labels.tolist() == [0, 2, 1, 0, 2]
-    other = images(tmp_path, array="set.npz/x")
-    assert data.told("train").keys() - other.told("train").keys() == {"labels"}
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.zarr"])
+def test_labels_have_a_digest_of_their_own(tmp_path: Path, name: str) -> None:
+    saved(tmp_path / name, X)
+    digests = set()
+    for labels in (np.arange(10) % 3, np.arange(10) % 2):
+        np.save(tmp_path / "digit.npy", labels)
+        data = made(tmp_path, array=name, label="digit")
+        digests.add((data.fingerprint("test", tmp_path), data.learned_sha256("sample")))
+    (one, first), (other, second) = digests
+    assert one == other
+    assert first != second
 
 
 def refusal(root: Path, **keys: Any) -> str:
