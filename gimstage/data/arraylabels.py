@@ -115,8 +115,10 @@ class Told:
 
 def cell_of(value: Any) -> str | None:
     """A value as a text; whole numbers without a point, None for a gap, which is NaN or empty."""
-    if value != value:
+    if value is None or value != value:  # a time that is none becomes None
         return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip() or None

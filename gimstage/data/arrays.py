@@ -166,14 +166,23 @@ def _nothing(path: Path, name: str) -> DataError:
 
 
 def _members(path: Path) -> list[str]:
-    """The arrays, or what may hold some, in a folder or an npz file, sorted."""
+    """The arrays, or what may hold some, in a folder or an npz file, sorted.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     if path.is_dir():
         there = (p for p in path.iterdir() if p.suffix in _ENDINGS or _is_zarr(p))
         return sorted(p.name for p in there if p.stem not in _TOLD)
     if path.suffix.lower() in numbers.ENDINGS:
         return numbers.names_in(path)
-    with zipfile.ZipFile(path) as archive:
-        return sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
+    with reading(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise _damaged(str(path), str(error)) from error
+    return sorted(name.removesuffix(".npy") for name in names if name.endswith(".npy"))
 
 
 def _is_zarr(path: Path) -> bool:

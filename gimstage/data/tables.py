@@ -8,6 +8,7 @@ by semicolons. Imports `errors` and its neighbours only; pyarrow where a table i
 
 import csv
 import io
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -56,10 +57,10 @@ class Table:
         for name in names:
             if name in self.columns:
                 return name
-        found = f"no column '{names[0]}', but {', '.join(self.columns)}"
-        cure = nearest(names[0], self.columns)
-        if self.path.suffix.lower() != ".parquet":
-            old = next(iter(self.columns))
+        found = f"no column '{names[0]}', but {', '.join(self.columns) or 'none with a name'}"
+        cure = nearest(names[0], self.columns) if self.columns else "name the columns"
+        old = next(iter(self.columns), "")
+        if self.path.suffix.lower() != ".parquet" and re.fullmatch(r"[\w -]+", old):
             command = shlex.join(["sed", "-i", f"1s/{old}/{names[0]}/", str(self.path)])
             cure = f"if '{old}' is that column: `{command}`"
         raise DataError(str(self.path), found, f"a column '{names[0]}'", cure)

@@ -72,8 +72,8 @@ def _offsets(found: dict[str, OpenArray], shape: tuple[int, ...]) -> str | None:
 
 def _as_long(found: dict[str, OpenArray], inside: str) -> bool:
     """Whether another array has one number for each along the first axis of this one."""
-    count = found[inside].shape[0]
-    return any(array.shape == (count,) for name, array in found.items() if name != inside)
+    count = found[inside].shape[:1]
+    return any(array.shape == count for name, array in found.items() if name != inside)
 
 
 def axes_of(shape: tuple[int, ...], *, labelled: bool, joined: bool) -> Axes:

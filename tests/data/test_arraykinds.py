@@ -74,3 +74,10 @@ def test_a_container_of_samples_is_to_be_written_out_first(tmp_path: Path) -> No
     assert str(caught.value).endswith(
         f"; write its samples out to a new folder: `gimstage data import {tmp_path} NEW`"
     )
+
+
+def test_an_npz_file_that_is_none_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"none")
+    with pytest.raises(DataError) as caught:
+        source_in(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}/x.npz: it is cut short or damaged (")

@@ -195,3 +195,16 @@ def test_braces_that_hold_no_name_are_refused(root, piece) -> None:
         f"pattern = \"x{piece}.wav\": '{shown}'; expected names in braces, each once, such as "
         "{speaker}; correct pattern in data.toml"
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "found", "cure"),
+    [
+        (" , ", "none with a name", "name the columns"),
+        ("a/b,who", "a/b, who", "choose from: a/b, who"),
+    ],
+)
+def test_columns_that_sed_cannot_rename_are_left_to_the_owner(root, header, found, cure) -> None:
+    assert refusal(root, f"{header}\ntwo.wav,anna\n") == (
+        f"labels.csv: no column 'path', but {found}; expected a column 'path'; {cure}"
+    )

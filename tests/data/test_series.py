@@ -123,6 +123,14 @@ def test_what_cannot_be_read_beside_an_array_is_no_label(root: Path) -> None:
     assert list(SeriesSplit(series(root), "train").columns) == ["hand"]
 
 
+def test_labels_of_bytes_are_read_as_text_and_a_time_that_is_none_is_a_gap(root: Path) -> None:
+    np.save(root / "bird.npy", np.array([b"owl", b"jay"] * (N // 2)))
+    np.save(root / "day.npy", np.array(["NaT", "2020-01-01"] * (N // 2), "M8[D]"))
+    train = SeriesSplit(series(root), "train")
+    assert train.column("bird").classes == ("jay", "owl")
+    assert train.column("day").classes == ("2020-01-01",)
+
+
 def test_a_table_labels_sequences_in_order_and_may_tell_their_split(root: Path) -> None:
     lines = [f"{'test' if n == 4 else 'train'},{'ab'[n % 2]}" for n in range(N)]
     (root / "labels.csv").write_text("\n".join(["split,hand", *lines]))
