@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,14 +85,19 @@ def draw_losses(report: Report, base: str, folder: Path) -> Drawing | None:
             [
                 f"Means over seeds, the range of the seeds shaded. {runs}."
                 + of_data(report.data_title(base)),
-                "The paper's tables are of simultaneous runs.",
-                *(f"Not run: {arm}." for arm in lacking),
+                *([] if report.is_own(base) else _beside_paper(lacking)),
                 *_without_validation(arms, modules),
             ]
         ),
         f"Line charts of the loss against the training step, one for each of {len(modules)} "
         f"modules. {_last_losses(arms, modules)}",
     )
+
+
+def _beside_paper(lacking: Sequence[str]) -> list[str]:
+    """How the paper trained, and which ways to train were not run here."""
+    said = "The paper's tables are of simultaneous runs."
+    return [said, *(f"Not run: {arm}." for arm in lacking)]
 
 
 def _arms(report: Report, base: str) -> tuple[list[Arm], list[str]]:

@@ -83,7 +83,7 @@ class SystemTable:
 def paper_tables(report: Report) -> list[SystemTable]:
     """Tables 1, 3 and 4 for every base; without any figure of ours where no base was run.
 
-    A table on somebody's own data has the rows that were run, and none without any.
+    A table on somebody's own data has the rows with a figure of ours, and none is made without any.
     """
     tables = [
         _paper_table(report, paper, base)
@@ -115,7 +115,7 @@ def _paper_table(report: Report, paper: PaperTable, base: str | None) -> SystemT
 def _rows(report: Report, system: System, base: str | None) -> list[SystemRow]:
     """A row per group of the system's recipes; one without figures of ours where none was run.
 
-    On somebody's own data there is none where none was run.
+    On somebody's own data there are none but those with a figure.
     """
     tasks = system.recipes
     groups = {task: report.of(f"{base}{suffix}") if base else [] for task, suffix in tasks.items()}
@@ -124,8 +124,9 @@ def _rows(report: Report, system: System, base: str | None) -> list[SystemRow]:
         substitute, groups = system.substitute, {task: report.of(base) for task in tasks}
     turns = [dict(zip(tasks, turn, strict=True)) for turn in zip_longest(*groups.values())]
     rows = [_row(report, system, turn, substitute, base) for turn in turns]
-    lacking = [] if report.is_own(base) else [SystemRow(system, {}, ())]
-    return [row for row in rows if row.run] or lacking
+    if report.is_own(base):
+        return [row for row in rows if row.cells]
+    return [row for row in rows if row.run] or [SystemRow(system, {}, ())]
 
 
 def _row(

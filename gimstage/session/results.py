@@ -297,7 +297,8 @@ class ReportPage(Answer[dict[str, str]]):
 
     Args:
         page: path of index.html.
-        rows: a row for each system of tables 1, 3 and 4.
+        rows: a row for each system of tables 1, 3 and 4; none for data of somebody's own that
+            the paper's tasks say nothing of.
     """
 
     def __init__(self, page: Path, rows: Sequence[dict[str, str]]) -> None:
@@ -310,7 +311,8 @@ class ReportPage(Answer[dict[str, str]]):
         if any("(" in row["published"] for row in rows):
             notes.append("in brackets: published on other data, no measure of these runs")
         note = "\n".join([*notes, f"the report: {page}"])
-        super().__init__(rows, Table("published and ours", columns, cells, note=note))
+        table = Table("published and ours", columns, cells, note=note)
+        super().__init__(rows, table if rows else note)
 
     def as_json(self) -> dict[str, Any]:
         """The page's path and the rows as plain JSON values."""

@@ -298,10 +298,17 @@ def test_a_report_of_own_data_has_no_section_of_what_was_not_run(tmp_path: Path)
     assert [line for line in text.splitlines() if line.startswith("## T")] == ["## Table 1"]
 
 
+def test_of_own_labels_that_the_paper_has_not_there_is_no_table(tmp_path: Path) -> None:
+    write_stage(tmp_path, "cats/1", data=OWN)
+    write_probe(tmp_path, "cats/probe", {"1": 0.5}, task="colour", data=OWN)
+    assert summary(collect(tmp_path)) == []
+
+
 def test_own_data_beside_a_demo_leaves_the_demos_tables_whole(runs: Path) -> None:
     before = len(row_names(runs))
     write_stage(runs, "cats/1", data=OWN)
-    assert len(row_names(runs)) == before + 1
+    write_probe(runs, "cats/probe", {"1": 0.5}, data=OWN)
+    assert len(row_names(runs)) == before + 2
 
 
 def row_names(runs: Path) -> list[str]:

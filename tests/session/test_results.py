@@ -269,3 +269,7 @@ def test_a_report_says_whose_data_it_is_and_what_brackets_mean() -> None:
         "data of demo: own images\n"
         "in brackets: published on other data, no measure of these runs\nthe report: page"
     )
+
+
+def test_without_a_row_of_the_papers_tables_only_the_page_is_named() -> None:
+    assert ReportPage(Path("out/index.html"), []).shown == ("the report: out/index.html",)
