@@ -1,5 +1,8 @@
 """Image files of somebody's own: imported, and cut from, against what Pillow and memcpy take.
 
+Crops are held against two things: the same crops, mirrored alike, out of an array in memory, which
+tells what the store costs; and one copy of as many bytes in a row, which no crop is.
+
 Takes about a minute and 300 MB of the temporary folder's disk.
 """
 
@@ -13,6 +16,7 @@ import numpy as np
 from common import Row, medians
 from PIL import Image
 
+from gimstage.data.splits import ImageSplit
 from gimstage.draws import generator
 from gimstage.inputs import OwnImages
 from gimstage.inputs.ahead import cores
@@ -86,9 +90,29 @@ def importing(folder: Path, runs: Path) -> Row:
     return Row("import of JPEG files / Pillow's decode and resize", ours / theirs, 1.15, True, note)
 
 
+class Held(ImageSplit):
+    """The images of a split, in memory."""
+
+    ids = ()
+
+    def __init__(self, split: ImageSplit) -> None:
+        self.root, self.name, self.scale = split.root, split.name, split.scale
+        self.size_px, self.channels, self.dtype = split.size_px, split.channels, split.dtype
+        self.images = np.stack([split.image(index) for index in range(len(split))])
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        """One image, (C, size_px, size_px)."""
+        return self.images[index]
+
+
 def reading(folder: Path, data: OwnImages) -> Iterator[Row]:
-    """Random crops of the store, half of them mirrored, against memcpy and against the files."""
+    """Random crops of the store, half of them mirrored, against memory and against the files."""
     live, source = data.spec.live_views(), data.source()
+    held = data.pixels(Held(data.train))
     rng, every = np.random.default_rng(1), sorted(folder.iterdir())
     drawn = [rng.integers(0, len(data.train), BATCH) for _ in range(BATCHES)]
     places = [live.draw(generator(1, "bench", at), each) for at, each in enumerate(drawn)]
@@ -99,6 +123,10 @@ def reading(folder: Path, data: OwnImages) -> Iterator[Row]:
         for each in places:
             source.fill(buffer, each)
 
+    def cut_held() -> None:
+        for each in places:
+            held.fill(buffer, each)
+
     def copy() -> None:
         for each in copied:
             buffer.numpy()[...] = each
@@ -107,8 +135,11 @@ def reading(folder: Path, data: OwnImages) -> Iterator[Row]:
         for number in drawn[0][:8]:
             decoded(every[number])
 
-    ours, memcpy, files = medians(cut, copy, decode, rounds=15)
+    ours, memory, memcpy, files = medians(cut, cut_held, copy, decode, rounds=15)
     per_s = BATCHES * BATCH / ours
     note = f"{per_s:,.0f} crops of {CROP_PX} px a second, {per_s * buffer[0].nbytes / 1e9:.1f} GB/s"
+    yield Row(
+        "random crops of imported images, warm / of an array in memory", memory / ours, 0.5, False
+    )
     yield Row("random crops of imported images, warm / memcpy", memcpy / ours, 0.5, False, note)
     yield Row("the same / decoding the files", files / 8 * per_s, 20, False, "on one core")

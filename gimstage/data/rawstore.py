@@ -39,7 +39,7 @@ from gimstage.files import (
 CHUNK_BYTES = 1 << 24  # about so many; a row that is larger is a chunk of its own
 RECORD_BYTES = 1 << 30
 KEPT_BYTES = 1 << 24  # of rows that were looked at, which may stay mapped
-MOST_OPEN = 200  # chunks at a time, and as many mapped; a process may open about a thousand
+MOST_OPEN = 200  # chunks mapped at a time; a process may open about a thousand files
 FORMAT = 1
 
 Item = dict[str, Any]  # what an import says of one item: its id, its rows, why it was left out
@@ -76,19 +76,6 @@ class RawLayout:
         return folder.joinpath(self.name, "c", str(number), *("0" for _ in self.row_shape))
 
 
-class _OpenFile:
-    """A file that is closed when nobody reads it any more, whichever thread was the last."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with reading(path):
-            self.descriptor = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
 class RawStore:
     """A finished raw store.
 
@@ -109,16 +96,14 @@ class RawStore:
         self.folder, self.record = folder, read_record(folder)
         self.layout = layout = layout_of(self.record)
         self.rows = int(self.record["rows"])
-        self._dtype = np.dtype(layout.dtype)
         self._touched: dict[int, mmap.mmap] = {}
         self._touched_bytes = 0
         self._chunk_rows = layout.chunk_rows
-        chunk_bytes = self._chunk_rows * layout.row_bytes
-        for path in self.chunk_files.values():
-            size = path.stat().st_size if path.is_file() else None
-            if size != chunk_bytes:
-                found = "missing" if size is None else f"{size:,} bytes"
-                raise damaged(folder, path, found, f"{chunk_bytes:,} bytes")
+        self._chunk_bytes = self._chunk_rows * layout.row_bytes
+        for chunk, path in enumerate(self.chunk_files.values()):
+            if not path.is_file():
+                raise damaged(folder, path, "missing", f"{self._chunk_bytes:,} bytes")
+            self._refuse_cut(chunk, path.stat().st_size)
 
     @cached_property
     def chunk_files(self) -> dict[str, Path]:
@@ -130,12 +115,9 @@ class RawStore:
         return {str(path.relative_to(self.folder)): path for path in paths}
 
     def row(self, number: int) -> NDArray[Any]:
-        """One row, mapped and not copied."""
+        """One row, mapped and not copied; raises as `read`."""
         chunk, at = divmod(number, self._chunk_rows)
-        rows, pages = self._mapped(chunk)
-        self._touched[chunk] = pages
-        self._touched_bytes += self.layout.row_bytes
-        row: NDArray[Any] = rows[at]
+        row: NDArray[Any] = self._looked_at(chunk, 1)[at]
         return row
 
     def release(self) -> None:
@@ -153,38 +135,26 @@ class RawStore:
     def read(self, first: int, out: NDArray[Any]) -> None:
         """Fill `out` (n, …) with the rows from `first`, converted to its dtype.
 
-        The files are read and not mapped: pages that are mapped count as memory of this process,
-        however many of them it has long done with.
-
         Raises:
             DamagedCacheError: a chunk has become shorter.
-            DataError: a chunk cannot be read.
+            DataError: a chunk cannot be opened.
         """
         done = 0
         while done < len(out):
             chunk, at = divmod(first + done, self._chunk_rows)
             count = min(len(out) - done, self._chunk_rows - at)
-            out[done : done + count] = self._read(chunk, at, count)
+            out[done : done + count] = self._looked_at(chunk, count)[at : at + count]
             done += count
+            self.release()
 
-    def _read(self, chunk: int, at: int, count: int) -> NDArray[Any]:
-        """So many rows of a chunk, as they are stored."""
-        rows = np.empty((count, *self.layout.row_shape), self._dtype)
-        file = self._opened(chunk)  # a name, so that it stays open while it is read
-        try:
-            size = os.preadv(file.descriptor, [rows.data], at * self.layout.row_bytes)
-        except OSError as error:
-            with reading(file.path):
-                raise error
-        if size != rows.nbytes:
-            found, expected = f"{size:,} bytes at row {at:,}", f"{rows.nbytes:,}"
-            raise damaged(self.folder, file.path, found, expected)
-        return rows
-
-    @cached_property
-    def _opened(self) -> Callable[[int], _OpenFile]:
-        """Chunks by number, those read last, as opening takes longer than reading a crop."""
-        return lru_cache(MOST_OPEN)(lambda n: _OpenFile(self.layout.chunk_path(self.folder, n)))
+    def _looked_at(self, chunk: int, rows: int) -> NDArray[Any]:
+        """A chunk, mapped, of which so many rows will be looked at."""
+        mapped, pages = self._mapped(chunk)
+        # To look at pages behind the end of a file ends the process, with no word of why.
+        self._refuse_cut(chunk, pages.size())
+        self._touched[chunk] = pages
+        self._touched_bytes += rows * self.layout.row_bytes
+        return mapped
 
     @cached_property
     def _mapped(self) -> Callable[[int], tuple[NDArray[Any], mmap.mmap]]:
@@ -195,8 +165,15 @@ class RawStore:
         path = self.layout.chunk_path(self.folder, chunk)
         shape = (self._chunk_rows, *self.layout.row_shape)
         with reading(path), path.open("rb") as file:
+            self._refuse_cut(chunk, os.fstat(file.fileno()).st_size)
             pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return np.frombuffer(pages, self.layout.dtype).reshape(shape), pages
+
+    def _refuse_cut(self, chunk: int, size: int) -> None:
+        if size != self._chunk_bytes:
+            path = self.layout.chunk_path(self.folder, chunk)
+            found, expected = f"{size:,} bytes", f"{self._chunk_bytes:,} bytes"
+            raise damaged(self.folder, path, found, expected)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -140,14 +140,17 @@ def test_released_rows_count_as_no_memory_of_the_process(tmp_path: Path) -> None
     assert looked - mapped_bytes() > 1 << 23
 
 
-def test_a_chunk_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("was_mapped", [False, True])
+def test_a_chunk_that_is_cut_while_it_is_read_is_named(tmp_path: Path, *, was_mapped: bool) -> None:
     import_all(tmp_path / "x.zarr")
     store, chunk = RawStore(tmp_path / "x.zarr"), tmp_path / "x.zarr/sound/c/1/0"
+    if was_mapped:
+        store.read(8, np.empty((1, 2), "<i2"))
     chunk.write_bytes(chunk.read_bytes()[:12])
     with pytest.raises(DamagedCacheError) as caught:
         store.read(10, np.empty((6, 2), "<i2"))
     cure = f"run `rm -r {tmp_path}/x.zarr`: the next command imports it again"
-    assert str(caught.value) == f"{chunk}: 4 bytes at row 2; expected 24; {cure}"
+    assert str(caught.value) == f"{chunk}: 12 bytes; expected 32 bytes; {cure}"
 
 
 def test_an_import_of_something_else_begins_anew(tmp_path: Path) -> None:
