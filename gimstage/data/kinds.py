@@ -24,6 +24,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 LITTER = "._"  # how macOS begins the names of what it leaves beside files on foreign disks
 
 _PIXELS = "_X.bin"
+_ARRAYS, _STORE = (".npy", ".npz", ".csv", ".tsv"), ".zarr"
 _LISTS = ("train_split.txt", "test_split.txt")
 _DEPTHS = (2, 3, 4)  # of the folder of a LibriSpeech tree above its sound: SPLIT/SPEAKER/CHAPTER
 _LOOKED_AT = 100_000  # files of a folder that holds neither
@@ -110,9 +111,13 @@ def ending(name: str) -> str:
 
 
 def data_folders(file: Path) -> list[Path]:
-    """Where the data may begin that a file belongs to; nowhere for a file of neither layout."""
+    """Where the data may begin that a file belongs to; nowhere for a file of no known layout."""
     if file.name.endswith(_PIXELS):
         return [file.parent]
+    if ending(file.name) in _ARRAYS:
+        return [file, *file.parents[:2]]
+    if stores := [folder for folder in file.parents if folder.suffix == _STORE]:
+        return [stores[-1], stores[-1].parent]
     depths: Iterable[int] = _DEPTHS if ending(file.name) == FLAC else ()
     return [file.parents[depth] for depth in depths if len(file.parents) > depth]
 

@@ -206,7 +206,13 @@ class Imported(DataSet):
         if self.identity != writer.identity:
             found, cure = "files changed while they were imported", "run the same command again"
             raise DataError(str(self.root), found, "files that stay as they are", cure)
-        writer.finish(self.columns(writer.all_items), {"source": self.spec.source})
+        writer.finish(
+            self.columns(writer.all_items),
+            {"source": self.spec.source},
+            source=self.spec.source,
+            root=str(self.root.absolute()),
+            finding=self.spec.finding(),
+        )
 
     def _imported(
         self, writer: RawWriter, id_: str, blocks: Iterator[NDArray[Any]], watch: Watch

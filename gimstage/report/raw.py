@@ -7,9 +7,11 @@ from pathlib import Path
 
 from gimstage.data.digests import remembered_files
 from gimstage.data.kinds import data_folders
-from gimstage.errors import DataError
+from gimstage.data.rawstore import read_record
+from gimstage.errors import DamagedCacheError, DataError
 from gimstage.inputs import DataSet, find_data, memo_path
 from gimstage.runs.manifest import Manifest
+from gimstage.specs import DataSpec
 
 
 def find_raw(manifest: Manifest, root: Path, data: Path | None) -> DataSet | None:
@@ -24,12 +26,25 @@ def find_raw(manifest: Manifest, root: Path, data: Path | None) -> DataSet | Non
         StaleCacheError: this release cannot read what the stage says of its data.
     """
     spec = manifest.chain().data
-    for folder in dict.fromkeys(_folders(root, data)):
+    told = [(folder, spec) for folder in dict.fromkeys(_folders(root, data))]
+    for folder, found in [*_imported(spec, root), *told]:
         with suppress(DataError):
-            data_set = find_data(spec, folder, root)
+            data_set = find_data(found, folder, root)
             if data_set.fingerprint(spec.train_split, root) == manifest.data_sha256:
                 return data_set
     return None
+
+
+def _imported(spec: DataSpec, root: Path) -> Iterator[tuple[Path, DataSpec]]:
+    """Where files lie that were imported, and how they were found there, as the imports recorded.
+
+    Such data is looked for nowhere else but where it is told: a look through a folder takes long.
+    """
+    for path in sorted((root / "data").glob("*.zarr/import.json")):
+        with suppress(DataError, DamagedCacheError):
+            record = read_record(path.parent)
+            if record.get("source") == spec.source:
+                yield Path(record["root"]), spec.model_copy(update=record["finding"])
 
 
 def _folders(root: Path, data: Path | None) -> Iterator[Path]:

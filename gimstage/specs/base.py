@@ -66,6 +66,10 @@ class Spec(BaseModel):
         """
         return self.model_dump(mode="json", exclude=exclude, context=_IDENTITY)
 
+    def finding(self) -> dict[str, Any]:
+        """The keys that only tell how files are found, and their plain JSON values."""
+        return self.model_dump(mode="json", include=self._marked(FINDING))
+
     def as_probed(self) -> dict[str, Any]:
         """The table as it enters the identities of probes: without what only training sees."""
         return self.model_dump(mode="json", context=_PROBED)

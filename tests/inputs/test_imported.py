@@ -77,6 +77,9 @@ class Spec:
     def model_dump(self) -> dict[str, Any]:
         return {"on_bad": self.on_bad}
 
+    def finding(self) -> dict[str, Any]:
+        return self.model_dump()
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

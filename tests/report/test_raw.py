@@ -2,18 +2,23 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.digests import fingerprint
 from helpers.manifests import IMAGES, write_stage
+from PIL import Image
 
 from gimstage.data.demo import write_demo
 from gimstage.data.digests import Digests
+from gimstage.data.kinds import data_folders
 from gimstage.data.stl10 import files
-from gimstage.inputs import memo_path
+from gimstage.inputs import find_data, memo_path
+from gimstage.progress import Watch
 from gimstage.report.raw import find_raw
 from gimstage.runs.folder import RunFolder
 from gimstage.runs.manifest import Manifest
+from gimstage.specs import OwnImagesSpec
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +109,42 @@ def test_a_memo_that_says_nothing_is_as_good_as_none(
     (runs / "data").mkdir(parents=True)
     (runs / "data/fingerprints.json").write_text(memo)
     assert find_raw(manifest, runs, None) is None
+
+
+def test_images_that_were_imported_are_found_where_they_were_imported_from(
+    tmp_path: Path, runs: Path
+) -> None:
+    table: dict[str, Any] = IMAGES | {"source": "images", "size_px": 88, "fit": "crop"}
+    table |= {"train_split": "train"}
+    spec = OwnImagesSpec.model_validate(table | {"table": "words.csv"})
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(6):
+        image = Image.new("L", (88, 99 + number), number)
+        image.save(photos / f"{number}.png")
+    lines = [f"{n}.png,{'test' if n % 2 else 'train'}\n" for n in range(6)]
+    (photos / "words.csv").write_text("path,split\n" + "".join(lines))
+    data = find_data(spec, photos, runs)
+    data.make(Watch())
+    sha = data.fingerprint("train", runs)
+    folder = write_stage(runs, "small/1", data=spec.identity(), data_sha256=sha)
+    manifest = RunFolder(folder).manifest()
+    assert manifest is not None
+    found = find_raw(manifest, runs, None)
+    assert found is not None
+    assert found.root == photos
+    (photos / "1.png").unlink()
+    assert find_raw(manifest, runs, None) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "folders"),
+    [
+        ("a/b/c.npy", ["a/b/c.npy", "a/b", "a"]),
+        ("a/b/x.zarr/eeg/c/0/0", ["a/b/x.zarr", "a/b"]),
+        ("a/b/train_X.bin", ["a/b"]),
+        ("a/b/notes.txt", []),
+    ],
+)
+def test_a_files_data_begins_in_the_folders_of_its_layout(file: str, folders: list[str]) -> None:
+    assert data_folders(Path(file)) == list(map(Path, folders))
