@@ -114,6 +114,11 @@ class RawStore:
         )
         return {str(path.relative_to(self.folder)): path for path in paths}
 
+    @property
+    def written_sha256(self) -> dict[Path, str]:
+        """The digest of every chunk as it was written."""
+        return dict(zip(self.chunk_files.values(), self.record["sha256_of_chunks"], strict=True))
+
     def row(self, number: int) -> NDArray[Any]:
         """One row, mapped and not copied; raises as `read`."""
         chunk, at = divmod(number, self._chunk_rows)

@@ -11,6 +11,7 @@ Reading has two halves: `fill` puts raw values into a reused CPU buffer, on a wo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -253,6 +254,15 @@ class DataSet(ABC):
 
     def told(self, split: str) -> dict[str, str]:
         """What no file says of a split, such as which samples it has: digests by name."""
+        return {}
+
+    @property
+    def written_sha256(self) -> Mapping[Path, str]:
+        """What files that the tool has written itself held then, by their digests; none as a rule.
+
+        Raises:
+            DataError: as `files`.
+        """
         return {}
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -81,6 +82,11 @@ class LargeImages(Images):
     def files(self, split: str) -> dict[str, Path]:
         """The chunks of the store, whichever split is asked for."""
         return self.store.chunk_files
+
+    @property
+    def written_sha256(self) -> Mapping[Path, str]:
+        """What the chunks held when they were written."""
+        return self.store.written_sha256
 
     def told(self, split: str) -> dict[str, str]:
         """Which images of the store are a split's, and of which classes."""

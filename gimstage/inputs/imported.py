@@ -262,6 +262,11 @@ class Imported(DataSet):
         """The chunks of the store, whichever split is asked for."""
         return self.store.chunk_files
 
+    @property
+    def written_sha256(self) -> Mapping[Path, str]:
+        """What the chunks held when they were written."""
+        return self.store.written_sha256
+
     def told(self, split: str) -> dict[str, str]:
         """Which samples the split has, and in which order: a digest over their ids."""
         ids = "\0".join(self.split(split).ids)

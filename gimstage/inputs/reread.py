@@ -57,12 +57,26 @@ class Reread:
         digests = self.data.digests(self.runs)
         with _made_again(self.data):
             digests.compare(self._paths, heard)
+            _refuse_damaged(self.data)
         digests.keep()
 
     def recheck(self) -> None:
         """Read those files again that were touched since; raises as `compare`."""
         with _made_again(self.data):
             self.data.digests(self.runs).compare(self._paths)
+
+
+def _refuse_damaged(data: DataSet) -> None:
+    """Refuse what is other than the tool wrote it, however it came to be so.
+
+    Raises:
+        ChangedDataError: names the file.
+    """
+    for path, expected in data.written_sha256.items():
+        if (digest := read_digest(path)) != expected:
+            found = f"its bytes have the SHA-256 {digest[:12]}…"
+            was, cure = f"{expected[:12]}…, as when it was written", "restore it from its source"
+            raise ChangedDataError(str(path), found, was, cure)
 
 
 @contextmanager
@@ -112,6 +126,9 @@ def verify_data(
                 data.digests(runs).compare(parts[name].values())
                 raise _other(data, _title(name), record, read=read, expected=expected)
 
+    if named:
+        with _made_again(data):
+            _refuse_damaged(data)
     _verify_labels(data, records)
 
 

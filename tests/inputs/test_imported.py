@@ -12,11 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 import gimstage.data.rawstore
+from gimstage.data.digests import read_digest
 from gimstage.data.files import BadFileError
 from gimstage.data.rawstore import RawLayout
 from gimstage.data.splits import Split
-from gimstage.errors import DataError
+from gimstage.errors import ChangedDataError, DataError
 from gimstage.inputs import Imported
+from gimstage.inputs.reread import Reread
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe.identity import UNKNOWN
 
@@ -222,6 +224,20 @@ def test_the_fingerprint_is_of_rows_and_samples(folder: Path) -> None:
     assert imported(folder).fingerprint("train", runs) == before
     (folder / "b.txt").rename(folder / "bb.txt")
     assert imported(folder).fingerprint("train", runs) != before
+
+
+def test_a_chunk_that_is_not_as_it_was_written_is_refused_whatever_its_time(folder: Path) -> None:
+    runs = folder.parent / "runs"
+    (chunk,) = imported(folder).store.chunk_files.values()
+    written = read_digest(chunk)[:12]
+    chunk.write_bytes(b"\7" + chunk.read_bytes()[1:])
+    data = imported(folder)
+    with pytest.raises(ChangedDataError) as caught:
+        Reread(data, ("train",), phones=False, runs=runs).compare(Watch(), "verify")
+    assert str(caught.value) == (
+        f"{chunk}: its bytes have the SHA-256 {read_digest(chunk)[:12]}…; expected {written}…, as "
+        f"when it was written; run `rm -r {data.folder}`: the next command imports it again"
+    )
 
 
 def test_no_file_at_all_is_refused(folder: Path) -> None:
