@@ -181,11 +181,20 @@ def _look(root: Path, endings: Collection[str]) -> tuple[dict[str, Path], Left, 
         for name in names:
             kind = ending(name.removeprefix(LITTER))
             if kind in endings and not name.startswith(LITTER):
-                id_ = name if below == os.curdir else f"{below}/{name}"
-                found[normal(id_)] = Path(folder, name)
+                id_ = normal(name if below == os.curdir else f"{below}/{name}")
+                if id_ in found:
+                    _refuse_same(Path(folder, name), found[id_])
+                found[id_] = Path(folder, name)
             elif kind and kind not in TOLD:
                 left[".", f"{LITTER}* of macOS" if name.startswith(LITTER) else kind] += 1
     return dict(sorted(found.items())), left, links
+
+
+def _refuse_same(path: Path, other: Path) -> NoReturn:
+    where, found = str(path.parent), f"two files are called '{normal(path.name)}'"
+    one, two = sorted(map(os.fsencode, (path.name, other.name)))
+    cure = f"rename one: their bytes are {one!r} and {two!r}"
+    raise DataError(where, found, "names that differ once their accents are composed", cure)
 
 
 def _nothing(root: Path, endings: Collection[str], links: list[Path]) -> DataError:

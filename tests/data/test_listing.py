@@ -191,3 +191,15 @@ def test_a_file_in_place_of_its_folder_is_refused(tmp_path: Path) -> None:
         f"{tmp_path}/a.wav: it is a file; expected the folder that holds the files; give that: "
         f"--data {tmp_path}"
     )
+
+
+def test_names_that_differ_in_how_an_accent_is_written_are_refused(tmp_path) -> None:
+    made(tmp_path, "\u00e9.png", "e\u0301.png")
+    if len(list(tmp_path.iterdir())) < 2:
+        pytest.skip("this file system takes both for one name")
+    with pytest.raises(DataError) as caught:
+        listing(tmp_path, PNG)
+    assert str(caught.value) == (
+        f"{tmp_path}: two files are called '\u00e9.png'; expected names that differ once their "
+        r"accents are composed; rename one: their bytes are b'e\xcc\x81.png' and b'\xc3\xa9.png'"
+    )
