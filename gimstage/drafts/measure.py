@@ -82,10 +82,10 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 def _decoded(data: Imported, split: Split, chosen: Sequence[int]) -> Iterator[NDArray[Any]]:
     """The values of the files of some samples, (C, …), as far as they can be read."""
-    own = set(split.ids)
-    files = [path for id_, path in data.originals.items() if id_ in own]
-    # Images that are cut into many have other ids: all files are looked at then, each a little.
-    paths = [files[index] for index in chosen] if files else list(data.originals.values())
+    files, ids = data.originals, split.ids
+    names = [ids[at] if ids[at] in files else ids[at].rpartition("#")[0] for at in chosen]  # a tile
+    # The chunks of an array are not called as its samples are: all are looked at then.
+    paths = [files[name] for name in dict.fromkeys(names) if name in files] or [*files.values()]
     scale = split.scale if isinstance(split, ImageSplit) else SOUND_SCALE
     for blocks in data.decoded(paths):
         with suppress(BadFileError):
