@@ -1,6 +1,7 @@
 """What a stage reads: raw data, the stored features of the stage before, or those recomputed.
 
 base      what all of it has in common
+labels    what labels tell, for identities and losses
 draws     which samples a training sees, and which places of them
 ahead     batches read ahead, and moved to the device
 reread    that data still is what its fingerprint says, before it is trained on and after

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from gimstage.data.digests import Digests
-from gimstage.data.splits import SequenceSplit, Split
+from gimstage.data.splits import Split
 from gimstage.data.titles import OWN
 from gimstage.device import to_fastest_layout
 from gimstage.errors import DataError, NoLabelsError
 from gimstage.inputs.draws import Division, Places, TrainingDraws, divided
 from gimstage.inputs.handoff import HandOff
+from gimstage.inputs.labels import labels_digest
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule
 from gimstage.modules.base import Reads
@@ -37,6 +38,7 @@ from gimstage.specs import DataSpec
 from gimstage.stack import TILE_UNITS
 from gimstage.views import Ints, StoredMaps, StoredSpans, StoredViews
 
+OUTDATED = "of files that changed since they were imported"  # in place of a digest
 LOOKED_AT = 16  # samples, to say whether data is black or silent
 
 
@@ -133,6 +135,11 @@ class DataSet(ABC):
     def is_made(self) -> bool:
         """Whether its files are there; False where `make` has still to write them."""
         return not self.own or self.root.exists()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it was made, but of files that have changed since; never as a rule."""
+        return False
 
     def make(self, watch: Watch) -> None:
         """Write the data unless it is there, before anything works on it; looking never does.
@@ -288,10 +295,10 @@ class DataSet(ABC):
     def fingerprint(self, split: str, runs: Path) -> str:
         """SHA-256 of a split's content, remembered below the runs folder; raises as `files`.
 
-        UNKNOWN where the data is not made.
+        UNKNOWN where the data is not made, OUTDATED where it was made of other files.
         """
         if not self.is_made:
-            return UNKNOWN
+            return OUTDATED if self.is_outdated else UNKNOWN
         return self.digests(runs).fingerprint(self.files(split), self.told(split))
 
     def phones_fingerprint(self, runs: Path) -> str | None:
@@ -314,7 +321,7 @@ class DataSet(ABC):
             return UNKNOWN
         asked = (label, per, split)
         if asked not in self._labels_sha256:
-            self._labels_sha256[asked] = _labels_sha256(self.split(split), label, per)
+            self._labels_sha256[asked] = labels_digest(self.split(split), label, per)
         return self._labels_sha256[asked]
 
     def learned_sha256(self, per: Labels) -> str | None:
@@ -340,14 +347,6 @@ class DataSet(ABC):
         """What a frozen module makes of the source below."""
 
 
-def _labels_sha256(split: Split, label: str, per: Labels) -> str | None:
-    if per == "sample":
-        return split.column(label).sha256(split.ids) if label in split.columns else None
-    if isinstance(split, SequenceSplit) and label in split.interval_columns():
-        return split.frame_labels(label).sha256(split.ids)
-    return None
-
-
 def looked_at(count: int) -> list[int]:
     """Some samples of so many, to see whether there is anything in them."""
     places = np.linspace(0, count - 1, min(count, LOOKED_AT))
@@ -356,32 +355,6 @@ def looked_at(count: int) -> list[int]:
 
 def no_labels(places: Places) -> None:
     """The labels for objectives that need none: None."""
-
-
-def refuse_unknown_classes(labels: Ints, chain: Chain, where: str) -> None:
-    """Refuse labels that a loss of the last stage has no class for.
-
-    Args:
-        labels: int64, counted from 0.
-        chain: the stage, last of its chain.
-        where: they come from, for the message.
-
-    Raises:
-        DataError: names the first.
-    """
-    classes = min(
-        count
-        for loss in filter(None, chain.objectives)
-        if loss.label_kind and (count := loss.num_classes)
-    )
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        raise DataError(
-            where,
-            f"label {labels[wrong[0]]}",
-            f"0 to {classes - 1}, the num_classes of stage {chain.last.key}",
-            "raise num_classes in its [objective]",
-        )
 
 
 def given_folder(data: Path | None, files: str, fetch: str) -> Path:

@@ -19,12 +19,12 @@ from gimstage.inputs.base import (
     Source,
     looked_at,
     no_labels,
-    refuse_unknown_classes,
 )
 from gimstage.inputs.cuts import Cuts, Pixels
 from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.grids import PatchCuts
 from gimstage.inputs.handoff import HandOff
+from gimstage.inputs.labels import refuse_unknown_classes
 from gimstage.inputs.maps import MapCuts
 from gimstage.modality.base import StoreForm
 from gimstage.modules import EncoderModule

@@ -109,6 +109,11 @@ class Imported(DataSet):
         """Whether the files as they are now have been imported."""
         return self.record is not None
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether files were imported that have changed since; see `DataSet`."""
+        return not self.is_made and (self.folder / "import.json").exists()
+
     @cached_property
     def record(self) -> dict[str, Any] | None:
         """The record of the import of these very files; None where there is none.

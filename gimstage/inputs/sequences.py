@@ -17,9 +17,10 @@ from torch import Tensor
 
 from gimstage.data.splits import NO_LABEL, SequenceSplit
 from gimstage.errors import DataError, NoLabelsError
-from gimstage.inputs.base import DataSet, Source, refuse_unknown_classes
+from gimstage.inputs.base import DataSet, Source
 from gimstage.inputs.draws import Places, TrainingDraws
 from gimstage.inputs.handoff import HandOff
+from gimstage.inputs.labels import refuse_unknown_classes
 from gimstage.inputs.rows import RecomputedRows, RowSource, SequenceSource, WaveSource
 from gimstage.modality.base import StoreForm
 from gimstage.modality.sequences import rows_per_frame, sequence_modules, sequence_store

@@ -126,6 +126,12 @@ class Verification:
         return manifest
 
     def _read_data(self, manifest: Manifest | ProbeManifest, found: Verified) -> None:
+        if self.data.is_outdated:
+            where, wanted = str(self.data.root), "the files that were imported"
+            cure = f"import them again with {pasted(on_recipe('run', run=self.recipe.name))}"
+            found.damage.append(
+                ChangedDataError(where, "its files have changed since", wanted, cure)
+            )
         if not self.data.is_made:  # a demo's, and gone: what is written again will be the same
             return
         try:

@@ -18,6 +18,7 @@ from gimstage.data.rawstore import RawLayout
 from gimstage.data.splits import Split
 from gimstage.errors import ChangedDataError, DataError
 from gimstage.inputs import Imported
+from gimstage.inputs.base import OUTDATED
 from gimstage.inputs.reread import Reread
 from gimstage.progress import Interrupted, Progress, Watch
 from gimstage.recipe.identity import UNKNOWN
@@ -183,6 +184,16 @@ def test_a_changed_file_is_imported_again_in_place(
     assert rows(after) == [1, 2, 9, 4, 5]
     assert after.folder == before.folder
     assert "imported again, as files have changed since" in caplog.text
+
+
+def test_data_of_files_that_changed_since_is_not_what_it_was(folder: Path) -> None:
+    runs = folder.parent / "runs"
+    before = imported(folder).fingerprint("train", runs)
+    os.utime(folder / "b.txt", ns=(0, 0))
+    changed = numbers(folder)
+    assert changed.is_outdated
+    assert changed.fingerprint("train", runs) == OUTDATED
+    assert imported(folder).fingerprint("train", runs) == before
 
 
 def test_a_file_that_changes_meanwhile_is_refused(folder: Path) -> None:

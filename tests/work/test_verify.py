@@ -82,3 +82,14 @@ def test_there_must_be_something_to_verify(fresh: Path) -> None:
         f"finish one with `gimstage run --recipe stages/tiny --runs {fresh / 'runs'}`, "
         "or name the folder of its runs with --runs"
     )
+
+
+def test_imported_files_that_changed_since_are_said_to_have(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gimstage.inputs.base.DataSet.is_outdated", True)
+    monkeypatch.setattr("gimstage.inputs.base.DataSet.is_made", False)
+    message = gimstage("verify", *options(finished)).stderr.splitlines()[-1]
+    said = "its files have changed since; expected the files that were imported; import them again"
+    assert message.startswith("error ")
+    assert f"{said} with `gimstage run --recipe " in message
