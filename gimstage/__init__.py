@@ -68,7 +68,7 @@ def load(stage: Path | str, *, trust: bool = False) -> "Stack":
     """
     from gimstage.stack import stack_from_manifests
 
-    return stack_from_manifests(Path(stage), trust=trust)
+    return stack_from_manifests(_local("stage", stage), trust=trust)
 
 
 def open(
@@ -105,18 +105,13 @@ def open(
             out of its range.
         TypeError: an option is unknown.
     """
-    from gimstage.errors import GimstageError
-    from gimstage.files import is_url
     from gimstage.session.options import Options
     from gimstage.session.session import Session, watching_in_python
 
-    for name, place in (("recipe", recipe), ("runs", runs), ("data", data)):
-        if is_url(place):
-            raise GimstageError(name, f"{place} is a URL", "a folder on this machine")
     session = Session(
-        Path(recipe),
-        runs=Path(runs),
-        data=None if data is None else Path(data),
+        _local("recipe", recipe),
+        runs=_local("runs", runs),
+        data=None if data is None else _local("data", data),
         seed=seed,
         options=Options(**compute),
         watching=watching_in_python(progress),
@@ -133,4 +128,18 @@ def open_features(stage: Path | str) -> "FeatureReader":
     """
     from gimstage.runs.folder import RunFolder
 
-    return RunFolder(Path(stage)).open_features()
+    return RunFolder(_local("stage", stage)).open_features()
+
+
+def _local(name: str, place: Path | str) -> Path:
+    """The folder that an argument names.
+
+    Raises:
+        GimstageError: it is a URL, which a path would be made of without a word.
+    """
+    from gimstage.errors import GimstageError
+    from gimstage.files import is_url
+
+    if is_url(place):
+        raise GimstageError(name, f"{place} is a URL", "a folder on this machine")
+    return Path(place)

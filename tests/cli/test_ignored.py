@@ -1,5 +1,6 @@
 """Options that a command would ignore are refused, and so are places on other machines."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,4 +64,13 @@ def test_a_session_on_another_machine_is_refused(name: str) -> None:
         library.open("stages/demo", **{name: "s3://bucket/x"})
     assert str(caught.value) == (
         f"{name}: s3://bucket/x is a URL; expected a folder on this machine"
+    )
+
+
+@pytest.mark.parametrize("look", [library.load, library.open_features])
+def test_a_stage_on_another_machine_is_refused(look: Callable[[str], object]) -> None:
+    with pytest.raises(GimstageError) as caught:
+        look("s3://bucket/runs/demo/3")
+    assert str(caught.value) == (
+        "stage: s3://bucket/runs/demo/3 is a URL; expected a folder on this machine"
     )
