@@ -37,6 +37,19 @@ def refuse_no_content(beginning: bytes) -> None:
         raise BadFileError("a pointer of git-lfs, not the file: `git lfs pull` fetches it")
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse one file of many that is none; inside `reading`.
+
+    Raises:
+        BadFileError: it is a link that leads nowhere, or a pipe, which would be waited for.
+        OSError: there is nothing of that name, or the system cannot say what it is.
+    """
+    try:
+        require_regular(path)
+    except UnreadableError as error:
+        raise BadFileError(str(error)) from error
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Inside, a failure of the system to read `path` is raised as a DataError naming it."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from gimstage.data.files import BadFileError, reading, refuse_no_content, require_file
+from gimstage.data.files import BadFileError, reading, refuse_no_content, refuse_no_file
 from gimstage.data.pixels import edges
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
@@ -95,7 +95,7 @@ def read_header(path: Path, size_px: int) -> PictureHeader:
         DataError: the file cannot be read at all.
     """
     with reading(path):
-        require_file(path)
+        refuse_no_file(path)
         with path.open("rb") as file:
             refuse_no_content(file.read(64))
             file.seek(0)
@@ -117,7 +117,7 @@ def squares(path: Path, cut: Cut) -> Iterator[NDArray[Any]]:
 def _upright(path: Path, cut: Cut) -> NDArray[Any]:
     """The pixels (C, y, x) of an image: all of them, or the square of a crop."""
     with reading(path):
-        require_file(path)
+        refuse_no_file(path)
         content = path.read_bytes()
     refuse_no_content(content[:64])
     image = _opened(io.BytesIO(content))

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from gimstage.data.files import BadFileError, reading, refuse_no_content, require_file
+from gimstage.data.files import BadFileError, reading, refuse_no_content, refuse_no_file
 
 ENDINGS = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"}
@@ -77,7 +77,7 @@ def read_header(path: Path, *, rate_hz: int, channels: int) -> SoundHeader:
         DataError: it cannot be read at all.
     """
     with reading(path):
-        require_file(path)
+        refuse_no_file(path)
         with path.open("rb") as file:
             beginning = file.read(64)
     refuse_no_content(beginning)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -99,7 +100,7 @@ class Imported(DataSet):
         digest = hashlib.sha256()
         for id_, path in self.originals.items():
             with reading(path):
-                status = path.stat()
+                status = _status(path)
             line = f"{status.st_size} {status.st_mtime_ns} {id_}\0"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return {**self.settings, "files_sha256": digest.hexdigest()}
@@ -198,7 +199,7 @@ class Imported(DataSet):
 
     def _import(self, watch: Watch) -> None:
         ids, paths = list(self.originals), list(self.originals.values())
-        sizes = [path.stat().st_size for path in paths]
+        sizes = [_status(path).st_size for path in paths]
         heard = counted_bytes(watch, "data import", sum(sizes))
         writer = RawWriter(self.folder, self.layout, self.identity)
         first = len(writer.items)
@@ -281,6 +282,11 @@ class Imported(DataSet):
     def remade(self) -> tuple[Path, str]:
         """The store, which the next command imports again once it is removed."""
         return self.folder, "imports"
+
+
+def _status(path: Path) -> os.stat_result:
+    """What the system says of a file, or of a link that leads nowhere, which is a bad file."""
+    return path.stat() if path.exists() else path.lstat()
 
 
 def first_rows(items: Sequence[Item]) -> Ints:

@@ -1,5 +1,7 @@
 """Image files of somebody's own, from a folder to batches."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,23 @@ def test_labels_have_a_digest_of_their_own_and_the_fingerprint_counts_none(photo
     assert after.fingerprint("train", runs) == first[0]
     assert after.learned_sha256("sample") != first[1]
     assert made(photos, label=None).learned_sha256("sample") is None
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: path.symlink_to("nowhere"), "a link that leads nowhere"),
+        (os.mkfifo, "no regular file"),
+    ],
+)
+def test_what_is_no_file_is_a_bad_file(
+    photos: Path, make: Callable[[Path], None], why: str
+) -> None:
+    make(photos / "train/a/9.png")
+    with pytest.raises(DataError) as caught:
+        made(photos)
+    assert str(caught.value) == (
+        f"{photos}: 1 of 7 files cannot be read: 1 × {why} (train/a/9.png); expected files that "
+        'are whole; write on_bad = "skip" into data.toml to leave them out, or remove them'
+    )
+    assert len(made(photos, on_bad="skip").split("train")) == 5
