@@ -248,13 +248,18 @@ def _division(files: dict[str, Path], told: Told | None, left: Left) -> tuple[st
     """How the splits are told, and that of every file, those without one left out; or by a hash."""
     if told:
         _leave(files, told, "without a split", left)
-        return BY_COLUMN, told
+        return BY_COLUMN, {id_: _usual(name) for id_, name in told.items()}
     top = {id_: id_.split("/")[0] for id_ in files if "/" in id_}
-    told = {id_: name.lower() for id_, name in top.items() if name.lower() in SPLIT_FOLDERS}
+    told = {id_: _usual(name) for id_, name in top.items() if _usual(name) in SPLIT_FOLDERS}
     if len(told) == len(files) or len(set(told.values())) > 1:
         _leave(files, told, "in no folder of a split", left)
         return BY_FOLDER, told
     return BY_HASH, None
+
+
+def _usual(name: str) -> str:
+    """The name of a split as recipes write it: "Train" is train, and another is as it stands."""
+    return name.lower() if name.lower() in SPLIT_FOLDERS else name
 
 
 def _indices(files: Collection[str], split_of: Told) -> dict[str, Ints]:

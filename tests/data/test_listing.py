@@ -104,6 +104,12 @@ def test_a_row_without_a_split_is_left_out(tmp_path) -> None:
     assert found.notes()[-1] == "left in .: 1 without a split"
 
 
+def test_splits_of_a_table_are_called_as_folders_of_splits_are(tmp_path) -> None:
+    root = made(tmp_path, "1.png", "2.png", "3.png")
+    (root / "labels.csv").write_text("path,split\n1.png,Train\n2.png,TEST\n3.png,Dev\n")
+    assert list(listing(root, [".png"]).splits) == ["train", "test", "Dev"]
+
+
 def test_a_column_of_the_table_is_taken_before_a_folder_of_that_name(tmp_path) -> None:
     root = made(tmp_path, "a/1.png", "b/2.png")
     (root / "labels.csv").write_text("path,class\na/1.png,x\nb/2.png,y\n")
