@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from gimstage.data.image_arrays import AXES
-from gimstage.sizes.bounds import Positive
 from gimstage.specs.base import FINDING
-from gimstage.specs.data import CHANNELS, DATA_SPECS, ImageDataSpec
+from gimstage.specs.data import DATA_SPECS
+from gimstage.specs.own_images import SquaresSpec
 
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
-class ImageArraySpec(ImageDataSpec):
+class ImageArraySpec(SquaresSpec):
     """`source = "image_array"`: images in a Zarr array, npy or npz, as squares of `size_px`.
 
     `array` is its place below `--data`, "." for that itself; `axes` names its axes in order:
@@ -28,7 +28,6 @@ class ImageArraySpec(ImageDataSpec):
     source: Literal["image_array"]
     array: Name
     axes: Annotated[str, Field(max_length=1_000)]
-    size_px: Positive
     table: Annotated[Name | None, FINDING] = None
     label: Name | None = None
 
@@ -44,21 +43,6 @@ class ImageArraySpec(ImageDataSpec):
     def names(self) -> tuple[str, ...]:
         """The names of the axes of the array, in its order."""
         return tuple(self.axes.split())
-
-    @property
-    def image_px(self) -> int:
-        """The side of every square in pixels."""
-        return self.size_px
-
-    @property
-    def raw_channels(self) -> int:
-        """The channels that pixels are stored in, which are those of the input."""
-        return CHANNELS.get(self.channels, self.in_channels)
-
-    @property
-    def label_column(self) -> str | None:
-        """Which label supervised losses learn, and features.zarr keeps; None for none."""
-        return self.label
 
 
 DATA_SPECS["image_array"] = ImageArraySpec
