@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from gimstage.data.digests import remembered_files
@@ -26,8 +26,9 @@ def find_raw(manifest: Manifest, root: Path, data: Path | None) -> DataSet | Non
         StaleCacheError: this release cannot read what the stage says of its data.
     """
     spec = manifest.chain().data
-    told = [(folder, spec) for folder in dict.fromkeys(_folders(root, data))]
-    for folder, found in [*_imported(spec, root), *told]:
+    named = [] if data is None else [(data, spec)]
+    others = ((folder, spec) for folder in dict.fromkeys(_folders(root)))
+    for folder, found in chain(named, _imported(spec, root), others):
         with suppress(DataError):
             data_set = find_data(found, folder, root)
             if data_set.fingerprint(spec.train_split, root) == manifest.data_sha256:
@@ -36,10 +37,7 @@ def find_raw(manifest: Manifest, root: Path, data: Path | None) -> DataSet | Non
 
 
 def _imported(spec: DataSpec, root: Path) -> Iterator[tuple[Path, DataSpec]]:
-    """Where files lie that were imported, and how they were found there, as the imports recorded.
-
-    Such data is looked for nowhere else but where it is told: a look through a folder takes long.
-    """
+    """Where imported files lie, and how they were found there, as their imports recorded."""
     for path in sorted((root / "data").glob("*.zarr/import.json")):
         with suppress(DataError, DamagedCacheError):
             record = read_record(path.parent)
@@ -47,10 +45,8 @@ def _imported(spec: DataSpec, root: Path) -> Iterator[tuple[Path, DataSpec]]:
                 yield Path(record["root"]), spec.model_copy(update=record["finding"])
 
 
-def _folders(root: Path, data: Path | None) -> Iterator[Path]:
-    """Where data may lie: as told, a demo's below the runs, wherever files were once read."""
-    if data is not None:
-        yield data
+def _folders(root: Path) -> Iterator[Path]:
+    """Where data may lie: a demo's below the runs, wherever files were once read."""
     yield from sorted((root / "data").glob("demo-*"))
     files = map(data_folders, remembered_files(memo_path(root)))
     levels = zip_longest(*files)  # the lowest folders of all files first
